@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+/// Every bound of one guest's network, with defaults that suit a sandbox of a few GiB.
+///
+/// Counts are per guest. A bound that is reached refuses the newcomer, visibly; it never drops
+/// what was accepted before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// TCP flows that hold buffers at one time.
+    pub max_tcp_flows: usize,
+    /// SYNs that wait for a decision or a dial.
+    pub max_held_syns: usize,
+    /// TIME-WAIT tombstones; the oldest yields.
+    pub max_tombstones: usize,
+    /// Receive ring of one TCP flow: the largest window the guest is offered.
+    pub tcp_rx_buffer_bytes: usize,
+    /// Send ring of one TCP flow: what may be in flight towards the guest.
+    pub tcp_tx_buffer_bytes: usize,
+    /// Frames that wait for the link; when they are out, sockets wait, nothing is dropped.
+    pub max_queued_frames: usize,
+    /// Frames taken from the link before timers and relays get their turn.
+    pub max_frames_per_wakeup: usize,
+    /// A dial without an answer.
+    pub connect_timeout: Duration,
+    /// An open stream on which neither side moves a byte.
+    pub tcp_idle_timeout: Duration,
+    /// A stream one side of which has ended, without progress on the other.
+    pub drain_timeout: Duration,
+    /// The first flight of a stream that is looked into, in bytes.
+    pub max_hello_bytes: usize,
+    /// The first flight of a stream that is looked into, in time.
+    pub hello_timeout: Duration,
+    /// The TLS handshake with the guest.
+    pub guest_handshake_timeout: Duration,
+    /// The TLS handshake with upstream.
+    pub upstream_handshake_timeout: Duration,
+    /// One DNS exchange with an upstream resolver.
+    pub dns_timeout: Duration,
+    /// DNS queries in flight.
+    pub max_dns_queries: usize,
+    /// Addresses pinned to names, over all names.
+    pub max_pins: usize,
+    /// Addresses pinned to one name.
+    pub max_pins_per_name: usize,
+    /// Leaf certificates kept.
+    pub max_leaves: usize,
+    /// Bytes of one HTTP header block.
+    pub max_header_bytes: usize,
+    /// Events that wait for the embedder; the oldest yields and the loss is counted.
+    pub max_queued_events: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_tcp_flows: 16_384,
+            max_held_syns: 1_024,
+            max_tombstones: 8_192,
+            tcp_rx_buffer_bytes: 256 << 10,
+            tcp_tx_buffer_bytes: 512 << 10,
+            max_queued_frames: 32,
+            max_frames_per_wakeup: 64,
+            connect_timeout: Duration::from_secs(60),
+            tcp_idle_timeout: Duration::from_secs(2 * 60 * 60),
+            drain_timeout: Duration::from_secs(30),
+            max_hello_bytes: 64 << 10,
+            hello_timeout: Duration::from_secs(10),
+            guest_handshake_timeout: Duration::from_secs(10),
+            upstream_handshake_timeout: Duration::from_secs(10),
+            dns_timeout: Duration::from_secs(5),
+            max_dns_queries: 256,
+            max_pins: 4_096,
+            max_pins_per_name: 64,
+            max_leaves: 1_000,
+            max_header_bytes: 64 << 10,
+            max_queued_events: 1_024,
+        }
+    }
+}

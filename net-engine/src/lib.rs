@@ -1,0 +1,5 @@
+//! A sandbox's network in user space.
+
+#![deny(unsafe_code)]
+
+pub mod link;

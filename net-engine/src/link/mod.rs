@@ -1,0 +1,58 @@
+//! Links: how Ethernet frames reach the engine and leave it.
+//!
+//! A link is the guest's end of a cable. It moves whole frames with their virtio-net metadata,
+//! refuses what does not fit instead of dropping it, and knows nothing of what is inside.
+
+mod frame_meta;
+
+use std::io;
+use std::task::{Context, Poll};
+
+pub use frame_meta::{Checksum, FrameMeta, Segmentation, SegmentationKind};
+
+/// The largest frame a link carries: an Ethernet header and a full IP packet.
+pub const MAX_FRAME_BYTES: usize = 14 + 65_535;
+
+/// What a link can carry, fixed for its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkCapabilities {
+    /// The IP MTU the guest's interface has, in bytes (Ethernet header not counted).
+    pub mtu: u16,
+    /// Whether frames carry virtio-net metadata in both directions: partial checksums and TCP
+    /// super-segments of up to 64 KiB. Without it every frame is complete and fits the MTU.
+    pub offload: bool,
+}
+
+/// One received frame; its bytes are in the buffer that was passed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes of the frame, Ethernet header included.
+    pub len: usize,
+    /// The frame's metadata; [`FrameMeta::default`] on links without offload.
+    pub meta: FrameMeta,
+}
+
+/// A cable to one guest. A VMM implements this for its own queue.
+///
+/// Both methods follow the contract of [`Future::poll`](std::future::Future::poll): on `Pending`
+/// the waker of `context` is registered. They are called from one thread, the one the guest was
+/// placed on; a descriptor is registered with that thread's reactor at the first poll.
+///
+/// # Errors
+/// Any [`io::Error`] ends the link: the guest's flows are closed and its end is reported. A
+/// frame that is merely malformed is not an error; hand it up, the engine drops it and counts it.
+pub trait Link: Send {
+    /// What the link can carry.
+    fn capabilities(&self) -> LinkCapabilities;
+
+    /// Takes the next frame from the guest into `buffer`, which holds [`MAX_FRAME_BYTES`].
+    fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>>;
+
+    /// Gives one frame to the guest. `Pending` means it was not taken: offer it again.
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        meta: &FrameMeta,
+        frame: &[u8],
+    ) -> Poll<io::Result<()>>;
+}

@@ -1,0 +1,3 @@
+//! The `net-engine` binary.
+
+fn main() {}
