@@ -2,4 +2,6 @@
 
 #![deny(unsafe_code)]
 
+mod buffer_pool;
+pub mod core;
 pub mod link;

@@ -1,0 +1,78 @@
+/// Why a frame of the guest went no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// A header is cut short or contradicts itself.
+    Malformed,
+    /// The source MAC, the source address or the neighbour claim is not the guest's.
+    Spoofed,
+    /// The frame is for another machine on a link that has none.
+    NotForUs,
+    /// Broadcast, multicast, loopback or unspecified destinations, and unknown protocols.
+    Unroutable,
+    /// IP fragments, which nothing here reassembles.
+    Fragment,
+    /// A checksum that does not match.
+    Checksum,
+    /// A table is full.
+    Limit,
+}
+
+impl DropReason {
+    /// The label used in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Spoofed => "spoofed",
+            Self::NotForUs => "not_for_us",
+            Self::Unroutable => "unroutable",
+            Self::Fragment => "fragment",
+            Self::Checksum => "checksum",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// What went over a guest's link since it was attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Frames from the guest.
+    pub frames_received: u64,
+    /// Bytes of those frames, Ethernet headers included.
+    pub bytes_received: u64,
+    /// Frames to the guest.
+    pub frames_sent: u64,
+    /// Bytes of those frames.
+    pub bytes_sent: u64,
+    /// TCP flows accepted.
+    pub flows_opened: u64,
+    /// TCP flows refused by policy, by limit or by upstream.
+    pub flows_refused: u64,
+    /// TCP flows that hold buffers now.
+    pub flows_open: u64,
+    /// SYNs that wait for a decision or a dial now.
+    pub syns_held: u64,
+    /// Frames dropped, by [`DropReason`] in the order of its variants.
+    pub dropped: [u64; 7],
+}
+
+impl Counters {
+    pub(crate) fn count_drop(&mut self, reason: DropReason) {
+        let slot = match reason {
+            DropReason::Malformed => 0,
+            DropReason::Spoofed => 1,
+            DropReason::NotForUs => 2,
+            DropReason::Unroutable => 3,
+            DropReason::Fragment => 4,
+            DropReason::Checksum => 5,
+            DropReason::Limit => 6,
+        };
+        self.dropped[slot] += 1;
+    }
+
+    /// Frames dropped, whatever the reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+}

@@ -1,0 +1,70 @@
+use std::collections::HashMap;
+
+use net_core::Flow;
+
+use super::tcp_flow::TcpFlow;
+
+/// A TCP flow of one gateway. It never means another flow, even after its slot is reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId {
+    index: usize,
+    generation: u64,
+}
+
+struct Slot {
+    generation: u64,
+    flow: Option<TcpFlow>,
+}
+
+/// Flows by id and by 5-tuple.
+#[derive(Default)]
+pub(crate) struct FlowTable {
+    slots: Vec<Slot>,
+    vacant: Vec<usize>,
+    by_tuple: HashMap<Flow, FlowId>,
+}
+
+impl FlowTable {
+    pub(crate) fn insert(&mut self, flow: TcpFlow) -> FlowId {
+        let tuple = flow.tuple;
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, flow: None });
+            self.slots.len() - 1
+        });
+        let slot = &mut self.slots[index];
+        slot.generation += 1;
+        slot.flow = Some(flow);
+        let id = FlowId { index, generation: slot.generation };
+        self.by_tuple.insert(tuple, id);
+        id
+    }
+
+    pub(crate) fn id_of(&self, tuple: &Flow) -> Option<FlowId> {
+        self.by_tuple.get(tuple).copied()
+    }
+
+    pub(crate) fn get(&self, id: FlowId) -> Option<&TcpFlow> {
+        let slot = self.slots.get(id.index)?;
+        if slot.generation == id.generation { slot.flow.as_ref() } else { None }
+    }
+
+    pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut TcpFlow> {
+        let slot = self.slots.get_mut(id.index)?;
+        if slot.generation == id.generation { slot.flow.as_mut() } else { None }
+    }
+
+    pub(crate) fn remove(&mut self, id: FlowId) -> Option<TcpFlow> {
+        let slot = self.slots.get_mut(id.index)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        let flow = slot.flow.take()?;
+        self.vacant.push(id.index);
+        self.by_tuple.remove(&flow.tuple);
+        Some(flow)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = FlowId> {
+        self.by_tuple.values().copied()
+    }
+}

@@ -1,0 +1,602 @@
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use net_core::{Flow, Limits, TimerQueue};
+use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
+use smoltcp::socket::tcp::State;
+use smoltcp::wire::{HardwareAddress, IpListenEndpoint, IpProtocol, Ipv6Packet, TcpPacket};
+use thiserror::Error;
+
+use super::device::{PacketDevice, Wire};
+use super::ethernet::{self, EtherType, EthernetHeader};
+use super::flow_table::{FlowId, FlowTable};
+use super::ingress::IpPacket;
+use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState};
+use super::tombstone::{TimeWait, Tombstones};
+use super::{AddressError, Counters, DropReason, GuestAddresses, QueuedFrame, Unreachable};
+use super::{arp, icmp, ndp, tombstone, udp};
+use crate::buffer_pool::BufferPool;
+use crate::link::{Checksum, FrameMeta, LinkCapabilities};
+
+/// A flow that has nothing to send is looked at again no sooner: smoltcp may say "now" of work it
+/// then declines, and the driver must not spin on that.
+const MIN_TIMER: Duration = Duration::from_millis(1);
+
+/// ICMPv6 types of neighbour discovery (RFC 4861, section 4).
+const NDP_TYPES: std::ops::RangeInclusive<u8> = 133..=137;
+
+/// What a gateway is made of.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// The addresses on the guest's link.
+    pub addresses: GuestAddresses,
+    /// What the link can carry.
+    pub link: LinkCapabilities,
+    /// Bounds.
+    pub limits: Limits,
+    /// Seed of initial sequence numbers.
+    pub random_seed: u64,
+}
+
+/// What a frame asks of the shell.
+#[derive(Debug)]
+#[must_use]
+pub enum Ingress<'f> {
+    /// The frame needs nothing more.
+    Handled,
+    /// A new TCP flow waits: call [`Gateway::accept`] or [`Gateway::refuse`] for it in the end.
+    Syn {
+        /// Its id until it is refused or ends.
+        id: FlowId,
+        /// Its 5-tuple.
+        flow: Flow,
+    },
+    /// A UDP datagram.
+    Datagram {
+        /// Its 5-tuple.
+        flow: Flow,
+        /// Its payload.
+        payload: &'f [u8],
+        /// The whole IP packet, for [`Gateway::push_unreachable`].
+        packet: &'f [u8],
+    },
+}
+
+/// Why a held SYN could not be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The flow is gone, or was accepted or refused before.
+    #[error("the flow no longer waits for an answer")]
+    Gone,
+    /// [`Limits::max_tcp_flows`] hold buffers already, or the host has no memory for more.
+    #[error("no more tcp flows can be opened")]
+    Limit,
+}
+
+/// The guest's network: its gateway, and every flow that leaves through it.
+///
+/// Feed frames with [`handle_frame`](Self::handle_frame) while [`has_room`](Self::has_room), and
+/// after any call drain: [`poll_flows`](Self::poll_flows), then frames by
+/// [`next_frame`](Self::next_frame) and [`frame_sent`](Self::frame_sent) until there is none,
+/// and again from `poll_flows` while it answers `true`. Come back at
+/// [`poll_timeout`](Self::poll_timeout) at the latest.
+///
+/// Work per frame does not depend on the number of flows: each has a socket set of its own, found
+/// by its 5-tuple.
+pub struct Gateway {
+    addresses: GuestAddresses,
+    limits: Limits,
+    interface: Interface,
+    wire: Wire,
+    flows: FlowTable,
+    pool: BufferPool,
+    tombstones: Tombstones,
+    timers: TimerQueue<FlowId>,
+    /// Flows that may have something to send, each at most once.
+    dirty: VecDeque<FlowId>,
+    /// The set segments of no flow are fed to: smoltcp answers them with RST.
+    nobody: SocketSet<'static>,
+}
+
+impl Gateway {
+    /// A gateway without flows.
+    ///
+    /// # Errors
+    /// [`AddressError`] when the addresses make no link.
+    pub fn new(config: GatewayConfig, now: Instant) -> Result<Self, AddressError> {
+        let GatewayConfig { addresses, link, limits, random_seed } = config;
+        addresses.validate()?;
+        let macs = (addresses.guest_mac, addresses.gateway_mac);
+        let mut wire = Wire::new(macs, link, limits.max_queued_frames, now);
+        let mut interface_config = Config::new(HardwareAddress::Ip);
+        interface_config.random_seed = random_seed;
+        let started = wire.smoltcp_now(now);
+        let mut interface =
+            Interface::new(interface_config, &mut PacketDevice::new(&mut wire, None, 0), started);
+        interface.set_any_ip(true);
+        Ok(Self {
+            addresses,
+            interface,
+            wire,
+            flows: FlowTable::default(),
+            pool: BufferPool::new(
+                limits.tcp_rx_buffer_bytes,
+                limits.tcp_tx_buffer_bytes,
+                limits.max_tcp_flows,
+            ),
+            tombstones: Tombstones::new(limits.max_tombstones),
+            timers: TimerQueue::new(),
+            dirty: VecDeque::new(),
+            nobody: SocketSet::new(Vec::new()),
+            limits,
+        })
+    }
+
+    /// The addresses on the guest's link.
+    pub fn addresses(&self) -> &GuestAddresses {
+        &self.addresses
+    }
+
+    /// What went over the link so far.
+    pub fn counters(&self) -> Counters {
+        self.wire.counters
+    }
+
+    /// Whether a frame may be handled: there is room for what it may be answered with.
+    pub fn has_room(&self) -> bool {
+        !self.wire.queue.is_full()
+    }
+
+    /// Takes one frame of the guest. Call only while [`has_room`](Self::has_room).
+    pub fn handle_frame<'f>(&mut self, meta: &FrameMeta, frame: &'f [u8], now: Instant) -> Ingress<'f> {
+        let counters = &mut self.wire.counters;
+        counters.frames_received += 1;
+        counters.bytes_received += u64::try_from(frame.len()).unwrap_or(0);
+        match self.dispatch(meta, frame, now) {
+            Ok(ingress) => ingress,
+            Err(reason) => {
+                self.wire.counters.count_drop(reason);
+                Ingress::Handled
+            }
+        }
+    }
+
+    fn dispatch<'f>(
+        &mut self,
+        meta: &FrameMeta,
+        frame: &'f [u8],
+        now: Instant,
+    ) -> Result<Ingress<'f>, DropReason> {
+        let header = EthernetHeader::parse(frame).ok_or(DropReason::Malformed)?;
+        if header.source != self.addresses.guest_mac {
+            return Err(DropReason::Spoofed);
+        }
+        if header.destination != self.addresses.gateway_mac && !header.destination.is_group() {
+            return Err(DropReason::NotForUs);
+        }
+        let payload = &frame[ethernet::HEADER_BYTES..];
+        let packet = match header.ether_type {
+            Some(EtherType::Arp) => return self.handle_arp(payload),
+            Some(EtherType::Ipv6) if is_ndp(payload) => return self.handle_ndp(payload),
+            Some(EtherType::Ipv4) => IpPacket::parse_v4(payload, &self.addresses)?,
+            Some(EtherType::Ipv6) => IpPacket::parse_v6(payload, &self.addresses)?,
+            None => return Err(DropReason::Unroutable),
+        };
+        if header.destination.is_group() {
+            // A unicast packet in a group frame is somebody's trick (RFC 1122, section 3.3.6).
+            return Err(DropReason::Unroutable);
+        }
+        let verify = meta.checksum == Checksum::Full;
+        match packet.protocol {
+            IpProtocol::Tcp => self.handle_tcp(&packet, verify, now),
+            IpProtocol::Udp => {
+                let (flow, payload) = packet.udp(verify)?;
+                Ok(Ingress::Datagram { flow, payload, packet: packet.bytes })
+            }
+            IpProtocol::Icmp | IpProtocol::Icmpv6 => {
+                self.handle_icmp(&packet);
+                Ok(Ingress::Handled)
+            }
+            _ => Err(DropReason::Unroutable),
+        }
+    }
+
+    fn handle_arp<'f>(&mut self, packet: &[u8]) -> Result<Ingress<'f>, DropReason> {
+        let pair = self.addresses.ipv4.ok_or(DropReason::Unroutable)?;
+        let (guest_mac, gateway_mac) = (self.addresses.guest_mac, self.addresses.gateway_mac);
+        if let Some(request) = arp::parse(packet, guest_mac, pair.guest, pair.gateway)? {
+            self.wire.push(EtherType::Arp, arp::PACKET_BYTES, |reply| {
+                arp::emit_reply(reply, request, guest_mac, gateway_mac, pair.gateway);
+                (FrameMeta::default(), ())
+            });
+        }
+        Ok(Ingress::Handled)
+    }
+
+    fn handle_ndp<'f>(&mut self, payload: &[u8]) -> Result<Ingress<'f>, DropReason> {
+        let packet = Ipv6Packet::new_checked(payload).map_err(|_| DropReason::Malformed)?;
+        if self.addresses.ipv6.is_none() {
+            return Err(DropReason::Unroutable);
+        }
+        if let Some(solicitation) = ndp::parse(&packet, &self.addresses)? {
+            let addresses = self.addresses;
+            self.wire.push(EtherType::Ipv6, ndp::ADVERTISEMENT_BYTES, |reply| {
+                ndp::emit_advertisement(reply, solicitation, &addresses);
+                (FrameMeta::default(), ())
+            });
+        }
+        Ok(Ingress::Handled)
+    }
+
+    fn handle_icmp(&mut self, packet: &IpPacket<'_>) {
+        if !self.addresses.is_gateway(packet.destination) {
+            self.push_unreachable(packet.bytes, Unreachable::Prohibited);
+        } else if !icmp::push_echo_reply(&mut self.wire, packet) {
+            self.wire.counters.count_drop(DropReason::Unroutable);
+        }
+    }
+
+    fn handle_tcp<'f>(
+        &mut self,
+        packet: &IpPacket<'f>,
+        verify: bool,
+        now: Instant,
+    ) -> Result<Ingress<'f>, DropReason> {
+        let (tuple, segment) = packet.tcp(verify)?;
+        if let Some(id) = self.flows.id_of(&tuple) {
+            self.handle_segment(id, packet, &segment, now);
+            return Ok(Ingress::Handled);
+        }
+        match self.tombstones.handle(&tuple, &segment, now) {
+            TimeWait::Acknowledge(sent) => {
+                tombstone::push_acknowledgement(&mut self.wire, &tuple, sent);
+                return Ok(Ingress::Handled);
+            }
+            TimeWait::Ignore => return Ok(Ingress::Handled),
+            TimeWait::Unknown => {}
+        }
+        if !is_opening(&segment) {
+            self.feed_nobody(packet.bytes, now);
+            return Ok(Ingress::Handled);
+        }
+        if self.wire.counters.syns_held >= u64::try_from(self.limits.max_held_syns).unwrap_or(u64::MAX) {
+            self.feed_nobody(packet.bytes, now);
+            self.wire.counters.flows_refused += 1;
+            return Err(DropReason::Limit);
+        }
+        let syn = HeldSyn::new(packet.bytes, packet.header_bytes, self.wire.link.offload);
+        let id = self.flows.insert(TcpFlow { tuple, state: TcpState::Held(syn) });
+        self.wire.counters.syns_held += 1;
+        Ok(Ingress::Syn { id, flow: tuple })
+    }
+
+    /// A segment of a flow we know.
+    fn handle_segment(
+        &mut self,
+        id: FlowId,
+        packet: &IpPacket<'_>,
+        segment: &TcpPacket<&[u8]>,
+        now: Instant,
+    ) {
+        let offload = self.wire.link.offload;
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        match &mut flow.state {
+            TcpState::Held(syn) => {
+                if is_opening(segment) {
+                    // A retransmission: the newest one is answered.
+                    *syn = HeldSyn::new(packet.bytes, packet.header_bytes, offload);
+                } else if segment.rst() {
+                    self.forget(id);
+                }
+            }
+            TcpState::Refused(..) => {}
+            TcpState::Open(open) => {
+                let now = self.wire.smoltcp_now(now);
+                let mut device = PacketDevice::new(&mut self.wire, Some(packet.bytes), open.segment_bytes);
+                self.interface.poll_ingress_single(now, &mut device, open.socket.set_mut());
+                if let Some(sent) = device.last_sent() {
+                    open.last_sent = sent;
+                }
+                self.mark_dirty(id);
+            }
+        }
+    }
+
+    /// Feeds a segment that belongs to no flow: smoltcp answers with RST where that is due.
+    fn feed_nobody(&mut self, packet: &[u8], now: Instant) {
+        let now = self.wire.smoltcp_now(now);
+        let mut device = PacketDevice::new(&mut self.wire, Some(packet), u16::MAX);
+        self.interface.poll_ingress_single(now, &mut device, &mut self.nobody);
+    }
+
+    /// Gives a held SYN a socket: the guest is connected from here on.
+    ///
+    /// # Errors
+    /// [`AcceptError`]; after `Limit` the flow still waits, to be refused.
+    pub fn accept(&mut self, id: FlowId, now: Instant) -> Result<(), AcceptError> {
+        let flow = self.flows.get_mut(id).ok_or(AcceptError::Gone)?;
+        let TcpState::Held(syn) = &flow.state else { return Err(AcceptError::Gone) };
+        let mut socket = self.pool.socket().ok_or(AcceptError::Limit)?;
+        let tcp = socket.tcp_mut();
+        // The link is lossless and fast: every delay that trades latency for packets costs both.
+        tcp.set_nagle_enabled(false);
+        tcp.set_ack_delay(None);
+        let local = IpListenEndpoint {
+            addr: Some(flow.tuple.upstream.ip().into()),
+            port: flow.tuple.upstream.port(),
+        };
+        if tcp.listen(local).is_err() {
+            // Only port 0 cannot be listened on, and `IpPacket::tcp` refuses it.
+            self.pool.release(socket, 0);
+            return Err(AcceptError::Gone);
+        }
+        let smoltcp_now = self.wire.smoltcp_now(now);
+        let mut device = PacketDevice::new(&mut self.wire, Some(&syn.packet), syn.guest_mss);
+        self.interface.poll_ingress_single(smoltcp_now, &mut device, socket.set_mut());
+        let open = OpenFlow {
+            socket,
+            segment_bytes: syn.guest_mss,
+            last_sent: Default::default(),
+            is_dirty: false,
+            moved_bytes: 0,
+            linger_until: None,
+        };
+        flow.state = TcpState::Open(Box::new(open));
+        let counters = &mut self.wire.counters;
+        counters.syns_held -= 1;
+        counters.flows_opened += 1;
+        counters.flows_open += 1;
+        self.mark_dirty(id);
+        Ok(())
+    }
+
+    /// Refuses a held SYN. Without effect on any other flow.
+    pub fn refuse(&mut self, id: FlowId, how: Refusal) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if !matches!(flow.state, TcpState::Held(_)) {
+            return;
+        }
+        self.wire.counters.flows_refused += 1;
+        if how == Refusal::Silence {
+            self.forget(id);
+            return;
+        }
+        let empty = HeldSyn { packet: Box::default(), guest_mss: 0 };
+        let held = std::mem::replace(&mut flow.state, TcpState::Held(empty));
+        flow.state = match held {
+            TcpState::Held(syn) => TcpState::Refused(syn, how),
+            other @ (TcpState::Refused(..) | TcpState::Open(_)) => other,
+        };
+        self.dirty.push_back(id);
+    }
+
+    /// Sends a UDP datagram to the guest; whether there was room for it.
+    ///
+    /// A payload above [`Gateway::max_datagram_bytes`] is never sent.
+    #[must_use]
+    pub fn push_datagram(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> bool {
+        if self.wire.queue.is_full() || payload.len() > self.max_datagram_bytes(destination.is_ipv6()) {
+            return false;
+        }
+        udp::push_datagram(&mut self.wire, source, destination, payload);
+        true
+    }
+
+    /// The largest UDP payload that reaches the guest in one packet.
+    pub fn max_datagram_bytes(&self, is_v6: bool) -> usize {
+        udp::max_payload_bytes(self.wire.link.mtu, is_v6)
+    }
+
+    /// Tells the guest that `packet`, an IP packet of its own, was not delivered.
+    ///
+    /// Nothing is sent while the queue is full: an error is advice, not data.
+    pub fn push_unreachable(&mut self, packet: &[u8], why: Unreachable) {
+        let is_v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
+        let gateway = if is_v6 {
+            self.addresses.ipv6.map(|pair| IpAddr::V6(pair.gateway))
+        } else {
+            self.addresses.ipv4.map(|pair| IpAddr::V4(pair.gateway))
+        };
+        if let Some(gateway) = gateway
+            && !self.wire.queue.is_full()
+        {
+            icmp::push_unreachable(&mut self.wire, gateway, packet, why);
+        }
+    }
+
+    /// The frame to send next.
+    pub fn next_frame(&self) -> Option<&QueuedFrame> {
+        self.wire.queue.front()
+    }
+
+    /// The frame [`next_frame`](Self::next_frame) lent was taken by the link.
+    pub fn frame_sent(&mut self) {
+        if let Some(bytes) = self.wire.queue.pop() {
+            self.wire.counters.frames_sent += 1;
+            self.wire.counters.bytes_sent += u64::try_from(bytes).unwrap_or(0);
+        }
+    }
+
+    /// Lets every flow that has something to send fill the queue; whether some still have more.
+    ///
+    /// Bounded by the queue: each pass sends at most [`Limits::max_queued_frames`] frames.
+    pub fn poll_flows(&mut self, now: Instant) -> bool {
+        while let Some(id) = self.timers.poll_expired(now) {
+            self.mark_dirty(id);
+        }
+        while let Some(id) = self.dirty.front().copied() {
+            if !self.poll_flow(id, now) {
+                return true;
+            }
+            self.dirty.pop_front();
+        }
+        false
+    }
+
+    /// Whether the flow has nothing more to send now.
+    fn poll_flow(&mut self, id: FlowId, now: Instant) -> bool {
+        let Some(flow) = self.flows.get_mut(id) else { return true };
+        let open = match &mut flow.state {
+            TcpState::Held(_) => return true,
+            TcpState::Refused(..) => return self.poll_refused(id, now),
+            TcpState::Open(open) => open,
+        };
+        let smoltcp_now = self.wire.smoltcp_now(now);
+        if open.linger_until.is_some_and(|until| until <= now)
+            || (open.linger_until.is_some() && open.tcp().can_recv())
+        {
+            // Nobody will read what the guest still sends: say so instead of letting it wait.
+            open.socket.tcp_mut().abort();
+        }
+        loop {
+            if self.wire.queue.is_full() {
+                return false;
+            }
+            let mut device = PacketDevice::new(&mut self.wire, None, open.segment_bytes);
+            let result = self.interface.poll_egress(smoltcp_now, &mut device, open.socket.set_mut());
+            if let Some(sent) = device.last_sent() {
+                open.last_sent = sent;
+            }
+            match result {
+                PollResult::None => break,
+                PollResult::SocketStateChanged => {}
+            }
+        }
+        open.is_dirty = false;
+        let wake_at = self.interface.poll_at(smoltcp_now, open.socket.set());
+        let due = wake_at.map(|at| self.wire.std_instant(at).max(now + MIN_TIMER));
+        let deadline = [due, open.linger_until].into_iter().flatten().min();
+        let is_orphan = open.linger_until.is_some();
+        let state = open.tcp().state();
+        if is_orphan && matches!(state, State::Closed | State::TimeWait) {
+            self.bury(id, state, now);
+        } else if let Some(deadline) = deadline {
+            self.timers.set(id, deadline);
+        } else {
+            self.timers.cancel(&id);
+        }
+        true
+    }
+
+    fn poll_refused(&mut self, id: FlowId, now: Instant) -> bool {
+        if self.wire.queue.is_full() {
+            return false;
+        }
+        let Some(flow) = self.forget(id) else { return true };
+        if let TcpState::Refused(syn, how) = flow.state {
+            match how {
+                Refusal::Reset => self.feed_nobody(&syn.packet, now),
+                Refusal::Unreachable(why) => self.push_unreachable(&syn.packet, why),
+                Refusal::Silence => {}
+            }
+        }
+        true
+    }
+
+    /// Removes an open flow that has ended and that nobody holds; TIME-WAIT leaves a tombstone.
+    fn bury(&mut self, id: FlowId, state: State, now: Instant) {
+        let Some(flow) = self.forget(id) else { return };
+        if let TcpState::Open(open) = flow.state {
+            if state == State::TimeWait {
+                self.tombstones.insert(flow.tuple, open.last_sent, now);
+            }
+            self.pool.release(open.socket, open.moved_bytes);
+        }
+    }
+
+    fn forget(&mut self, id: FlowId) -> Option<TcpFlow> {
+        let flow = self.flows.remove(id)?;
+        self.timers.cancel(&id);
+        match &flow.state {
+            TcpState::Held(_) | TcpState::Refused(..) => self.wire.counters.syns_held -= 1,
+            TcpState::Open(_) => self.wire.counters.flows_open -= 1,
+        }
+        Some(flow)
+    }
+
+    /// When [`poll_flows`](Self::poll_flows) must be called again at the latest.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        self.timers.poll_timeout()
+    }
+
+    /// Puts an open flow on the list of those that may have something to send.
+    pub(crate) fn mark_dirty(&mut self, id: FlowId) {
+        if let Some(TcpFlow { state: TcpState::Open(open), .. }) = self.flows.get_mut(id)
+            && !std::mem::replace(&mut open.is_dirty, true)
+        {
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// An open flow's socket. Mark the flow dirty after reading or writing it.
+    pub(crate) fn open_flow(&mut self, id: FlowId) -> Option<&mut OpenFlow> {
+        match &mut self.flows.get_mut(id)?.state {
+            TcpState::Open(open) => Some(open),
+            TcpState::Held(_) | TcpState::Refused(..) => None,
+        }
+    }
+
+    /// The 5-tuple of a flow.
+    pub fn flow(&self, id: FlowId) -> Option<Flow> {
+        self.flows.get(id).map(|flow| flow.tuple)
+    }
+
+    /// Ends our half of an open flow: what was written is still delivered, then FIN.
+    pub(crate) fn close(&mut self, id: FlowId) {
+        if let Some(open) = self.open_flow(id) {
+            open.socket.tcp_mut().close();
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Resets an open flow.
+    pub(crate) fn abort(&mut self, id: FlowId) {
+        if let Some(open) = self.open_flow(id) {
+            open.socket.tcp_mut().abort();
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Nobody reads or writes the flow any more.
+    ///
+    /// A flow whose half we closed finishes by itself, for [`Limits::drain_timeout`] at most; any
+    /// other is reset.
+    pub(crate) fn release(&mut self, id: FlowId, now: Instant) {
+        let drain_timeout = self.limits.drain_timeout;
+        let Some(open) = self.open_flow(id) else { return };
+        match open.tcp().state() {
+            State::FinWait1
+            | State::FinWait2
+            | State::Closing
+            | State::LastAck
+            | State::TimeWait
+            | State::Closed => {}
+            State::Listen | State::SynSent | State::SynReceived | State::Established | State::CloseWait => {
+                open.socket.tcp_mut().abort()
+            }
+        }
+        open.linger_until = Some(now + drain_timeout);
+        self.mark_dirty(id);
+    }
+
+    /// Resets every flow: the guest's network ends.
+    pub fn abort_all(&mut self) {
+        let ids: Vec<FlowId> = self.flows.ids().collect();
+        for id in ids {
+            self.refuse(id, Refusal::Reset);
+            self.abort(id);
+        }
+    }
+}
+
+/// Whether a segment opens a connection: SYN and nothing that contradicts it.
+fn is_opening(segment: &TcpPacket<&[u8]>) -> bool {
+    segment.syn() && !segment.ack() && !segment.rst() && !segment.fin()
+}
+
+fn is_ndp(payload: &[u8]) -> bool {
+    const ICMPV6: u8 = 58;
+    payload.get(6) == Some(&ICMPV6) && payload.get(40).is_some_and(|kind| NDP_TYPES.contains(kind))
+}

@@ -1,0 +1,123 @@
+use std::net::{IpAddr, SocketAddr};
+
+use net_core::{Flow, Protocol};
+use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
+
+use super::{DropReason, GuestAddresses};
+
+/// A checked IP packet from the guest, its headers parsed once.
+///
+/// Lengths are consistent, the source is the guest's, the destination is a unicast address and
+/// the packet is no fragment.
+pub(crate) struct IpPacket<'f> {
+    /// From the IP header to the end the header states; Ethernet padding is cut off.
+    pub(crate) bytes: &'f [u8],
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) protocol: IpProtocol,
+    pub(crate) header_bytes: usize,
+}
+
+impl<'f> IpPacket<'f> {
+    pub(crate) fn parse_v4(payload: &'f [u8], addresses: &GuestAddresses) -> Result<Self, DropReason> {
+        let packet = Ipv4Packet::new_checked(payload).map_err(|_| DropReason::Malformed)?;
+        if packet.version() != 4 || packet.header_len() < 20 {
+            return Err(DropReason::Malformed);
+        }
+        if !packet.verify_checksum() {
+            return Err(DropReason::Checksum);
+        }
+        let source = IpAddr::V4(packet.src_addr());
+        let destination = packet.dst_addr();
+        if !addresses.is_guest(source) {
+            return Err(DropReason::Spoofed);
+        }
+        if packet.more_frags() || packet.frag_offset() != 0 {
+            return Err(DropReason::Fragment);
+        }
+        // 0.0.0.0/8, 127.0.0.0/8 and class E never appear as a destination on a wire
+        // (RFC 1122, section 3.2.1.3; RFC 1112, section 4); broadcast is part of class E.
+        let first = destination.octets()[0];
+        if first == 0 || first == 127 || first >= 224 {
+            return Err(DropReason::Unroutable);
+        }
+        let is_link_broadcast = addresses.ipv4.is_some_and(|pair| {
+            let host_bits = u32::MAX >> pair.prefix_len;
+            destination.to_bits() == pair.guest.to_bits() | host_bits
+        });
+        if is_link_broadcast {
+            return Err(DropReason::Unroutable);
+        }
+        Ok(Self {
+            bytes: &payload[..usize::from(packet.total_len())],
+            source,
+            destination: IpAddr::V4(destination),
+            protocol: packet.next_header(),
+            header_bytes: usize::from(packet.header_len()),
+        })
+    }
+
+    pub(crate) fn parse_v6(payload: &'f [u8], addresses: &GuestAddresses) -> Result<Self, DropReason> {
+        let packet = Ipv6Packet::new_checked(payload).map_err(|_| DropReason::Malformed)?;
+        if packet.version() != 6 {
+            return Err(DropReason::Malformed);
+        }
+        let source = IpAddr::V6(packet.src_addr());
+        let destination = packet.dst_addr();
+        if !addresses.is_guest(source) {
+            return Err(DropReason::Spoofed);
+        }
+        if packet.next_header() == IpProtocol::Ipv6Frag {
+            return Err(DropReason::Fragment);
+        }
+        if destination.is_multicast() || destination.is_unspecified() || destination.is_loopback() {
+            return Err(DropReason::Unroutable);
+        }
+        Ok(Self {
+            bytes: &payload[..packet.total_len()],
+            source,
+            destination: IpAddr::V6(destination),
+            protocol: packet.next_header(),
+            header_bytes: packet.header_len(),
+        })
+    }
+
+    pub(crate) fn payload(&self) -> &'f [u8] {
+        &self.bytes[self.header_bytes..]
+    }
+
+    /// The TCP segment and its flow; `verify` when the frame carries a full checksum.
+    pub(crate) fn tcp(&self, verify: bool) -> Result<(Flow, TcpPacket<&'f [u8]>), DropReason> {
+        let segment = TcpPacket::new_checked(self.payload()).map_err(|_| DropReason::Malformed)?;
+        if segment.src_port() == 0 || segment.dst_port() == 0 {
+            return Err(DropReason::Malformed);
+        }
+        if verify && !segment.verify_checksum(&self.source.into(), &self.destination.into()) {
+            return Err(DropReason::Checksum);
+        }
+        let flow = self.flow(Protocol::Tcp, segment.src_port(), segment.dst_port());
+        Ok((flow, segment))
+    }
+
+    /// The UDP payload and its flow; `verify` when the frame carries a full checksum.
+    pub(crate) fn udp(&self, verify: bool) -> Result<(Flow, &'f [u8]), DropReason> {
+        let datagram = UdpPacket::new_checked(self.payload()).map_err(|_| DropReason::Malformed)?;
+        if datagram.src_port() == 0 || datagram.dst_port() == 0 {
+            return Err(DropReason::Malformed);
+        }
+        if verify && !datagram.verify_checksum(&self.source.into(), &self.destination.into()) {
+            return Err(DropReason::Checksum);
+        }
+        let flow = self.flow(Protocol::Udp, datagram.src_port(), datagram.dst_port());
+        let len = usize::from(datagram.len());
+        Ok((flow, &self.payload()[8..len]))
+    }
+
+    fn flow(&self, protocol: Protocol, guest_port: u16, upstream_port: u16) -> Flow {
+        Flow {
+            protocol,
+            guest: SocketAddr::new(self.source, guest_port),
+            upstream: SocketAddr::new(self.destination, upstream_port),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The sans-IO gateway: frames and `now` in; frames, events and deadlines out.
+//!
+//! [`Gateway`] is the guest's whole network as a value. It opens no socket, reads no clock and
+//! decides nothing: a SYN is held until the shell says what becomes of it. Read `gateway` first,
+//! then `tcp_flow`.
+#![deny(clippy::disallowed_methods)]
+
+mod addresses;
+mod arp;
+mod counters;
+mod device;
+mod ethernet;
+mod flow_table;
+mod frame_queue;
+mod gateway;
+mod icmp;
+mod ingress;
+mod ndp;
+mod tcp_flow;
+mod tombstone;
+mod udp;
+
+pub use addresses::{AddressError, GuestAddresses, Ipv4Pair, Ipv6Pair, MacAddress};
+pub use counters::{Counters, DropReason};
+pub use flow_table::FlowId;
+pub use frame_queue::QueuedFrame;
+pub use gateway::{AcceptError, Gateway, GatewayConfig, Ingress};
+pub use icmp::Unreachable;
+pub use tcp_flow::Refusal;
+pub(crate) use tcp_flow::{StreamRead, StreamWrite};

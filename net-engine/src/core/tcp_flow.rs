@@ -1,0 +1,223 @@
+use std::time::Instant;
+
+use net_core::Flow;
+use smoltcp::socket::tcp::{RecvError, Socket, State};
+use smoltcp::wire::{TcpOption, TcpPacket};
+
+use super::Unreachable;
+use super::device::LastSent;
+use crate::buffer_pool::PooledSocket;
+
+/// The MSS of a peer that states none (RFC 9293, section 3.7.1).
+const DEFAULT_MSS: u16 = 536;
+
+/// What super-segments are filled up to: the largest TCP payload that fits an IPv6 packet of
+/// 65,535 bytes with room for options.
+const MAX_SUPER_SEGMENT: u16 = 65_400;
+
+/// One TCP flow of the guest.
+pub(crate) struct TcpFlow {
+    pub(crate) tuple: Flow,
+    pub(crate) state: TcpState,
+}
+
+pub(crate) enum TcpState {
+    /// The SYN waits for a decision and a dial. Nothing but the packet is kept.
+    Held(HeldSyn),
+    /// The SYN is to be refused as soon as the link has room for the answer.
+    Refused(HeldSyn, Refusal),
+    /// A socket with rings of its own.
+    Open(Box<OpenFlow>),
+}
+
+/// How a guest is told that it gets no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// RST: somebody said no.
+    Reset,
+    /// An ICMP error: nobody could be asked.
+    Unreachable(Unreachable),
+    /// Nothing: the guest goes on waiting, as it would for a silent host.
+    Silence,
+}
+
+/// An IP packet with a SYN, and the MSS the guest stated in it.
+pub(crate) struct HeldSyn {
+    pub(crate) packet: Box<[u8]>,
+    pub(crate) guest_mss: u16,
+}
+
+impl HeldSyn {
+    /// Copies `packet`, whose TCP header starts at `tcp_offset`.
+    ///
+    /// With `offload` the copy states an MSS as large as a frame, cut to a multiple of the real
+    /// one: smoltcp then fills whole frames and the link cuts them evenly.
+    pub(crate) fn new(packet: &[u8], tcp_offset: usize, offload: bool) -> Self {
+        let mut packet: Box<[u8]> = packet.into();
+        let Some((value_offset, guest_mss)) = find_mss(&packet[tcp_offset..]) else {
+            return Self { packet, guest_mss: DEFAULT_MSS };
+        };
+        let guest_mss = guest_mss.max(1);
+        if offload {
+            let filled = (MAX_SUPER_SEGMENT / guest_mss).max(1) * guest_mss;
+            let at = tcp_offset + value_offset;
+            packet[at..at + 2].copy_from_slice(&filled.to_be_bytes());
+        }
+        Self { packet, guest_mss }
+    }
+}
+
+/// The MSS option of a segment and where its value lies.
+fn find_mss(segment: &[u8]) -> Option<(usize, u16)> {
+    let header = TcpPacket::new_checked(segment).ok()?;
+    let all = header.options();
+    let mut rest = all;
+    while !rest.is_empty() {
+        let at = 20 + all.len() - rest.len();
+        let (next, option) = TcpOption::parse(rest).ok()?;
+        if let TcpOption::MaxSegmentSize(value) = option {
+            // Kind and length come before the value.
+            return Some((at + 2, value));
+        }
+        if next.len() == rest.len() || option == TcpOption::EndOfList {
+            return None;
+        }
+        rest = next;
+    }
+    None
+}
+
+/// A flow with a socket.
+pub(crate) struct OpenFlow {
+    pub(crate) socket: PooledSocket,
+    /// The guest's MSS.
+    pub(crate) segment_bytes: u16,
+    pub(crate) last_sent: LastSent,
+    /// Whether the flow is on the gateway's dirty list.
+    pub(crate) is_dirty: bool,
+    /// Bytes that went through the rings.
+    pub(crate) moved_bytes: u64,
+    /// Set when nobody reads or writes the flow any more: when it ends at the latest.
+    pub(crate) linger_until: Option<Instant>,
+}
+
+/// What reading from a flow gives.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StreamRead<R> {
+    /// What the closure made of the bytes at the front of the ring.
+    Data(R),
+    /// Nothing yet.
+    Blocked,
+    /// The guest has closed its half and everything was read.
+    Finished,
+    /// The guest has reset the flow, or it is gone.
+    Reset,
+}
+
+/// What writing to a flow gives.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StreamWrite<R> {
+    /// What the closure made of the free part of the ring.
+    Room(R),
+    /// No room yet.
+    Blocked,
+    /// Our half is closed, or the flow is gone.
+    Reset,
+}
+
+impl OpenFlow {
+    pub(crate) fn tcp(&self) -> &Socket<'static> {
+        self.socket.tcp()
+    }
+
+    /// Lends the contiguous front of the receive ring; `take` says how much it consumed.
+    pub(crate) fn read<R>(&mut self, take: impl FnOnce(&[u8]) -> (usize, R)) -> StreamRead<R> {
+        let tcp = self.socket.tcp_mut();
+        if !tcp.can_recv() {
+            return match tcp.state() {
+                State::Listen | State::SynSent | State::SynReceived => StreamRead::Blocked,
+                State::Established | State::FinWait1 | State::FinWait2 => StreamRead::Blocked,
+                State::CloseWait | State::LastAck | State::Closing | State::TimeWait => StreamRead::Finished,
+                // A flow whose guest closed first and acknowledged our FIN ends here too.
+                State::Closed => match tcp.recv(|_| (0, ())) {
+                    Err(RecvError::Finished) => StreamRead::Finished,
+                    Ok(()) | Err(RecvError::InvalidState) => StreamRead::Reset,
+                },
+            };
+        }
+        let mut consumed = 0;
+        let result = tcp.recv(|bytes| {
+            let (count, result) = take(bytes);
+            consumed = count;
+            (count, result)
+        });
+        self.moved_bytes += u64::try_from(consumed).unwrap_or(0);
+        result.map_or(StreamRead::Reset, StreamRead::Data)
+    }
+
+    /// Lends the contiguous free part of the send ring; `fill` says how much it wrote.
+    pub(crate) fn write<R>(&mut self, fill: impl FnOnce(&mut [u8]) -> (usize, R)) -> StreamWrite<R> {
+        let tcp = self.socket.tcp_mut();
+        if !tcp.can_send() {
+            return match tcp.state() {
+                State::Listen | State::SynSent | State::SynReceived => StreamWrite::Blocked,
+                State::Established | State::CloseWait => StreamWrite::Blocked,
+                State::FinWait1
+                | State::FinWait2
+                | State::Closing
+                | State::LastAck
+                | State::TimeWait
+                | State::Closed => StreamWrite::Reset,
+            };
+        }
+        let mut written = 0;
+        let result = tcp.send(|room| {
+            let (count, result) = fill(room);
+            written = count;
+            (count, result)
+        });
+        self.moved_bytes += u64::try_from(written).unwrap_or(0);
+        result.map_or(StreamWrite::Reset, StreamWrite::Room)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn syn(options: &[u8]) -> Vec<u8> {
+        let header_words = u8::try_from((20 + options.len()) / 4).unwrap();
+        let mut segment = vec![0u8; 20];
+        segment[12] = header_words << 4;
+        segment[13] = 2;
+        segment.extend_from_slice(options);
+        segment
+    }
+
+    #[test]
+    fn the_mss_is_raised_to_a_multiple_only_with_offload() {
+        let packet = syn(&[1, 1, 1, 1, 2, 4, 0x05, 0xb4]);
+        let plain = HeldSyn::new(&packet, 0, false);
+        assert_eq!((plain.guest_mss, &*plain.packet), (1460, &*packet));
+        let raised = HeldSyn::new(&packet, 0, true);
+        assert_eq!(raised.guest_mss, 1460);
+        let stated = u16::from_be_bytes([raised.packet[26], raised.packet[27]]);
+        assert_eq!((stated % 1460, stated > 63_000), (0, true));
+    }
+
+    #[test]
+    fn hostile_options_end_the_search() {
+        const CASES: &[(&[u8], u16)] = &[
+            (&[], DEFAULT_MSS),
+            (&[0, 2, 4, 5, 0xb4, 0, 0, 0], DEFAULT_MSS),
+            (&[2, 0, 0, 0], DEFAULT_MSS),
+            (&[2, 3, 0, 0], DEFAULT_MSS),
+            (&[30, 0, 0, 0], DEFAULT_MSS),
+            (&[2, 4, 0, 0], 1),
+            (&[2, 4, 0xff, 0xff], 0xffff),
+        ];
+        for (options, expected) in CASES {
+            assert_eq!(HeldSyn::new(&syn(options), 0, true).guest_mss, *expected, "{options:?}");
+        }
+    }
+}
