@@ -1,7 +1,48 @@
-//! A sandbox's network in user space.
+//! A sandbox's network in user space: a guest's Ethernet frames in, decided connections out.
+//!
+//! [`Engine`] carries guests on worker threads; [`Engine::attach`] takes a guest's [`link`] and its
+//! [`GuestConfig`] and gives a [`Guest`] to watch, change and stop. [`core`] is the sans-IO gateway
+//! underneath, usable alone.
+//!
+//! **What it does not do.** It gives no isolation but that of the network, and it carries no UDP
+//! but DNS.
+//!
+//! **Trust.** The guest and upstream are hostile; the configuration is the owner's. `SECURITY.md`
+//! lists the boundaries.
+//!
+//! ```no_run
+//! use net_engine::{Engine, GuestConfig, link};
+//! use net_policy::{Action, Policy, parse_target};
+//!
+//! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::builder().build()?;
+//! let rule = parse_target("example.com:443")?.into_rule(Action::Allow);
+//! let config = GuestConfig { policy: Policy::new(vec![rule]), ..GuestConfig::default() };
+//! let (engine_end, guest_end) = link::pair(link::LinkCapabilities { mtu: 1500, offload: false }, 64);
+//! let guest = engine.attach(Box::new(engine_end), config).await?;
+//! // … hand `guest_end` to the VMM …
+//! guest.stop().await;
+//! # drop(guest_end);
+//! # Ok(())
+//! # }
+//! ```
 
 #![deny(unsafe_code)]
 
 mod buffer_pool;
 pub mod core;
+mod dns;
+mod engine;
+mod event;
+mod guest_config;
+mod http;
 pub mod link;
+mod shell;
+mod tls;
+
+pub use dns::{NameserverError, Nameservers};
+pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
+pub use event::Event;
+pub use guest_config::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
+pub use shell::DialError;
+pub use tls::InterceptError;

@@ -1,3 +1,45 @@
-//! Under construction.
+//! Mint and verify: the interception authority, its leaves, and both rustls configurations.
+//!
+//! [`Authority`] signs a certificate for whatever name a guest connects to; [`guest_config`] shows
+//! it to the guest. [`upstream_config`] verifies the real server against [`UpstreamTrust`]. Where
+//! the real server's certificate is bad, [`FaultMirror`] makes one with the same fault, so that
+//! the guest's own verifier says what is wrong.
+//!
+//! The crate reads no files, opens no sockets and keeps no clock: PEM goes in and out, `now` is an
+//! argument. Keys and serials are drawn from the crypto provider, aws-lc-rs.
+//!
+//! **Trust.** Certificates and keys brought by the owner are parsed strictly; names come from
+//! guests and are [`net_core::HostName`]s already.
+//!
+//! ```
+//! use std::time::SystemTime;
+//! use net_tls::{Authority, AuthorityParams, LeafSubject};
+//!
+//! # #[allow(clippy::disallowed_methods)]
+//! let now = SystemTime::now();
+//! let authority = Authority::generate(&AuthorityParams::default(), now)?;
+//! let leaf = authority.mint(&LeafSubject::Name("example.com".parse()?), now)?;
+//! let key = leaf.certified_key()?;
+//! assert_eq!(key.cert.len(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
+
+mod authority;
+mod clock;
+mod fault_mirror;
+mod guest_config;
+mod leaf;
+mod leaf_cache;
+mod trust_kit;
+mod upstream_config;
+
+pub use authority::{Authority, AuthorityError, AuthorityParams};
+pub use clock::system_clock;
+pub use fault_mirror::{FaultMirror, UpstreamFault};
+pub use guest_config::guest_config;
+pub use leaf::{Leaf, LeafSubject, MintError};
+pub use leaf_cache::LeafCache;
+pub use trust_kit::{CaFileError, TRUST_VARIABLES, bundle, parse_ca_pem};
+pub use upstream_config::{UpstreamTrust, upstream_config};

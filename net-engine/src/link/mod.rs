@@ -4,11 +4,13 @@
 //! refuses what does not fit instead of dropping it, and knows nothing of what is inside.
 
 mod frame_meta;
+mod pair;
 
 use std::io;
 use std::task::{Context, Poll};
 
 pub use frame_meta::{Checksum, FrameMeta, Segmentation, SegmentationKind};
+pub use pair::{PairGuest, PairLink, pair};
 
 /// The largest frame a link carries: an Ethernet header and a full IP packet.
 pub const MAX_FRAME_BYTES: usize = 14 + 65_535;

@@ -1,0 +1,302 @@
+//! The embedder's side: worker threads, and guests attached to them.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use net_policy::Policy;
+use net_secrets::SecretSet;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use crate::core::{AddressError, Counters, Gateway, GatewayConfig};
+use crate::event::{Event, EventQueue};
+use crate::guest_config::GuestConfig;
+use crate::link::Link;
+use crate::shell::{Context, Driver, Stack};
+
+/// Commands that wait for a worker or a guest; a caller waits when they are used up.
+const MAX_QUEUED_COMMANDS: usize = 16;
+
+/// How long a stopping guest's last frames (the resets of its flows) may take to leave.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// Builds an [`Engine`].
+#[derive(Clone, Debug)]
+pub struct EngineBuilder {
+    workers: usize,
+}
+
+/// Why an engine could not be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No worker was asked for.
+    #[error("an engine needs at least one worker")]
+    NoWorkers,
+    /// The operating system gave no thread or no event queue.
+    #[error("a worker could not be started")]
+    Worker(#[source] io::Error),
+}
+
+/// Why a guest could not be attached.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The addresses make no link.
+    #[error("addresses: {0}")]
+    Addresses(#[from] AddressError),
+    /// The host gave no randomness for sequence numbers.
+    #[error("no randomness")]
+    Randomness,
+    /// The engine has stopped.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// Worker threads that carry the networks of guests.
+///
+/// A guest stays on the worker it was attached to: everything of it runs on one thread. Dropping
+/// the engine ends every guest and joins the threads.
+pub struct Engine {
+    workers: Vec<Worker>,
+}
+
+struct Worker {
+    commands: mpsc::Sender<Attach>,
+    guests: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Attach {
+    link: Box<dyn Link>,
+    gateway: Gateway,
+    config: GuestConfig,
+    commands: mpsc::Receiver<Command>,
+    events: EventQueue,
+    guests: GuestCount,
+}
+
+/// A guest counted on its worker until it is gone.
+struct GuestCount(Arc<AtomicUsize>);
+
+impl Drop for GuestCount {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+enum Command {
+    Counters(oneshot::Sender<Counters>),
+    SwapPolicy(Policy, oneshot::Sender<()>),
+    SwapSecrets(SecretSet, oneshot::Sender<()>),
+    Stop,
+}
+
+impl Engine {
+    /// Starts from one worker thread.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder { workers: 1 }
+    }
+
+    /// Attaches a guest by its link, on the worker with the fewest guests.
+    ///
+    /// # Errors
+    /// [`AttachError`]; nothing was started then.
+    pub async fn attach(&self, link: Box<dyn Link>, config: GuestConfig) -> Result<Guest, AttachError> {
+        let random_seed = getrandom::u64().map_err(|_| AttachError::Randomness)?;
+        let gateway = Gateway::new(
+            GatewayConfig {
+                addresses: config.addresses,
+                link: link.capabilities(),
+                limits: config.limits.clone(),
+                random_seed,
+            },
+            now(),
+        )?;
+        let worker = self
+            .workers
+            .iter()
+            .min_by_key(|worker| worker.guests.load(Ordering::Relaxed))
+            .ok_or(AttachError::Stopped)?;
+        worker.guests.fetch_add(1, Ordering::Relaxed);
+        let guests = GuestCount(Arc::clone(&worker.guests));
+        let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
+        let events = EventQueue::new(config.limits.max_queued_events);
+        let attach = Attach { link, gateway, config, commands, events: events.clone(), guests };
+        worker.commands.send(attach).await.map_err(|_| AttachError::Stopped)?;
+        Ok(Guest { commands: sender, events })
+    }
+}
+
+impl EngineBuilder {
+    /// The number of worker threads; guests are spread over them.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing is left running then.
+    pub fn build(self) -> Result<Engine, BuildError> {
+        if self.workers == 0 {
+            return Err(BuildError::NoWorkers);
+        }
+        let workers = (0..self.workers).map(Worker::start).collect::<Result<_, _>>()?;
+        Ok(Engine { workers })
+    }
+}
+
+impl Worker {
+    fn start(index: usize) -> Result<Self, BuildError> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BuildError::Worker)?;
+        let (commands, attachments) = mpsc::channel(MAX_QUEUED_COMMANDS);
+        let thread = std::thread::Builder::new()
+            .name(format!("net-engine-{index}"))
+            .spawn(move || {
+                let guests = LocalSet::new();
+                runtime.block_on(guests.run_until(serve(attachments)));
+            })
+            .map_err(BuildError::Worker)?;
+        Ok(Self { commands, guests: Arc::default(), thread: Some(thread) })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // The worker ends when nobody can attach guests any more.
+        let (closed, _) = mpsc::channel(1);
+        self.commands = closed;
+        if let Some(thread) = self.thread.take() {
+            // A worker that panicked has said so; there is nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn serve(mut attachments: mpsc::Receiver<Attach>) {
+    while let Some(attach) = attachments.recv().await {
+        tokio::task::spawn_local(run_guest(attach));
+    }
+}
+
+/// A guest from its attachment to its end. Its sessions live in a set of their own, so that none
+/// outlives it.
+async fn run_guest(attach: Attach) {
+    let Attach { link, gateway, config, mut commands, events, guests: _guests } = attach;
+    // Declared first, dropped last: when the events end, nothing of the guest is left, even where
+    // the whole worker is taken down.
+    let _end = CloseOnDrop(events.clone());
+    let sessions = LocalSet::new();
+    sessions
+        .run_until(async move {
+            let stack = Stack::new(gateway);
+            let context = Rc::new(Context::new(stack.clone(), events, config));
+            let mut driver = std::pin::pin!(Driver::new(Rc::clone(&context), link).run());
+            loop {
+                tokio::select! {
+                    error = &mut driver => {
+                        context.events.push(Event::LinkClosed { reason: error.to_string() });
+                        return;
+                    }
+                    command = commands.recv() => match command {
+                        Some(Command::Counters(reply)) => {
+                            // A caller that went away needs no answer.
+                            let _ = reply.send(stack.with(|gateway, _| gateway.counters()));
+                        }
+                        Some(Command::SwapPolicy(policy, done)) => {
+                            context.swap_policy(policy);
+                            let _ = done.send(());
+                        }
+                        Some(Command::SwapSecrets(secrets, done)) => {
+                            context.swap_secrets(secrets);
+                            let _ = done.send(());
+                        }
+                        Some(Command::Stop) | None => break,
+                    },
+                }
+            }
+            stack.with(|gateway, _| gateway.abort_all());
+            stack.wake_driver();
+            let _ = tokio::time::timeout(FAREWELL, driver).await;
+        })
+        .await;
+}
+
+struct CloseOnDrop(EventQueue);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Each worker joins its thread as it is dropped.
+        self.workers.clear();
+    }
+}
+
+/// One attached guest. Dropping it stops the guest without waiting.
+pub struct Guest {
+    commands: mpsc::Sender<Command>,
+    events: EventQueue,
+}
+
+impl Guest {
+    /// The next event; `None` once the guest has stopped and every event was taken.
+    pub async fn next_event(&self) -> Option<Event> {
+        self.events.next().await
+    }
+
+    /// Events that were lost because nobody took them in time.
+    pub fn lost_events(&self) -> u64 {
+        self.events.lost()
+    }
+
+    /// What went over the link so far; `None` once the guest has stopped.
+    pub async fn counters(&self) -> Option<Counters> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Counters(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Replaces the policy. Flows that the new one denies are reset before this returns.
+    pub async fn swap_policy(&self, policy: Policy) {
+        let (done, wait) = oneshot::channel();
+        if self.commands.send(Command::SwapPolicy(policy, done)).await.is_ok() {
+            // A guest that stops meanwhile needs no policy.
+            let _ = wait.await;
+        }
+    }
+
+    /// Replaces the secrets; live connections use the new ones from their next request on.
+    pub async fn swap_secrets(&self, secrets: SecretSet) {
+        let (done, wait) = oneshot::channel();
+        if self.commands.send(Command::SwapSecrets(secrets, done)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Ends the guest's network: its flows are reset, its tasks, sockets and link are gone when
+    /// this returns.
+    pub async fn stop(self) {
+        // A guest whose link has closed has stopped already.
+        let _ = self.commands.send(Command::Stop).await;
+        while self.events.next().await.is_some() {}
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the engine is part of the shell, which owns the clock")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,187 @@
+//! What happened, for the embedder: one value per decision worth telling.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use net_core::{Flow, HostName};
+use tokio::sync::Notify;
+
+use crate::shell::DialError;
+use crate::tls::InterceptError;
+
+/// Something the embedder may want to know.
+///
+/// `Display` is one readable line. No event carries a secret or a byte of content.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A flow was refused by policy.
+    Denied {
+        /// Its 5-tuple.
+        flow: Flow,
+        /// The name it was for, where one is known.
+        name: Option<HostName>,
+        /// The rule and the reason, readable.
+        why: String,
+    },
+    /// A name was not resolved, by policy or because of what it resolved to.
+    NameRefused {
+        /// The name.
+        name: String,
+        /// The rule and the reason, readable.
+        why: String,
+    },
+    /// An allowed flow could not be dialled.
+    DialFailed {
+        /// Its 5-tuple.
+        flow: Flow,
+        /// What went wrong.
+        error: DialError,
+    },
+    /// A stream that was to be looked into ended.
+    InterceptFailed {
+        /// Its 5-tuple.
+        flow: Flow,
+        /// The name it was for, where one is known.
+        name: Option<HostName>,
+        /// What went wrong.
+        error: InterceptError,
+    },
+    /// A request would have carried a secret's placeholder where it may not go.
+    Violation {
+        /// The flow's 5-tuple.
+        flow: Flow,
+        /// The name it was for, where one is known.
+        name: Option<HostName>,
+        /// The environment variable of the secret and the place, readable.
+        why: String,
+    },
+    /// A limit refused a newcomer.
+    LimitReached {
+        /// The field of [`net_core::Limits`].
+        limit: &'static str,
+    },
+    /// The link ended; the guest is gone.
+    LinkClosed {
+        /// What the link said.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied { flow, name, why } => {
+                write!(f, "denied {} {}: {why}", flow.protocol, Target(flow, name.as_ref()))
+            }
+            Self::NameRefused { name, why } => write!(f, "denied dns {name}: {why}"),
+            Self::DialFailed { flow, error } => write!(f, "failed {}: {error}", Target(flow, None)),
+            Self::InterceptFailed { flow, name, error } => {
+                write!(f, "ended {}: {error}", Target(flow, name.as_ref()))
+            }
+            Self::Violation { flow, name, why } => {
+                write!(f, "blocked {}: {why}", Target(flow, name.as_ref()))
+            }
+            Self::LimitReached { limit } => write!(f, "refused: limit {limit} is reached"),
+            Self::LinkClosed { reason } => write!(f, "link closed: {reason}"),
+        }
+    }
+}
+
+struct Target<'t>(&'t Flow, Option<&'t HostName>);
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            Some(name) => write!(f, "{name} ({})", self.0.upstream),
+            None => write!(f, "{}", self.0.upstream),
+        }
+    }
+}
+
+/// Events on their way to the embedder: bounded, the oldest yields.
+#[derive(Clone)]
+pub(crate) struct EventQueue(Arc<Shared>);
+
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct Waiting {
+    events: VecDeque<Event>,
+    lost: u64,
+    closed: bool,
+}
+
+impl EventQueue {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let waiting = Mutex::new(Waiting::default());
+        Self(Arc::new(Shared { waiting, changed: Notify::new(), capacity: capacity.max(1) }))
+    }
+
+    pub(crate) fn push(&self, event: Event) {
+        self.change(|waiting, capacity| {
+            if waiting.events.len() >= capacity {
+                waiting.events.pop_front();
+                waiting.lost += 1;
+            }
+            waiting.events.push_back(event);
+        });
+    }
+
+    /// Says that nothing follows.
+    pub(crate) fn close(&self) {
+        self.change(|waiting, _| waiting.closed = true);
+    }
+
+    /// The next event; `None` once the queue is closed and empty.
+    pub(crate) async fn next(&self) -> Option<Event> {
+        loop {
+            let changed = self.0.changed.notified();
+            {
+                let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(event) = waiting.events.pop_front() {
+                    return Some(event);
+                }
+                if waiting.closed {
+                    return None;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// How many events yielded to newer ones.
+    pub(crate) fn lost(&self) -> u64 {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).lost
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Waiting, usize)) {
+        change(&mut self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner), self.0.capacity);
+        // One reader at a time: the permit is kept for it when it is between two looks.
+        self.0.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_yields_and_the_loss_is_counted() {
+        let queue = EventQueue::new(2);
+        for limit in ["a", "b", "c"] {
+            queue.push(Event::LimitReached { limit });
+        }
+        queue.close();
+        let mut seen = Vec::new();
+        while let Some(Event::LimitReached { limit }) = queue.next().await {
+            seen.push(limit);
+        }
+        assert_eq!((seen, queue.lost()), (vec!["b", "c"], 1));
+    }
+}

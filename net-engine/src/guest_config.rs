@@ -1,0 +1,68 @@
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+use net_core::{HostName, HostPattern, Limits};
+use net_policy::Policy;
+use net_secrets::SecretSet;
+use net_tls::{Authority, UpstreamTrust};
+
+use crate::core::GuestAddresses;
+use crate::dns::Nameservers;
+
+/// Which TLS streams are opened, and by whose authority.
+#[derive(Debug, Default)]
+pub struct Interception {
+    /// Ports whose streams are looked into; empty looks into none.
+    pub ports: BTreeSet<u16>,
+    /// Names whose streams are passed on as they are.
+    pub bypass: Vec<HostPattern>,
+    /// Mints what the guest sees. Without it TLS is decided by its name and passed on.
+    pub authority: Option<Authority>,
+}
+
+/// Everything one guest's network is made of.
+#[derive(Debug)]
+pub struct GuestConfig {
+    /// The addresses on the guest's link.
+    pub addresses: GuestAddresses,
+    /// What may leave. The default denies everything.
+    pub policy: Policy,
+    /// Which TLS streams are opened.
+    pub interception: Interception,
+    /// Which placeholders become which secrets, where.
+    pub secrets: SecretSet,
+    /// The resolvers names are asked of.
+    pub nameservers: Nameservers,
+    /// Whom upstream certificates must lead to.
+    pub upstream_trust: UpstreamTrust,
+    /// The name that means the host's loopback.
+    pub host_alias: HostName,
+    /// Addresses of the host's own interfaces: they belong to the group `host` and no other.
+    pub host_addresses: Vec<IpAddr>,
+    /// Destinations that are dialled elsewhere. The policy sees where the guest wanted to go, the
+    /// host connects to the other address.
+    pub redirects: HashMap<SocketAddr, SocketAddr>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The name that means the host unless another is chosen.
+pub const DEFAULT_HOST_ALIAS: &str = "host.internal";
+
+impl Default for GuestConfig {
+    /// A guest that may do nothing: no rules, no interception, no secrets.
+    fn default() -> Self {
+        Self {
+            addresses: GuestAddresses::default(),
+            policy: Policy::default(),
+            interception: Interception::default(),
+            secrets: SecretSet::default(),
+            nameservers: Nameservers::default(),
+            upstream_trust: UpstreamTrust::default(),
+            host_alias: HostName::parse(DEFAULT_HOST_ALIAS).expect("the constant is a host name"),
+            host_addresses: Vec::new(),
+            redirects: HashMap::new(),
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use net_core::{Flow, HostName};
+use net_policy::{Decision, RuleId};
+use net_secrets::{Destination, Detector, Scrubber, SecretSet, Violation};
+
+use super::authority::{Authority, Host};
+use super::body::{BodyError, Filter, Filtered};
+use super::headers;
+use crate::event::{Event, EventQueue};
+use crate::shell::{Context, HttpVersion};
+use crate::tls::StreamInfo;
+
+/// A body towards the guest.
+pub(super) type GuestBody = UnsyncBoxBody<Bytes, BodyError>;
+
+/// The requests of one stream: what they share is checked against every one of them.
+pub(super) struct Exchange {
+    context: Rc<Context>,
+    info: StreamInfo,
+    version: HttpVersion,
+    /// The rule every request must lead to; set by the first one where the SYN could not tell.
+    rule: Cell<Option<RuleId>>,
+    /// Set when the stream must end after the response in flight.
+    ended: Cell<bool>,
+}
+
+/// A request that may go on, and what its response must pass.
+pub(super) struct Admitted {
+    pub(super) request: Request<Filtered<RequestFilter>>,
+    scrubber: Option<Scrubber>,
+    method: Method,
+}
+
+impl Exchange {
+    pub(super) fn new(context: Rc<Context>, info: StreamInfo, version: HttpVersion) -> Self {
+        let rule = Cell::new(info.rule);
+        Self { context, info, version, rule, ended: Cell::new(false) }
+    }
+
+    /// Whether the stream must end after the response in flight.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Checks a request and makes it upstream's, or answers it.
+    pub(super) fn admit(&self, request: Request<Incoming>) -> Result<Admitted, Response<GuestBody>> {
+        let authority = Authority::of(&request).map_err(|error| self.refuse(error.status(), error.why()))?;
+        self.check(&authority)?;
+        let name = match &authority.host {
+            Host::Name(name) => Some(name),
+            Host::Address(_) => None,
+        };
+        let to = Destination { host: name, is_verified: self.info.is_verified };
+        let secrets = self.context.secrets();
+        let (mut parts, body) = request.into_parts();
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        secrets
+            .check(target.as_bytes())
+            .and_then(|()| headers::to_upstream(&mut parts.headers, &secrets, &to))
+            .map_err(|violation| self.violate(name, &violation))?;
+        let scrubber = secrets.scrubber(&to);
+        let method = parts.method.clone();
+        let version = match self.version {
+            HttpVersion::Http1 => Version::HTTP_11,
+            HttpVersion::Http2 => Version::HTTP_2,
+        };
+        parts.uri = upstream_uri(&parts.uri, &parts.headers, version)
+            .ok_or_else(|| self.refuse(StatusCode::BAD_REQUEST, "the request's target is malformed"))?;
+        parts.version = version;
+        if version == Version::HTTP_2 {
+            parts.headers.remove(http::header::HOST);
+        }
+        let filter = (!secrets.is_empty()).then(|| RequestFilter {
+            detector: secrets.detector(),
+            secrets,
+            host: name.cloned(),
+            is_verified: to.is_verified,
+            events: self.context.events.clone(),
+            flow: self.info.flow,
+        });
+        // The detector holds bytes back for a while and passes all of them on.
+        let body = Filtered::new(body, filter, true);
+        Ok(Admitted { request: Request::from_parts(parts, body), scrubber, method })
+    }
+
+    /// Whether the authority leads to the rule of the stream.
+    fn check(&self, authority: &Authority) -> Result<(), Response<GuestBody>> {
+        let flow = &self.info.flow;
+        if authority.port.is_some_and(|port| port != flow.upstream.port()) {
+            return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, "this connection leads to another port"));
+        }
+        let decision = match &authority.host {
+            Host::Name(name) => {
+                // Upstream has proved to be the server_name and nobody else.
+                if self.info.is_verified && self.info.name.as_ref().is_some_and(|own| own != name) {
+                    let why = "this connection leads to another host";
+                    return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
+                }
+                self.context.decide(flow, Some(name))
+            }
+            Host::Address(address) if *address != flow.upstream.ip() || self.info.name.is_some() => {
+                let why = "this connection leads to another host";
+                return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
+            }
+            Host::Address(_) => self.context.decide(flow, None),
+        };
+        let name = match &authority.host {
+            Host::Name(name) => Some(name.clone()),
+            Host::Address(_) => None,
+        };
+        match (decision, self.rule.get()) {
+            (Decision::Allow { rule }, None) => {
+                self.rule.set(Some(rule));
+                Ok(())
+            }
+            (Decision::Allow { rule }, Some(own)) if rule == own => Ok(()),
+            // Several names of one address may be allowed by different rules; a plain stream is
+            // bound to the first it shows.
+            (Decision::Allow { rule }, Some(_)) if !self.info.is_verified && self.info.name.is_none() => {
+                self.rule.set(Some(rule));
+                Ok(())
+            }
+            (Decision::Allow { .. }, Some(_)) => {
+                let why = "this request falls under another rule than its connection";
+                Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why))
+            }
+            (Decision::Deny { .. } | Decision::NeedName, _) => {
+                self.context.report_denial(flow, name, &decision);
+                Err(self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox"))
+            }
+        }
+    }
+
+    /// Makes upstream's response the guest's.
+    pub(super) fn finish(
+        &self,
+        response: Response<Incoming>,
+        admitted: (Option<Scrubber>, Method),
+    ) -> Response<GuestBody> {
+        let (scrubber, method) = admitted;
+        let (mut parts, body) = response.into_parts();
+        let says_close = parts.headers.get(CONNECTION).is_some_and(|value| {
+            value
+                .to_str()
+                .is_ok_and(|value| value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close")))
+        });
+        headers::to_guest(&mut parts.headers, scrubber.as_ref());
+        let has_no_body = method == Method::HEAD
+            || parts.status == StatusCode::NO_CONTENT
+            || parts.status == StatusCode::NOT_MODIFIED;
+        if scrubber.is_some() && !has_no_body {
+            // A value and its placeholder differ in length.
+            parts.headers.remove(CONTENT_LENGTH);
+        }
+        if says_close {
+            self.ended.set(true);
+        }
+        self.mark_end(&mut parts.headers);
+        let filter = if has_no_body { None } else { scrubber.map(ResponseFilter) };
+        Response::from_parts(parts, Filtered::new(body, filter, false).boxed_unsync())
+    }
+
+    /// Tells an HTTP/1 guest that the connection ends with this response.
+    fn mark_end(&self, headers: &mut HeaderMap) {
+        if self.ended.get() && self.version == HttpVersion::Http1 {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    /// A violation that was found before the request went on.
+    pub(super) fn violate(&self, name: Option<&HostName>, violation: &Violation) -> Response<GuestBody> {
+        let why = violation.to_string();
+        let name = name.or(self.info.name.as_ref()).cloned();
+        self.context.events.push(Event::Violation { flow: self.info.flow, name, why: why.clone() });
+        self.refuse(StatusCode::FORBIDDEN, &why)
+    }
+
+    /// Answers the guest ourselves and ends the stream behind it.
+    pub(super) fn refuse(&self, status: StatusCode, why: &str) -> Response<GuestBody> {
+        self.ended.set(true);
+        let text = format!("net-engine: {why}\n");
+        let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        self.mark_end(response.headers_mut());
+        response
+    }
+}
+
+impl Admitted {
+    /// The request, and what [`Exchange::finish`] needs for its response.
+    pub(super) fn split(self) -> (Request<Filtered<RequestFilter>>, (Option<Scrubber>, Method)) {
+        (self.request, (self.scrubber, self.method))
+    }
+}
+
+/// Origin-form for HTTP/1.1; scheme, authority and path for HTTP/2.
+fn upstream_uri(target: &Uri, headers: &HeaderMap, version: Version) -> Option<Uri> {
+    let path = target.path_and_query().map_or("/", |target| target.as_str());
+    if version != Version::HTTP_2 {
+        return path.parse().ok();
+    }
+    let authority = match target.authority() {
+        Some(authority) => authority.as_str().to_owned(),
+        None => headers.get(http::header::HOST)?.to_str().ok()?.to_owned(),
+    };
+    let scheme = target.scheme_str().unwrap_or("https");
+    Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()
+}
+
+/// Towards upstream: bodies are searched, trailers substituted.
+pub(super) struct RequestFilter {
+    detector: Detector,
+    secrets: SecretSet,
+    host: Option<HostName>,
+    is_verified: bool,
+    events: EventQueue,
+    flow: Flow,
+}
+
+impl RequestFilter {
+    /// The response may have begun, so the embedder hears of it here.
+    fn report(&self, violation: Violation) -> Violation {
+        let why = violation.to_string();
+        self.events.push(Event::Violation { flow: self.flow, name: self.host.clone(), why });
+        violation
+    }
+}
+
+impl Filter for RequestFilter {
+    fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
+        self.detector.feed(&chunk).map(Bytes::from).map_err(|violation| self.report(violation))
+    }
+
+    fn end(&mut self) -> Bytes {
+        self.detector.finish().into()
+    }
+
+    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
+        let to = Destination { host: self.host.as_ref(), is_verified: self.is_verified };
+        headers::substitute(trailers, &self.secrets, &to).map_err(|violation| self.report(violation))
+    }
+}
+
+/// Towards the guest: values become placeholders.
+struct ResponseFilter(Scrubber);
+
+impl Filter for ResponseFilter {
+    fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
+        Ok(self.0.feed(&chunk).into())
+    }
+
+    fn end(&mut self) -> Bytes {
+        self.0.finish().into()
+    }
+
+    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
+        headers::scrub(trailers, Some(&self.0));
+        Ok(())
+    }
+}

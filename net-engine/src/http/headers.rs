@@ -1,0 +1,92 @@
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, EXPECT, HeaderName, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderValue};
+use net_secrets::{Destination, Scrubber, SecretSet, Violation};
+
+/// Removes what concerns one connection only (RFC 9110, section 7.6.1).
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    // `te: trailers` is the one value that may be passed on, and the only one HTTP/2 knows.
+    let wants_trailers = headers.get(TE).is_some_and(|value| value.as_bytes() == b"trailers");
+    for name in [CONNECTION, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+        headers.remove(name);
+    }
+    if wants_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Makes a guest's request headers upstream's: placeholders replaced, encodings that would hide an
+/// echo not asked for.
+pub(super) fn to_upstream(
+    headers: &mut HeaderMap,
+    secrets: &SecretSet,
+    to: &Destination<'_>,
+) -> Result<(), Violation> {
+    remove_hop_by_hop(headers);
+    // The body is polled at once, which answers the guest's expectation here.
+    headers.remove(EXPECT);
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    substitute(headers, secrets, to)?;
+    if secrets.scrubber(to).is_some() {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    Ok(())
+}
+
+/// Replaces placeholders in field values; a placeholder in a field name is a violation.
+pub(super) fn substitute(
+    headers: &mut HeaderMap,
+    secrets: &SecretSet,
+    to: &Destination<'_>,
+) -> Result<(), Violation> {
+    for name in headers.keys() {
+        secrets.check(name.as_str().as_bytes())?;
+    }
+    for (name, value) in headers.iter_mut() {
+        if let Some(replaced) = secrets.substitute_header(to, name.as_str(), value.as_bytes())? {
+            // The set refuses values with control bytes, so this is a field value.
+            if let Ok(mut replaced) = HeaderValue::from_bytes(&replaced) {
+                replaced.set_sensitive(true);
+                *value = replaced;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes upstream's response headers the guest's: values turned back into placeholders.
+pub(super) fn to_guest(headers: &mut HeaderMap, scrubber: Option<&Scrubber>) {
+    // The length of the trailer section is not known before it comes.
+    let trailer = headers.get(TRAILER).cloned();
+    remove_hop_by_hop(headers);
+    if let Some(trailer) = trailer {
+        headers.insert(TRAILER, trailer);
+    }
+    scrub(headers, scrubber);
+}
+
+pub(super) fn scrub(headers: &mut HeaderMap, scrubber: Option<&Scrubber>) {
+    let Some(scrubber) = scrubber else { return };
+    for value in headers.values_mut() {
+        if let Some(clean) = scrubber.scrub(value.as_bytes()) {
+            *value = HeaderValue::from_bytes(&clean).unwrap_or(HeaderValue::from_static(""));
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! HTTP between a guest and an upstream: parsed, checked, and written anew by hyper.
+//!
+//! Every request must be for an authority that leads to the rule which allowed the stream. Headers
+//! pass through substitution, targets and bodies through the detector, responses through the
+//! scrubber. Nothing is buffered whole, and nothing of a refused request goes on.
+
+mod authority;
+mod body;
+mod bridge;
+mod exchange;
+mod headers;
+
+pub(crate) use bridge::{bridge_plain, bridge_tls};

@@ -1,0 +1,212 @@
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
+
+use net_core::{Flow, HostName, HostPattern, Limits};
+use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query};
+use net_secrets::SecretSet;
+use tokio::task::AbortHandle;
+
+use super::Stack;
+use crate::core::{FlowId, GuestAddresses, Refusal};
+use crate::dns::Nameservers;
+use crate::event::{Event, EventQueue};
+use crate::guest_config::{GuestConfig, Interception};
+use crate::tls::TlsParts;
+
+const HTTP_PORT: u16 = 80;
+
+/// What a guest's sessions share, all on one thread.
+///
+/// Nothing here is borrowed across an await.
+pub(crate) struct Context {
+    pub(crate) stack: Stack,
+    pub(crate) limits: Limits,
+    pub(crate) events: EventQueue,
+    pub(crate) tls: TlsParts,
+    pub(crate) host_alias: HostName,
+    pub(crate) nameservers: Nameservers,
+    addresses: GuestAddresses,
+    redirects: HashMap<SocketAddr, SocketAddr>,
+    intercepted_ports: BTreeSet<u16>,
+    bypass: Vec<HostPattern>,
+    policy: RefCell<Policy>,
+    pins: RefCell<NameTable>,
+    hosts: HostAddresses,
+    secrets: RefCell<SecretSet>,
+    sessions: RefCell<HashMap<FlowId, Session>>,
+    dns_queries: Cell<usize>,
+}
+
+/// A running session, for the day the policy changes under it.
+struct Session {
+    flow: Flow,
+    name: Option<HostName>,
+    task: AbortHandle,
+}
+
+impl Context {
+    pub(crate) fn new(stack: Stack, events: EventQueue, config: GuestConfig) -> Self {
+        let pins = NameTable::new(config.limits.max_pins, config.limits.max_pins_per_name);
+        let Interception { ports, bypass, authority } = config.interception;
+        let hosts = config.addresses.gateways().chain(config.host_addresses).collect();
+        Self {
+            stack,
+            tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),
+            limits: config.limits,
+            events,
+            intercepted_ports: ports,
+            bypass,
+            host_alias: config.host_alias,
+            nameservers: config.nameservers,
+            redirects: config.redirects,
+            addresses: config.addresses,
+            policy: RefCell::new(config.policy),
+            pins: RefCell::new(pins),
+            hosts,
+            secrets: RefCell::new(config.secrets),
+            sessions: RefCell::new(HashMap::new()),
+            dns_queries: Cell::new(0),
+        }
+    }
+
+    /// May this flow leave, as far as is known?
+    pub(crate) fn decide(&self, flow: &Flow, name: Option<&HostName>) -> Decision {
+        self.policy.borrow().decide(&Query {
+            direction: net_core::Direction::Egress,
+            protocol: flow.protocol,
+            address: flow.upstream.ip(),
+            port: flow.upstream.port(),
+            name,
+            pins: &self.pins.borrow(),
+            hosts: &self.hosts,
+            now: Instant::now(),
+        })
+    }
+
+    /// May this name be resolved?
+    pub(crate) fn decide_name(&self, name: &HostName) -> NameDecision {
+        self.policy.borrow().decide_name(name)
+    }
+
+    /// Runs `work` on the policy, the pins and the host's addresses.
+    pub(crate) fn with_policy<R>(
+        &self,
+        work: impl FnOnce(&Policy, &mut NameTable, &HostAddresses) -> R,
+    ) -> R {
+        work(&self.policy.borrow(), &mut self.pins.borrow_mut(), &self.hosts)
+    }
+
+    /// The secrets of this moment; a clone shares them.
+    pub(crate) fn secrets(&self) -> SecretSet {
+        self.secrets.borrow().clone()
+    }
+
+    /// Replaces the secrets: live connections use the new ones from their next request on.
+    pub(crate) fn swap_secrets(&self, secrets: SecretSet) {
+        *self.secrets.borrow_mut() = secrets;
+    }
+
+    /// Replaces the policy and ends every session that the new one does not allow.
+    pub(crate) fn swap_policy(&self, policy: Policy) {
+        *self.policy.borrow_mut() = policy;
+        let denied: Vec<(FlowId, Flow, Option<HostName>)> = self
+            .sessions
+            .borrow()
+            .iter()
+            .filter(|(_, session)| {
+                matches!(self.decide(&session.flow, session.name.as_ref()), Decision::Deny { .. })
+            })
+            .map(|(id, session)| (*id, session.flow, session.name.clone()))
+            .collect();
+        for (id, flow, name) in denied {
+            let decision = self.decide(&flow, name.as_ref());
+            self.report_denial(&flow, name, &decision);
+            let session = self.sessions.borrow_mut().remove(&id);
+            if let Some(session) = session {
+                session.task.abort();
+            }
+            self.stack.with(|gateway, _| {
+                gateway.refuse(id, Refusal::Reset);
+                gateway.abort(id);
+            });
+        }
+        self.stack.wake_driver();
+    }
+
+    /// Tells the embedder that a flow was refused.
+    pub(crate) fn report_denial(&self, flow: &Flow, name: Option<HostName>, decision: &Decision) {
+        let why = self.policy.borrow().describe(decision);
+        self.events.push(Event::Denied { flow: *flow, name, why });
+    }
+
+    /// Where upstream is dialled: elsewhere if the owner says so, and for the gateway's own address
+    /// on the host's loopback.
+    pub(crate) fn dial_address(&self, flow: &Flow) -> SocketAddr {
+        let upstream = flow.upstream;
+        if let Some(elsewhere) = self.redirects.get(&upstream) {
+            return *elsewhere;
+        }
+        let is_gateway = self.addresses.is_gateway(upstream.ip());
+        match upstream.ip() {
+            IpAddr::V4(_) if is_gateway => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), upstream.port()),
+            IpAddr::V6(_) if is_gateway => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), upstream.port()),
+            IpAddr::V4(_) | IpAddr::V6(_) => upstream,
+        }
+    }
+
+    /// The addresses the host alias resolves to.
+    pub(crate) fn gateways(&self) -> Vec<IpAddr> {
+        self.addresses.gateways().collect()
+    }
+
+    /// Whether the first flight of streams to this port is read before they go on.
+    pub(crate) fn looks_into(&self, port: u16) -> bool {
+        port == HTTP_PORT || self.intercepted_ports.contains(&port)
+    }
+
+    /// Whether TLS to this port and name is opened.
+    pub(crate) fn intercepts(&self, port: u16, name: Option<&HostName>) -> bool {
+        let is_bypassed = name.is_some_and(|name| self.bypass.iter().any(|pattern| pattern.matches(name)));
+        self.tls.has_authority() && self.intercepted_ports.contains(&port) && !is_bypassed
+    }
+
+    pub(crate) fn enter_session(&self, id: FlowId, flow: Flow, task: AbortHandle) {
+        self.sessions.borrow_mut().insert(id, Session { flow, name: None, task });
+    }
+
+    /// Notes the name a session's first flight showed.
+    pub(crate) fn name_session(&self, id: FlowId, name: &HostName) {
+        if let Some(session) = self.sessions.borrow_mut().get_mut(&id) {
+            session.name = Some(name.clone());
+        }
+    }
+
+    pub(crate) fn leave_session(&self, id: FlowId) {
+        self.sessions.borrow_mut().remove(&id);
+    }
+
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.borrow().len()
+    }
+
+    /// A place among the DNS queries in flight, given back on drop.
+    pub(crate) fn enter_dns_query(&self) -> Option<DnsPlace<'_>> {
+        let count = self.dns_queries.get();
+        if count >= self.limits.max_dns_queries {
+            return None;
+        }
+        self.dns_queries.set(count + 1);
+        Some(DnsPlace(&self.dns_queries))
+    }
+}
+
+/// See [`Context::enter_dns_query`].
+pub(crate) struct DnsPlace<'c>(&'c Cell<usize>);
+
+impl Drop for DnsPlace<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

@@ -1,0 +1,156 @@
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use net_core::{HostName, Limits};
+use net_sni::Status;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::GuestStream;
+use crate::tls::InterceptError;
+
+/// What the first bytes of a stream show.
+pub(crate) enum FirstFlight {
+    /// A whole ClientHello.
+    Tls { prefix: Bytes, hello: Hello },
+    /// The start of an HTTP request.
+    Http { prefix: Bytes, version: HttpVersion },
+    /// Something else, or upstream spoke first.
+    Other { prefix: Bytes },
+}
+
+/// The HTTP of a plain stream or of what ALPN chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HttpVersion {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1,
+    /// HTTP/2, with prior knowledge where the stream is plain.
+    Http2,
+}
+
+/// What a ClientHello says that the engine needs.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    /// The server_name: none, a name, or something that is no name.
+    pub(crate) name: Result<Option<HostName>, ()>,
+    /// The protocols offered, in the guest's order.
+    pub(crate) alpn: Vec<Vec<u8>>,
+}
+
+/// Reads from the guest until the stream can be told apart.
+///
+/// Ends early when upstream has something to say: a protocol whose server speaks first waits for
+/// nothing.
+pub(crate) async fn first_flight(
+    guest: &GuestStream,
+    upstream: Option<&TcpStream>,
+    limits: &Limits,
+) -> Result<FirstFlight, InterceptError> {
+    let deadline = Instant::now() + limits.hello_timeout;
+    let mut prefix = Vec::new();
+    loop {
+        let more = timeout_at(deadline, read_more(guest, upstream, &mut prefix)).await;
+        match more {
+            Err(_elapsed) => return Err(InterceptError::HelloTimeout),
+            Ok(More::ServerSpoke) => return Ok(FirstFlight::Other { prefix: prefix.into() }),
+            Ok(More::Closed) if prefix.is_empty() => return Err(InterceptError::GuestClosed),
+            Ok(More::Closed) => {
+                // A half-closed guest may still have said all it had to say, in some protocol of
+                // its own; of TLS and HTTP it is a fragment.
+                return match recognise(&prefix) {
+                    Recognised::Flight(flight) => Ok(flight.with(prefix)),
+                    Recognised::NeedMore => Err(InterceptError::GuestClosed),
+                    Recognised::Malformed => Ok(FirstFlight::Other { prefix: prefix.into() }),
+                };
+            }
+            Ok(More::Bytes) => {}
+        }
+        match recognise(&prefix) {
+            Recognised::Flight(flight) => return Ok(flight.with(prefix)),
+            Recognised::Malformed => return Ok(FirstFlight::Other { prefix: prefix.into() }),
+            Recognised::NeedMore if prefix.len() >= limits.max_hello_bytes => {
+                return Err(InterceptError::HelloTooLarge);
+            }
+            Recognised::NeedMore => {}
+        }
+    }
+}
+
+enum More {
+    Bytes,
+    Closed,
+    ServerSpoke,
+}
+
+async fn read_more(guest: &GuestStream, upstream: Option<&TcpStream>, prefix: &mut Vec<u8>) -> More {
+    let from_guest = poll_fn(|context| {
+        guest.poll_read_with(context, |bytes| {
+            prefix.extend_from_slice(bytes);
+            (bytes.len(), ())
+        })
+    });
+    let from_upstream = async {
+        match upstream {
+            // An upstream that closes at once has spoken too.
+            Some(upstream) => drop(upstream.readable().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        read = from_guest => match read {
+            Ok(Some(())) => More::Bytes,
+            Ok(None) | Err(_) => More::Closed,
+        },
+        () = from_upstream => More::ServerSpoke,
+    }
+}
+
+enum Recognised {
+    Flight(Kind),
+    NeedMore,
+    Malformed,
+}
+
+enum Kind {
+    Tls(Hello),
+    Http(HttpVersion),
+    Other,
+}
+
+impl Kind {
+    fn with(self, prefix: Vec<u8>) -> FirstFlight {
+        let prefix = prefix.into();
+        match self {
+            Self::Tls(hello) => FirstFlight::Tls { prefix, hello },
+            Self::Http(version) => FirstFlight::Http { prefix, version },
+            Self::Other => FirstFlight::Other { prefix },
+        }
+    }
+}
+
+fn recognise(prefix: &[u8]) -> Recognised {
+    let kind = match net_sni::classify(prefix) {
+        Status::Partial { .. } => return Recognised::NeedMore,
+        Status::Complete(kind) => kind,
+    };
+    match kind {
+        net_sni::FirstFlight::Tls => recognise_hello(prefix),
+        net_sni::FirstFlight::Http1 => Recognised::Flight(Kind::Http(HttpVersion::Http1)),
+        net_sni::FirstFlight::Http2 => Recognised::Flight(Kind::Http(HttpVersion::Http2)),
+        _ => Recognised::Flight(Kind::Other),
+    }
+}
+
+fn recognise_hello(prefix: &[u8]) -> Recognised {
+    // Only a hello that is spread over records needs the space.
+    let mut scratch = vec![0; prefix.len()];
+    match net_sni::sniff(prefix, &mut scratch) {
+        Ok(Status::Partial { .. }) => Recognised::NeedMore,
+        Ok(Status::Complete(hello)) => Recognised::Flight(Kind::Tls(Hello {
+            name: hello.host_name().map_err(drop),
+            alpn: hello.alpn().map(<[u8]>::to_vec).collect(),
+        })),
+        Err(_) => Recognised::Malformed,
+    }
+}

@@ -1,0 +1,272 @@
+//! What becomes of one TCP flow: decided, dialled, looked into, relayed.
+
+use std::rc::Rc;
+
+use net_core::Flow;
+use net_policy::{Decision, RuleId};
+use tokio::net::TcpStream;
+
+use super::first_flight::{FirstFlight, Hello, first_flight};
+use super::{Context, GuestStream, dial, relay};
+use crate::core::{AcceptError, FlowId, Refusal};
+use crate::event::Event;
+use crate::http;
+use crate::tls::{InterceptError, StreamInfo, intercept};
+
+const DNS_PORT: u16 = 53;
+
+/// Decides a new flow; where it may go on, a task of the guest's thread carries it.
+pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
+    if flow.upstream.port() == DNS_PORT {
+        spawn(context, id, flow, serve_dns(Rc::clone(context), id));
+        return;
+    }
+    let decision = context.decide(&flow, None);
+    if let Decision::Deny { .. } = decision {
+        context.report_denial(&flow, None, &decision);
+        context.stack.with(|gateway, _| gateway.refuse(id, Refusal::Reset));
+        return;
+    }
+    let limit = context.limits.max_tcp_flows + context.limits.max_held_syns;
+    if context.session_count() >= limit {
+        context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
+        context.stack.with(|gateway, _| gateway.refuse(id, Refusal::Reset));
+        return;
+    }
+    spawn(context, id, flow, run(Rc::clone(context), id, flow, decision));
+}
+
+fn spawn(context: &Rc<Context>, id: FlowId, flow: Flow, work: impl Future<Output = ()> + 'static) {
+    // Leaving happens on drop, so that an aborted session leaves too.
+    let leave = LeaveOnDrop { context: Rc::clone(context), id };
+    let task = tokio::task::spawn_local(async move {
+        let _leave = leave;
+        work.await;
+    });
+    context.enter_session(id, flow, task.abort_handle());
+}
+
+struct LeaveOnDrop {
+    context: Rc<Context>,
+    id: FlowId,
+}
+
+impl Drop for LeaveOnDrop {
+    fn drop(&mut self) {
+        self.context.leave_session(self.id);
+    }
+}
+
+/// DNS over TCP goes to nobody but us, whatever address was asked.
+async fn serve_dns(context: Rc<Context>, id: FlowId) {
+    if let Some(guest) = accept(&context, id) {
+        crate::dns::serve_stream(&context, guest).await;
+    }
+}
+
+async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
+    let mut upstream = None;
+    if let Decision::Allow { .. } = decision {
+        // Upstream first: the guest's SYN waits, so that it sees the refusal upstream gave.
+        match dial(context.dial_address(&flow), context.limits.connect_timeout).await {
+            Ok(connected) => upstream = Some(connected),
+            Err(error) => {
+                context.events.push(Event::DialFailed { flow, error });
+                context.stack.with(|gateway, _| gateway.refuse(id, error.refusal()));
+                context.stack.wake_driver();
+                return;
+            }
+        }
+    }
+    let Some(guest) = accept(&context, id) else { return };
+    let ended = match (decision, upstream) {
+        (Decision::Allow { .. }, Some(mut upstream)) if !context.looks_into(flow.upstream.port()) => {
+            relay(&guest, &mut upstream, &context.limits).await;
+            Ok(())
+        }
+        (decision, upstream) => look_into(&context, id, flow, decision, guest, upstream).await,
+    };
+    if let Err((error, name)) = ended {
+        context.events.push(Event::InterceptFailed { flow, name, error });
+    }
+}
+
+fn accept(context: &Context, id: FlowId) -> Option<GuestStream> {
+    let accepted = context.stack.with(|gateway, now| gateway.accept(id, now));
+    match accepted {
+        Ok(()) => {
+            context.stack.wake_driver();
+            Some(GuestStream::new(context.stack.clone(), id))
+        }
+        Err(AcceptError::Limit) => {
+            context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
+            context.stack.with(|gateway, _| gateway.refuse(id, Refusal::Reset));
+            context.stack.wake_driver();
+            None
+        }
+        // The guest gave up while we dialled.
+        Err(AcceptError::Gone) => None,
+    }
+}
+
+type Ended = Result<(), (InterceptError, Option<net_core::HostName>)>;
+
+/// Reads the first flight and goes on by what it shows.
+async fn look_into(
+    context: &Rc<Context>,
+    id: FlowId,
+    flow: Flow,
+    decision: Decision,
+    guest: GuestStream,
+    upstream: Option<TcpStream>,
+) -> Ended {
+    let flight = match first_flight(&guest, upstream.as_ref(), &context.limits).await {
+        Ok(flight) => flight,
+        Err(error) => {
+            guest.abort();
+            return Err((error, None));
+        }
+    };
+    match flight {
+        FirstFlight::Tls { prefix, hello } => {
+            tls_stream(context, id, flow, decision, guest, upstream, prefix, hello).await
+        }
+        FirstFlight::Http { prefix, version } => {
+            let info = StreamInfo { flow, name: None, rule: allowed_rule(decision), is_verified: false };
+            http::bridge_plain(context, info, guest, upstream, prefix, version)
+                .await
+                .map_err(|error| (error, None))
+        }
+        FirstFlight::Other { prefix } => opaque(context, flow, decision, guest, upstream, prefix).await,
+    }
+}
+
+fn allowed_rule(decision: Decision) -> Option<RuleId> {
+    match decision {
+        Decision::Allow { rule } => Some(rule),
+        Decision::Deny { .. } | Decision::NeedName => None,
+    }
+}
+
+/// A stream that is neither TLS nor HTTP, or on which upstream spoke first.
+async fn opaque(
+    context: &Context,
+    flow: Flow,
+    decision: Decision,
+    guest: GuestStream,
+    upstream: Option<TcpStream>,
+    prefix: bytes::Bytes,
+) -> Ended {
+    let (Decision::Allow { rule }, Some(mut upstream)) = (decision, upstream) else {
+        guest.abort();
+        return Err((InterceptError::NoName, None));
+    };
+    // On the ports of HTTP a verdict by name holds only for what shows the name: junk before a
+    // request must not buy an opaque relay.
+    let must_be_http = context.looks_into(flow.upstream.port());
+    if must_be_http && context.with_policy(|policy, _, _| policy.rests_on_name(rule)) {
+        guest.abort();
+        return Err((InterceptError::NotTls, None));
+    }
+    if !context.secrets().is_empty() && context.secrets().check(&prefix).is_err() {
+        guest.abort();
+        return Err((InterceptError::Violation, None));
+    }
+    if write_all(&mut upstream, &prefix).await.is_ok() {
+        relay(&guest, &mut upstream, &context.limits).await;
+    } else {
+        guest.abort();
+    }
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments, reason = "the pieces of one stream, each used once")]
+async fn tls_stream(
+    context: &Rc<Context>,
+    id: FlowId,
+    flow: Flow,
+    decision: Decision,
+    guest: GuestStream,
+    upstream: Option<TcpStream>,
+    prefix: bytes::Bytes,
+    hello: Hello,
+) -> Ended {
+    let name = match hello.name {
+        Ok(ref name) => name.clone(),
+        Err(()) => {
+            return Err((fail(&guest, InterceptError::InvalidName).await, None));
+        }
+    };
+    let decision = match &name {
+        Some(name) => context.decide(&flow, Some(name)),
+        None => decision,
+    };
+    let rule = match decision {
+        Decision::Allow { rule } => rule,
+        Decision::Deny { .. } => {
+            context.report_denial(&flow, name, &decision);
+            // access_denied: curl and openssl print it, where a reset would leave them guessing.
+            send_alert(&guest, 49).await;
+            return Ok(());
+        }
+        Decision::NeedName => {
+            return Err((fail(&guest, InterceptError::NoName).await, name));
+        }
+    };
+    if let Some(name) = &name {
+        context.name_session(id, name);
+    }
+    let upstream = match upstream {
+        Some(connected) => connected,
+        None => match dial(context.dial_address(&flow), context.limits.connect_timeout).await {
+            Ok(connected) => connected,
+            Err(error) => {
+                guest.abort();
+                return Err((error.into(), name));
+            }
+        },
+    };
+    if !context.intercepts(flow.upstream.port(), name.as_ref()) {
+        return splice(context, guest, upstream, &prefix).await;
+    }
+    let info = StreamInfo { flow, name: name.clone(), rule: Some(rule), is_verified: true };
+    intercept(context, info, guest, upstream, prefix, &hello).await.map_err(|error| (error, name))
+}
+
+/// Passes a TLS stream on as it is, from its ClientHello on.
+async fn splice(context: &Context, guest: GuestStream, mut upstream: TcpStream, prefix: &[u8]) -> Ended {
+    if write_all(&mut upstream, prefix).await.is_ok() {
+        relay(&guest, &mut upstream, &context.limits).await;
+    } else {
+        guest.abort();
+    }
+    Ok(())
+}
+
+async fn write_all(upstream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+    tokio::io::AsyncWriteExt::write_all(upstream, bytes).await
+}
+
+async fn fail(guest: &GuestStream, error: InterceptError) -> InterceptError {
+    match error.alert() {
+        Some(alert) => send_alert(guest, alert).await,
+        None => guest.abort(),
+    }
+    error
+}
+
+/// Ends a TLS stream before its ServerHello with a fatal alert (RFC 8446, section 6).
+pub(crate) async fn send_alert(guest: &GuestStream, description: u8) {
+    const FATAL: u8 = 2;
+    let record = [21, 3, 3, 0, 2, FATAL, description];
+    let sent = std::future::poll_fn(|context| {
+        guest.poll_write_with(context, |room| {
+            let count = record.len().min(room.len());
+            room[..count].copy_from_slice(&record[..count]);
+            (count, ())
+        })
+    });
+    // The ring of a stream on which nothing was sent has room for seven bytes.
+    let _ = sent.await;
+    guest.close();
+}

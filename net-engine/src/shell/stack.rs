@@ -1,0 +1,61 @@
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Instant;
+
+use crate::core::{FlowId, Gateway};
+
+/// The gateway of one guest, shared by the driver and the guest's sessions on one thread.
+///
+/// No borrow lives across an await. Wakers and drops never borrow the gateway: they may run while
+/// it is borrowed, so they leave a note for the driver.
+#[derive(Clone)]
+pub(crate) struct Stack(Rc<Shared>);
+
+struct Shared {
+    gateway: RefCell<Gateway>,
+    /// Flows whose stream was dropped.
+    released: RefCell<Vec<FlowId>>,
+    driver: Cell<Option<Waker>>,
+}
+
+impl Stack {
+    pub(crate) fn new(gateway: Gateway) -> Self {
+        Self(Rc::new(Shared {
+            gateway: RefCell::new(gateway),
+            released: RefCell::new(Vec::new()),
+            driver: Cell::new(None),
+        }))
+    }
+
+    /// Runs `work` on the gateway with the current time. Never nested.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Gateway, Instant) -> R) -> R {
+        work(&mut self.0.gateway.borrow_mut(), Instant::now())
+    }
+
+    /// Has the driver look at the gateway again.
+    pub(crate) fn wake_driver(&self) {
+        if let Some(waker) = self.0.driver.take() {
+            waker.wake();
+        }
+    }
+
+    /// Registers the driver for the next [`Stack::wake_driver`].
+    pub(crate) fn register_driver(&self, waker: &Waker) {
+        self.0.driver.set(Some(waker.clone()));
+    }
+
+    /// Notes that nobody holds the flow any more.
+    pub(crate) fn note_released(&self, id: FlowId) {
+        self.0.released.borrow_mut().push(id);
+        self.wake_driver();
+    }
+
+    /// Carries out what was noted.
+    pub(crate) fn release_noted(&self) {
+        let noted = std::mem::take(&mut *self.0.released.borrow_mut());
+        if !noted.is_empty() {
+            self.with(|gateway, now| noted.into_iter().for_each(|id| gateway.release(id, now)));
+        }
+    }
+}

@@ -1,0 +1,274 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use net_core::{AddressClass, Direction, HostName, Protocol};
+
+use crate::{Action, Destination, Group, HostAddresses, NameTable, Rule, RuleId};
+
+/// Ordered rules; the first that matches decides, and what none matches is denied.
+///
+/// Immutable and cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    rules: Arc<[Rule]>,
+}
+
+/// A flow to decide.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'q> {
+    /// Who opens it.
+    pub direction: Direction,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The far end's address.
+    pub address: IpAddr,
+    /// Upstream's port (egress) or the guest's (ingress).
+    pub port: u16,
+    /// The name the flow itself shows, once it has shown one.
+    pub name: Option<&'q HostName>,
+    /// Which addresses belong to which names.
+    pub pins: &'q NameTable,
+    /// Which addresses are the host's.
+    pub hosts: &'q HostAddresses,
+    /// When.
+    pub now: Instant,
+}
+
+/// What becomes of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Decision {
+    /// It may go on.
+    Allow {
+        /// By this rule.
+        rule: RuleId,
+    },
+    /// It may not.
+    Deny {
+        /// By this rule; `None` when none matched.
+        rule: Option<RuleId>,
+        /// Why.
+        reason: DenyReason,
+    },
+    /// The names of the address lead to different verdicts: read the first flight and ask again.
+    NeedName,
+}
+
+/// Why a flow or a name is denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DenyReason {
+    /// A rule says so.
+    Rule,
+    /// No rule matches.
+    Default,
+    /// A rule allows the name, and our resolver never gave this address for it.
+    NotPinned,
+    /// Nothing may be sent to such an address.
+    Reserved,
+}
+
+impl DenyReason {
+    /// Readable, for events and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "by rule",
+            Self::Default => "no rule allows it",
+            Self::NotPinned => "the address was not resolved for this name",
+            Self::Reserved => "the address is no destination",
+        }
+    }
+}
+
+/// What becomes of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum NameDecision {
+    /// It may be resolved.
+    Allow {
+        /// By this rule.
+        rule: RuleId,
+    },
+    /// It may not.
+    Deny {
+        /// By this rule; `None` when none matched.
+        rule: Option<RuleId>,
+        /// Why.
+        reason: DenyReason,
+    },
+}
+
+impl Policy {
+    /// A policy of these rules, in this order. Without rules it denies everything.
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self { rules: rules.into() }
+    }
+
+    /// The rules in order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// A rule of this policy.
+    pub fn rule(&self, id: RuleId) -> Option<&Rule> {
+        self.rules.get(id.0)
+    }
+
+    /// May this flow go on?
+    ///
+    /// Work is linear in the rules and in the names pinned to the address, which
+    /// [`NameTable`] bounds.
+    pub fn decide(&self, query: &Query<'_>) -> Decision {
+        if is_reserved(query) {
+            return Decision::Deny { rule: None, reason: DenyReason::Reserved };
+        }
+        if let Some(name) = query.name {
+            return self.first_match(query, Some(name));
+        }
+        let mut verdicts =
+            query.pins.names_of(query.address, query.now).map(|name| self.first_match(query, Some(name)));
+        let Some(first) = verdicts.next() else { return self.first_match(query, None) };
+        if verdicts.all(|verdict| is_same_verdict(verdict, first)) { first } else { Decision::NeedName }
+    }
+
+    fn first_match(&self, query: &Query<'_>, name: Option<&HostName>) -> Decision {
+        let mut unpinned = false;
+        for (index, rule) in self.rules.iter().enumerate() {
+            if !rule.covers(query.direction, query.protocol, query.port) {
+                continue;
+            }
+            let matches = match (&rule.destination, name) {
+                (Destination::Domain(_), None) => false,
+                (Destination::Domain(pattern), Some(name)) => {
+                    let is_pinned = || query.pins.is_pinned(name, query.address, query.now);
+                    let by_name = pattern.matches(name);
+                    // Denying by name needs no pin; allowing does, or a false name would open
+                    // any address.
+                    let matches = by_name && (rule.action == Action::Deny || is_pinned());
+                    unpinned |= by_name && !matches;
+                    matches
+                }
+                (destination, _) => destination.contains(query.address, query.hosts),
+            };
+            if matches {
+                return verdict(rule, RuleId(index));
+            }
+        }
+        let reason = if unpinned { DenyReason::NotPinned } else { DenyReason::Default };
+        Decision::Deny { rule: None, reason }
+    }
+
+    /// May this name be resolved?
+    ///
+    /// It may when some egress rule could allow a flow to it on some port; a rule that denies the
+    /// name on every port and protocol, and comes first, wins.
+    pub fn decide_name(&self, name: &HostName) -> NameDecision {
+        for (index, rule) in self.rules.iter().enumerate() {
+            if !rule.direction.covers(Direction::Egress) {
+                continue;
+            }
+            let rule_id = RuleId(index);
+            match (&rule.destination, rule.action) {
+                (Destination::Domain(pattern), Action::Allow) if pattern.matches(name) => {
+                    return NameDecision::Allow { rule: rule_id };
+                }
+                (Destination::Domain(pattern), Action::Deny)
+                    if pattern.matches(name) && covers_everything(rule) =>
+                {
+                    return NameDecision::Deny { rule: Some(rule_id), reason: DenyReason::Rule };
+                }
+                (Destination::Any, Action::Deny) if covers_everything(rule) => {
+                    return NameDecision::Deny { rule: Some(rule_id), reason: DenyReason::Rule };
+                }
+                // The host has a name of its own; any other address may be behind any name.
+                (Destination::Group(Group::Host), _) => {}
+                (Destination::Any | Destination::Cidr(_) | Destination::Group(_), Action::Allow) => {
+                    return NameDecision::Allow { rule: rule_id };
+                }
+                (_, Action::Allow | Action::Deny) => {}
+            }
+        }
+        NameDecision::Deny { rule: None, reason: DenyReason::Default }
+    }
+
+    /// Whether some egress rule could allow a flow to the host: then its alias is answered.
+    pub fn may_reach_host(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.action == Action::Allow
+                && rule.direction.covers(Direction::Egress)
+                && matches!(rule.destination, Destination::Any | Destination::Group(Group::Host))
+        })
+    }
+
+    /// Whether the owner allows this address as such: by an address, a prefix or a group, and not
+    /// merely by `any` or `public`. Only then may a name lead to an address that is not public.
+    pub fn permits_address(&self, address: IpAddr, hosts: &HostAddresses) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.action == Action::Allow
+                && rule.direction.covers(Direction::Egress)
+                && matches!(rule.destination, Destination::Cidr(_) | Destination::Group(_))
+                && rule.destination.contains(address, hosts)
+        })
+    }
+
+    /// Whether a rule decides by name: what it allows must go on showing that name.
+    pub fn rests_on_name(&self, rule: RuleId) -> bool {
+        self.rule(rule).is_some_and(|rule| rule.destination.is_domain())
+    }
+
+    /// A decision in words.
+    pub fn describe(&self, decision: &Decision) -> String {
+        match decision {
+            Decision::Allow { rule } => self.label(*rule),
+            Decision::Deny { rule: Some(rule), .. } => self.label(*rule),
+            Decision::Deny { rule: None, reason } => format!("default ({})", reason.as_str()),
+            Decision::NeedName => "only a name can tell".to_owned(),
+        }
+    }
+
+    /// A name's decision in words.
+    pub fn describe_name(&self, decision: &NameDecision) -> String {
+        match decision {
+            NameDecision::Allow { rule } | NameDecision::Deny { rule: Some(rule), .. } => self.label(*rule),
+            NameDecision::Deny { rule: None, reason } => format!("default ({})", reason.as_str()),
+        }
+    }
+
+    fn label(&self, id: RuleId) -> String {
+        let number = id.0 + 1;
+        self.rule(id).map_or_else(|| format!("rule {number}"), |rule| format!("rule {number}: {rule}"))
+    }
+}
+
+fn is_same_verdict(one: Decision, other: Decision) -> bool {
+    match (one, other) {
+        // Different rules may allow: the name a stream shows says later which of them holds.
+        (Decision::Allow { .. }, Decision::Allow { .. }) => true,
+        (Decision::Deny { .. }, Decision::Deny { .. }) => true,
+        (Decision::Allow { .. }, Decision::Deny { .. }) | (Decision::Deny { .. }, Decision::Allow { .. }) => {
+            false
+        }
+        (Decision::NeedName, _) | (_, Decision::NeedName) => false,
+    }
+}
+
+fn verdict(rule: &Rule, id: RuleId) -> Decision {
+    match rule.action {
+        Action::Allow => Decision::Allow { rule: id },
+        Action::Deny => Decision::Deny { rule: Some(id), reason: DenyReason::Rule },
+    }
+}
+
+fn covers_everything(rule: &Rule) -> bool {
+    rule.ports.is_any() && rule.protocols.is_any()
+}
+
+/// Addresses nothing is ever sent to, whatever the rules say: the unspecified addresses mean the
+/// machine that dials, and dialling them reaches the host's loopback.
+fn is_reserved(query: &Query<'_>) -> bool {
+    let address = net_core::normalise(query.address);
+    query.direction == Direction::Egress
+        && !query.hosts.contains(address)
+        && (address.is_unspecified() || AddressClass::of(address) == AddressClass::Loopback)
+}

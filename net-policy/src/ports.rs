@@ -1,0 +1,82 @@
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// Ports as inclusive ranges; the empty set means every port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PortSet(Vec<(u16, u16)>);
+
+/// Why text is no [`PortSet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("ports are numbers from 1 to 65535 or ranges of them, as in `443` or `8000-8080`")]
+pub struct PortSetError;
+
+impl PortSet {
+    /// Every port.
+    pub const fn any() -> Self {
+        Self(Vec::new())
+    }
+
+    /// One port.
+    pub fn single(port: u16) -> Self {
+        Self(vec![(port, port)])
+    }
+
+    /// Whether every port is in the set.
+    pub fn is_any(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `port` is in the set.
+    pub fn contains(&self, port: u16) -> bool {
+        self.is_any() || self.0.iter().any(|(first, last)| (*first..=*last).contains(&port))
+    }
+
+    /// Adds a range.
+    ///
+    /// # Errors
+    /// [`PortSetError`] when it is empty or starts at 0.
+    pub fn with(mut self, first: u16, last: u16) -> Result<Self, PortSetError> {
+        if first == 0 || first > last {
+            return Err(PortSetError);
+        }
+        self.0.push((first, last));
+        Ok(self)
+    }
+}
+
+impl FromStr for PortSet {
+    type Err = PortSetError;
+
+    /// Parses `443`, `8000-8080` or several of them joined by commas.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',').try_fold(Self::any(), |set, part| {
+            let number = |text: &str| match text.as_bytes() {
+                [b'0'..=b'9', ..] => text.parse::<u16>().map_err(|_| PortSetError),
+                _ => Err(PortSetError),
+            };
+            match part.split_once('-') {
+                Some((first, last)) => set.with(number(first)?, number(last)?),
+                None => number(part).and_then(|port| set.with(port, port)),
+            }
+        })
+    }
+}
+
+impl fmt::Display for PortSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_any() {
+            return f.write_str("*");
+        }
+        for (index, (first, last)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            if first == last {
+                write!(f, "{comma}{first}")?;
+            } else {
+                write!(f, "{comma}{first}-{last}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+use std::fmt;
+use std::sync::Arc;
+
+use aho_corasick::nfa::contiguous::NFA;
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::forms::forms;
+use crate::{Binding, Destination, Detector, Scrubber, SecretValue, Violation, ViolationKind};
+
+/// A value shorter than this is not looked for in responses: it occurs by chance.
+const MIN_SCRUB_BYTES: usize = 6;
+
+/// All secrets of a guest at one moment. Immutable and cheap to clone.
+#[derive(Clone, Default)]
+pub struct SecretSet(Option<Arc<Compiled>>);
+
+pub(crate) struct Compiled {
+    pub(crate) bindings: Vec<Binding>,
+    /// Placeholders as they are, longest match first; the pattern's index is the binding's.
+    raw: AhoCorasick,
+    /// Every form of every placeholder, for streams.
+    pub(crate) detect: NFA,
+    pub(crate) detect_forms: Vec<Vec<u8>>,
+    /// The binding of each form.
+    pub(crate) detect_owner: Vec<usize>,
+}
+
+/// Why bindings make no set.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// A binding without hosts.
+    #[error("secret {env} is bound to no host")]
+    NoHosts {
+        /// The secret's variable.
+        env: String,
+    },
+    /// An empty value.
+    #[error("secret {env} has an empty value")]
+    EmptyValue {
+        /// The secret's variable.
+        env: String,
+    },
+    /// More forms than an automaton can hold.
+    #[error("too many secrets")]
+    TooMany,
+}
+
+impl SecretSet {
+    /// Compiles bindings into one automaton.
+    ///
+    /// # Errors
+    /// [`CompileError`].
+    pub fn compile(bindings: Vec<Binding>) -> Result<Self, CompileError> {
+        if bindings.is_empty() {
+            return Ok(Self(None));
+        }
+        for binding in &bindings {
+            if binding.hosts.is_empty() {
+                return Err(CompileError::NoHosts { env: binding.env.clone() });
+            }
+            if binding.value.expose().is_empty() {
+                return Err(CompileError::EmptyValue { env: binding.env.clone() });
+            }
+        }
+        let raw = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(bindings.iter().map(|binding| binding.placeholder.as_str()))
+            .map_err(|_| CompileError::TooMany)?;
+        let (mut detect_forms, mut detect_owner) = (Vec::new(), Vec::new());
+        for (owner, binding) in bindings.iter().enumerate() {
+            for form in forms(binding.placeholder.as_str().as_bytes()) {
+                detect_forms.push(form);
+                detect_owner.push(owner);
+            }
+        }
+        let detect = NFA::builder()
+            .match_kind(MatchKind::Standard)
+            .build(&detect_forms)
+            .map_err(|_| CompileError::TooMany)?;
+        Ok(Self(Some(Arc::new(Compiled { bindings, raw, detect, detect_forms, detect_owner }))))
+    }
+
+    /// Whether there are no secrets.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// What the guest's environment gets: variable and placeholder of each secret.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        let bindings = self.0.as_ref().map(|compiled| compiled.bindings.as_slice()).unwrap_or_default();
+        bindings.iter().map(|binding| (binding.env.as_str(), binding.placeholder.as_str()))
+    }
+
+    /// Replaces the placeholders of a header value; `None` when it has none.
+    ///
+    /// In `Authorization` and `Proxy-Authorization` Basic credentials are decoded, replaced and
+    /// encoded again (RFC 7617).
+    ///
+    /// # Errors
+    /// [`Violation`] when a placeholder is not bound to the destination, or stands in an encoded
+    /// form; nothing of the value may be sent then.
+    pub fn substitute_header(
+        &self,
+        to: &Destination<'_>,
+        name: &str,
+        value: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Violation> {
+        let Some(compiled) = &self.0 else { return Ok(None) };
+        let is_credentials = ["authorization", "proxy-authorization"]
+            .iter()
+            .any(|credentials| name.eq_ignore_ascii_case(credentials));
+        if is_credentials
+            && let Some((scheme, encoded)) = split_basic(value)
+            && let Ok(decoded) = STANDARD.decode(encoded)
+        {
+            let Some(replaced) = compiled.replace(to, &decoded)? else { return Ok(None) };
+            let mut result = Zeroizing::new(scheme.to_vec());
+            result.extend_from_slice(STANDARD.encode(&*replaced).as_bytes());
+            return Ok(Some(result));
+        }
+        compiled.replace(to, value)
+    }
+
+    /// Finds placeholders where none is ever replaced: a request target, a field name.
+    ///
+    /// # Errors
+    /// [`Violation`] of kind `Place`.
+    pub fn check(&self, text: &[u8]) -> Result<(), Violation> {
+        let mut detector = self.detector();
+        detector.feed(text)?;
+        Ok(())
+    }
+
+    /// A detector for one stream of bytes towards upstream.
+    pub fn detector(&self) -> Detector {
+        Detector::new(self.0.clone())
+    }
+
+    /// A scrubber for one stream of bytes from a host: it turns the values that are bound to the
+    /// host into placeholders. `None` when none is.
+    pub fn scrubber(&self, from: &Destination<'_>) -> Option<Scrubber> {
+        let compiled = self.0.as_ref()?;
+        let host = from.host?;
+        let (mut patterns, mut replacements) = (Vec::new(), Vec::new());
+        for binding in compiled.bindings.iter().filter(|binding| binding.covers(host)) {
+            let value = binding.value.expose();
+            if value.len() < MIN_SCRUB_BYTES {
+                continue;
+            }
+            // An encoded value becomes the plain placeholder: it decodes to nothing of use either way.
+            let percent = percent_encoding::percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+            for form in forms(value).into_iter().chain([percent.to_string().into_bytes()]) {
+                patterns.push(form);
+                replacements.push(binding.placeholder.as_str().as_bytes().to_vec());
+            }
+        }
+        Scrubber::new(patterns, replacements)
+    }
+}
+
+impl fmt::Debug for SecretSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.environment().map(|(env, _)| env)).finish()
+    }
+}
+
+impl Compiled {
+    /// Replaces raw placeholders in one pass: what was put in is not looked at again.
+    fn replace(&self, to: &Destination<'_>, text: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Violation> {
+        let mut result = Zeroizing::new(Vec::new());
+        // The text without its raw placeholders: what is left must hold no encoded one.
+        let mut left = Vec::with_capacity(text.len());
+        let mut done = 0;
+        for found in self.raw.find_iter(text) {
+            let value = self.value_for(found.pattern().as_usize(), to)?;
+            result.extend_from_slice(&text[done..found.start()]);
+            result.extend_from_slice(value.expose());
+            left.extend_from_slice(&text[done..found.start()]);
+            left.push(0);
+            done = found.end();
+        }
+        left.extend_from_slice(&text[done..]);
+        self.find_any(&left)?;
+        if done == 0 {
+            return Ok(None);
+        }
+        result.extend_from_slice(&text[done..]);
+        Ok(Some(result))
+    }
+
+    fn find_any(&self, text: &[u8]) -> Result<(), Violation> {
+        crate::detector::scan(self, text)
+    }
+
+    /// The value behind a placeholder, if one with that text is bound to the destination.
+    fn value_for(&self, index: usize, to: &Destination<'_>) -> Result<&SecretValue, Violation> {
+        let found = &self.bindings[index];
+        let violation = |kind| Violation { env: found.env.clone(), kind };
+        let host = to.host.ok_or_else(|| violation(ViolationKind::Host))?;
+        let bound = self
+            .bindings
+            .iter()
+            .find(|binding| binding.placeholder == found.placeholder && binding.covers(host))
+            .ok_or_else(|| violation(ViolationKind::Host))?;
+        if !to.is_verified {
+            return Err(violation(ViolationKind::Identity));
+        }
+        if !bound.value.fits_header() {
+            return Err(violation(ViolationKind::Value));
+        }
+        Ok(&bound.value)
+    }
+}
+
+/// `Basic ` in any case and what follows it.
+fn split_basic(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    const SCHEME: &[u8] = b"basic ";
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| (scheme, rest.trim_ascii()))
+}

@@ -1,0 +1,54 @@
+use crate::Status;
+
+/// What the first bytes of a stream are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FirstFlight {
+    /// A TLS handshake record; go on with [`sniff`](crate::sniff).
+    Tls,
+    /// An HTTP/1 request line.
+    Http1,
+    /// The HTTP/2 connection preface (RFC 9113, section 3.4).
+    Http2,
+    /// An SSH identification string (RFC 4253, section 4.2).
+    Ssh,
+    /// None of these.
+    Other,
+}
+
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const SSH: &[u8] = b"SSH-";
+
+/// Longest method that is taken for one: registered methods have 17 letters at most.
+const MAX_METHOD_BYTES: usize = 24;
+
+/// Tells a stream's protocol by as few bytes as possible.
+pub fn classify(prefix: &[u8]) -> Status<FirstFlight> {
+    match *prefix {
+        [] => Status::Partial { at_least: 1 },
+        [22, 3, 0..=4, ..] => Status::Complete(FirstFlight::Tls),
+        [22] | [22, 3] => Status::Partial { at_least: prefix.len().max(2) + usize::from(prefix.len() > 1) },
+        [first, ..] if first.is_ascii_uppercase() => classify_text(prefix),
+        _ => Status::Complete(FirstFlight::Other),
+    }
+}
+
+fn classify_text(prefix: &[u8]) -> Status<FirstFlight> {
+    for (marker, kind) in [(HTTP2_PREFACE, FirstFlight::Http2), (SSH, FirstFlight::Ssh)] {
+        if prefix.starts_with(marker) {
+            return Status::Complete(kind);
+        }
+        if marker.starts_with(prefix) {
+            return Status::Partial { at_least: marker.len() };
+        }
+    }
+    // method SP request-target: tokens of the registry are upper case (RFC 9110, section 16.1.2).
+    let method = prefix.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
+    match (prefix.get(method), prefix.get(method + 1)) {
+        (_, _) if method > MAX_METHOD_BYTES => Status::Complete(FirstFlight::Other),
+        (None, _) => Status::Partial { at_least: method + 2 },
+        (Some(b' '), None) => Status::Partial { at_least: method + 2 },
+        (Some(b' '), Some(target)) if target.is_ascii_graphic() => Status::Complete(FirstFlight::Http1),
+        (Some(_), _) => Status::Complete(FirstFlight::Other),
+    }
+}
