@@ -30,6 +30,8 @@
 #![deny(unsafe_code)]
 
 mod buffer_pool;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod core;
 mod dns;
 mod engine;

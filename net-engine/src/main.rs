@@ -1,3 +1,7 @@
 //! The `net-engine` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    net_engine::cli::main()
+}

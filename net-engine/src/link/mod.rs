@@ -4,13 +4,20 @@
 //! refuses what does not fit instead of dropping it, and knows nothing of what is inside.
 
 mod frame_meta;
+mod packet;
 mod pair;
+mod sys;
+mod tap;
+mod virtio_header;
+mod vnet_fd;
 
 use std::io;
 use std::task::{Context, Poll};
 
 pub use frame_meta::{Checksum, FrameMeta, Segmentation, SegmentationKind};
+pub use packet::PacketLink;
 pub use pair::{PairGuest, PairLink, pair};
+pub use tap::TapLink;
 
 /// The largest frame a link carries: an Ethernet header and a full IP packet.
 pub const MAX_FRAME_BYTES: usize = 14 + 65_535;

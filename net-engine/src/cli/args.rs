@@ -1,0 +1,134 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use super::sandbox::LinkKind;
+
+/// The network of a sandbox, in user space: names and addresses decided, TLS looked into where you
+/// say so, secrets used without being held.
+#[derive(Parser)]
+#[command(name = "net-engine", version, arg_required_else_help = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Run a command whose only way out is the engine.
+    Run(Box<RunArgs>),
+    /// Check a configuration file without starting anything.
+    Check(CheckArgs),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  One site and nothing else:
+    net-engine run --allow example.com -- curl -s https://example.com
+
+  The public internet, but not one domain, and no host or private network:
+    net-engine run --allow public --deny .ads.example -- ./build.sh
+
+  A token the command uses and never holds ($TOKEN inside is a placeholder):
+    net-engine run --allow api.example.com --secret TOKEN=env:TOKEN@api.example.com -- ./agent
+
+  A service on this host, and a registry whose TLS is not to be opened:
+    net-engine run --allow host:5432 --allow registry.example --bypass registry.example -- make test
+
+  The same from a file:
+    net-engine run --config sandbox.toml -- ./agent
+
+PATTERN is a name (example.com), the names below one (*.example.com), both (.example.com), an
+address, a prefix (10.0.0.0/8) or a group: public, private, host, loopback, link_local, metadata,
+multicast, any. Denials come first; what nothing allows is denied.
+
+SOURCE is env:NAME, file:PATH or cmd:COMMAND. Only its name is on the command line: values are in
+no argument, no log and no environment of the command.
+
+The command keeps your user and your files: this is a network sandbox, not one of the file system.
+It is given the engine's certificate authority by SSL_CERT_FILE, CURL_CA_BUNDLE and the like, and in
+place of the system's bundle. Its exit status is passed on; 2 means that nothing was started.";
+
+#[derive(ClapArgs)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(super) struct RunArgs {
+    /// Read the same settings from a TOML file; flags add to it
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) policy: PolicyArgs,
+    /// How frames leave the command's namespace: a TAP device, or a veth pair with a packet socket
+    #[arg(long, value_enum)]
+    pub(super) link: Option<LinkArg>,
+    /// The MTU of the command's interface
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1280..=65_520))]
+    pub(super) mtu: Option<u16>,
+    /// Say what happens: once for connections, twice for details
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
+}
+
+#[derive(ClapArgs, Default)]
+pub(super) struct PolicyArgs {
+    /// Allow a destination
+    #[arg(long, value_name = "PATTERN[:PORT]")]
+    pub(super) allow: Vec<String>,
+    /// Deny a destination, whatever is allowed
+    #[arg(long, value_name = "PATTERN[:PORT]")]
+    pub(super) deny: Vec<String>,
+    /// Look into TLS on these ports [default: 443]
+    #[arg(long, value_name = "PORT", value_delimiter = ',', conflicts_with = "no_intercept")]
+    pub(super) intercept: Vec<u16>,
+    /// Open no TLS: names are still decided, content is not seen
+    #[arg(long)]
+    pub(super) no_intercept: bool,
+    /// Pass TLS of these names on as it is
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) bypass: Vec<String>,
+    /// Give the command a placeholder that becomes the secret on its way to HOST
+    #[arg(long, value_name = "ENV=SOURCE@HOST")]
+    pub(super) secret: Vec<String>,
+    /// Ask this resolver instead of the host's
+    #[arg(long, value_name = "ADDR")]
+    pub(super) nameserver: Vec<String>,
+    /// Trust these certificate authorities too, upstream
+    #[arg(long, value_name = "FILE")]
+    pub(super) upstream_ca: Vec<PathBuf>,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  net-engine check --config sandbox.toml
+    Prints the rules in the order they are tried, or the first error.";
+
+#[derive(ClapArgs)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub(super) struct CheckArgs {
+    /// The file to check
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum LinkArg {
+    /// A TAP device where it can be opened, else a packet socket
+    Auto,
+    /// A TAP device
+    Tap,
+    /// A veth pair with a packet socket
+    Packet,
+}
+
+impl LinkArg {
+    pub(super) fn kind(self) -> Option<LinkKind> {
+        match self {
+            Self::Auto => None,
+            Self::Tap => Some(LinkKind::Tap),
+            Self::Packet => Some(LinkKind::Packet),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The `net-engine` binary, behind feature `cli`.
+
+mod args;
+mod config;
+mod plan;
+mod report;
+mod run;
+mod sandbox;
+mod sources;
+mod trust;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+
+/// Runs the binary: parses the command line and does what it says.
+///
+/// Call it from `main`, before anything has started a thread.
+pub fn main() -> ExitCode {
+    let Args { command } = Args::parse();
+    let outcome = match command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => run::check(&args),
+    };
+    match outcome {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("net-engine: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! `run`: a command whose only way out is the engine.
+
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::io::IsTerminal as _;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow};
+use net_tls::TRUST_VARIABLES;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::{CheckArgs, PolicyArgs, RunArgs};
+use super::config::Config;
+use super::plan::{self, Plan};
+use super::report::Reporter;
+use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
+use crate::link::{Link, PacketLink, TapLink};
+use crate::{Engine, Guest, GuestConfig};
+
+/// Sockets that lend the caller's identity; a command nobody trusts gets none of them.
+const LENT_IDENTITIES: &[&str] = &["SSH_AUTH_SOCK", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS"];
+
+/// Checks everything, prepares the sandbox, starts the engine, then lets the command run.
+pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
+    let plan = Plan::new(&args)?;
+    let command: Vec<CString> = args
+        .command
+        .into_iter()
+        .map(|argument| CString::new(argument.into_vec()))
+        .collect::<Result<_, _>>()
+        .context("COMMAND: an argument holds a NUL byte")?;
+    let files = Files::write(&plan).context("a directory for the command's files")?;
+    let environment = environment(&plan, files.ca_bundle.as_deref());
+    let sandbox_plan = SandboxPlan {
+        link: plan.link,
+        addresses: plan.guest.addresses,
+        mtu: plan.mtu,
+        command,
+        environment,
+        resolv_conf: files.resolv_conf.clone(),
+        ca_bundle: files.ca_bundle.clone(),
+    };
+    let (sandbox, descriptor, kind) = sandbox::spawn(&sandbox_plan).map_err(|error| anyhow!("{error}"))?;
+    if args.verbose > 0 {
+        eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
+    }
+    let link: Box<dyn Link> = match kind {
+        LinkKind::Tap => Box::new(TapLink::from_descriptor(descriptor, plan.mtu)),
+        LinkKind::Packet => Box::new(PacketLink::from_descriptor(descriptor, plan.mtu)),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
+    let status = runtime.block_on(carry(plan.guest, link, &sandbox))?;
+    drop(files);
+    Ok(ExitCode::from(status))
+}
+
+/// Prints the rules of a configuration file in the order they are tried.
+pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
+    let config = Config::read(&args.config)?;
+    let policy = plan::policy(&PolicyArgs::default(), &config)?;
+    for (index, rule) in policy.rules().iter().enumerate() {
+        println!("{:>3}  {rule}", index + 1);
+    }
+    println!("  -  deny everything else");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Carries the command's network until it ends; its exit status.
+async fn carry(config: GuestConfig, link: Box<dyn Link>, sandbox: &Sandbox) -> Result<u8> {
+    let engine = Engine::builder().build()?;
+    let guest = engine.attach(link, config).await?;
+    let mut reporter = Reporter::default();
+    let mut ended = signal(SignalKind::child())?;
+    let mut signals = Signals::listen()?;
+    sandbox.start().context("the sandbox ended before its command could start")?;
+    let status = loop {
+        tokio::select! {
+            Some(event) = guest.next_event() => reporter.report(&event),
+            signal = signals.next() => {
+                // A command that has ended needs no signal; its status is collected next.
+                let _ = kill(sandbox.keeper, signal);
+            }
+            _ = ended.recv() => if let Some(status) = exit_status(sandbox.keeper) { break status },
+        }
+    };
+    finish(guest, &mut reporter).await;
+    drop(engine);
+    Ok(status)
+}
+
+/// Stops the guest and prints what it still had to say.
+async fn finish(guest: Guest, reporter: &mut Reporter) {
+    while let Ok(Some(event)) = tokio::time::timeout(std::time::Duration::ZERO, guest.next_event()).await {
+        reporter.report(&event);
+    }
+    guest.stop().await;
+}
+
+fn exit_status(keeper: Pid) -> Option<u8> {
+    match waitpid(keeper, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(_, status)) => Some(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
+        Ok(WaitStatus::Signaled(_, signal, _)) => u8::try_from(128 + signal as i32).ok(),
+        Ok(_) => None,
+        Err(_) => Some(u8::MAX),
+    }
+}
+
+/// The signals that are passed on.
+struct Signals {
+    streams: Vec<(Signal, tokio::signal::unix::Signal)>,
+    /// The terminal signals the command itself.
+    has_terminal: bool,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let kinds = [
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+            Signal::SIGWINCH,
+        ];
+        let listen = |kind: Signal| Ok((kind, signal(SignalKind::from_raw(kind as i32))?));
+        let streams = kinds.into_iter().map(listen).collect::<Result<_>>()?;
+        Ok(Self { streams, has_terminal: std::io::stdin().is_terminal() })
+    }
+
+    /// The next signal to pass on.
+    async fn next(&mut self) -> Signal {
+        std::future::poll_fn(|context| {
+            for (signal, stream) in &mut self.streams {
+                while let std::task::Poll::Ready(Some(())) = stream.poll_recv(context) {
+                    let by_terminal = matches!(signal, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGWINCH);
+                    if !(by_terminal && self.has_terminal) {
+                        return std::task::Poll::Ready(*signal);
+                    }
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Files the command reads; gone when it has ended.
+struct Files {
+    _directory: TempDir,
+    resolv_conf: std::path::PathBuf,
+    ca_bundle: Option<std::path::PathBuf>,
+}
+
+impl Files {
+    fn write(plan: &Plan) -> std::io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("net-engine-").tempdir()?;
+        // The command may run as another user than the one who reads its own directory.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+        let resolv_conf = directory.path().join("resolv.conf");
+        let lines: Vec<String> =
+            plan.guest.addresses.gateways().map(|gateway| format!("nameserver {gateway}\n")).collect();
+        write(&resolv_conf, &lines.concat())?;
+        let ca_bundle = match &plan.ca_bundle {
+            Some(pem) => {
+                let path = directory.path().join("ca-bundle.pem");
+                write(&path, pem)?;
+                Some(path)
+            }
+            None => None,
+        };
+        Ok(Self { _directory: directory, resolv_conf, ca_bundle })
+    }
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+/// The caller's environment without secrets, with placeholders and trust.
+fn environment(plan: &Plan, ca_bundle: Option<&Path>) -> Vec<(OsString, OsString)> {
+    let placeholders: Vec<(OsString, OsString)> =
+        plan.guest.secrets.environment().map(|(env, placeholder)| (env.into(), placeholder.into())).collect();
+    let trust: Vec<(OsString, OsString)> = ca_bundle
+        .into_iter()
+        .flat_map(|path| TRUST_VARIABLES.iter().map(move |name| (OsString::from(name), path.into())))
+        .collect();
+    let is_replaced = |name: &OsString| {
+        let removed = name
+            .to_str()
+            .is_some_and(|name| plan.removed_variables.contains(name) || LENT_IDENTITIES.contains(&name));
+        removed || placeholders.iter().chain(&trust).any(|(own, _)| own == name)
+    };
+    let mut environment: Vec<_> = std::env::vars_os().filter(|(name, _)| !is_replaced(name)).collect();
+    environment.extend(placeholders);
+    environment.extend(trust);
+    environment
+}

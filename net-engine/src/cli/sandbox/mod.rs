@@ -1,0 +1,43 @@
+//! The sandbox of `run`: a command in namespaces of its own, with one interface.
+//!
+//! Three processes stand between the engine and the command: the *keeper* enters the namespaces
+//! and waits; *init* is process 1 inside, mounts what the command needs to see and reaps; the
+//! command is its child, without capabilities. When any of them dies, the others die too.
+
+mod mounts;
+mod namespaces;
+mod netlink;
+mod process;
+mod setup_error;
+
+use std::ffi::{CString, OsString};
+use std::path::PathBuf;
+
+use crate::core::GuestAddresses;
+
+pub(crate) use process::{Sandbox, spawn};
+
+/// How frames reach the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkKind {
+    /// A TAP interface.
+    Tap,
+    /// A veth pair with a packet socket.
+    Packet,
+}
+
+/// What a sandbox is made of.
+pub(crate) struct SandboxPlan {
+    /// `None`: TAP where it can be opened, else a packet socket.
+    pub(crate) link: Option<LinkKind>,
+    pub(crate) addresses: GuestAddresses,
+    pub(crate) mtu: u16,
+    /// The command and its arguments; not empty.
+    pub(crate) command: Vec<CString>,
+    /// The command's whole environment.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    /// What stands in place of `/etc/resolv.conf`.
+    pub(crate) resolv_conf: PathBuf,
+    /// What stands in place of the system's certificate bundles, where something does.
+    pub(crate) ca_bundle: Option<PathBuf>,
+}

@@ -1,0 +1,108 @@
+//! The namespaces of a sandbox, entered by the process that will become it.
+
+use std::fs;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{Gid, Uid, getegid, geteuid};
+
+use super::netlink::Netlink;
+use super::setup_error::{SetupError, Step};
+use super::{LinkKind, SandboxPlan};
+use crate::link::{PacketLink, TapLink};
+
+/// The guest's one interface.
+pub(super) const INTERFACE: &str = "eth0";
+
+/// The engine's end of a veth pair, in a namespace of its own that the guest cannot see.
+const PEER: &str = "engine0";
+
+const ALLOW_NAMESPACES: &str = "run as root, or have the kernel allow user namespaces: sysctl kernel.unprivileged_userns_clone, \
+     user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns";
+const ALLOW_NETWORK: &str = "network namespaces must be allowed here: sysctl user.max_net_namespaces";
+
+/// Enters fresh namespaces and gives the engine's descriptor of the link into them.
+pub(super) fn enter(plan: &SandboxPlan) -> Result<(OwnedFd, LinkKind), SetupError> {
+    let (uid, gid) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER).step("user namespace", ALLOW_NAMESPACES)?;
+    map_ids(uid, gid)?;
+    // The engine's side first: the veth's other end lives there, out of the guest's sight.
+    unshare(CloneFlags::CLONE_NEWNET).step("network namespace", ALLOW_NETWORK)?;
+    let engine_side = File::open("/proc/self/ns/net").step("network namespace", ALLOW_NETWORK)?;
+    unshare(
+        CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWIPC,
+    )
+    .step("namespaces", ALLOW_NAMESPACES)?;
+    let link = open_link(plan, &engine_side)?;
+    configure(plan).map_err(|error| SetupError::new("guest interface", error, ALLOW_NETWORK))?;
+    Ok(link)
+}
+
+/// The caller keeps its ids: what it may read and write stays what it was.
+fn map_ids(uid: Uid, gid: Gid) -> Result<(), SetupError> {
+    const MAPS: &str = "user namespace maps";
+    fs::write("/proc/self/setgroups", "deny").step(MAPS, ALLOW_NAMESPACES)?;
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).step(MAPS, ALLOW_NAMESPACES)?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).step(MAPS, ALLOW_NAMESPACES)
+}
+
+fn open_link(plan: &SandboxPlan, engine_side: &File) -> Result<(OwnedFd, LinkKind), SetupError> {
+    const TAP: &str = "--link tap";
+    const REMEDY: &str = "open /dev/net/tun to this user, or choose --link packet, which needs no device";
+    let tap = || TapLink::open(INTERFACE).map(|descriptor| (descriptor, LinkKind::Tap));
+    match plan.link {
+        Some(LinkKind::Tap) => tap().step(TAP, REMEDY),
+        Some(LinkKind::Packet) => open_packet(engine_side),
+        None => tap().or_else(|_| open_packet(engine_side)),
+    }
+}
+
+fn open_packet(engine_side: &File) -> Result<(OwnedFd, LinkKind), SetupError> {
+    const PACKET: &str = "--link packet";
+    const REMEDY: &str = "the kernel needs veth and AF_PACKET";
+    let guest_side = File::open("/proc/self/ns/net").step(PACKET, REMEDY)?;
+    let netlink = Netlink::open().step(PACKET, REMEDY)?;
+    netlink.add_veth(INTERFACE, PEER, engine_side.as_raw_fd()).step(PACKET, REMEDY)?;
+    setns(engine_side, CloneFlags::CLONE_NEWNET).step(PACKET, REMEDY)?;
+    // Its kernel must stay silent on the wire: no link-local address, no router solicitations.
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{PEER}/disable_ipv6"), "1");
+    let opened = Netlink::open()
+        .and_then(|netlink| netlink.set_up(PEER, None, None))
+        .and_then(|()| PacketLink::open(PEER))
+        .step(PACKET, REMEDY);
+    setns(&guest_side, CloneFlags::CLONE_NEWNET).step(PACKET, REMEDY)?;
+    Ok((opened?, LinkKind::Packet))
+}
+
+/// Brings up loopback and the one interface, with the addresses of the plan.
+fn configure(plan: &SandboxPlan) -> std::io::Result<()> {
+    let addresses = &plan.addresses;
+    // All of these make the guest quieter or its TCP more predictable; it works without them.
+    for (path, value) in [
+        ("net/ipv6/conf/eth0/accept_ra", "0"),
+        ("net/ipv6/conf/eth0/accept_dad", "0"),
+        ("net/ipv4/tcp_congestion_control", "cubic"),
+        ("net/ipv4/ping_group_range", "0 2147483647"),
+    ] {
+        let _ = fs::write(format!("/proc/sys/{path}"), value);
+    }
+    let netlink = Netlink::open()?;
+    netlink.set_up("lo", None, None)?;
+    netlink.set_up(INTERFACE, Some(addresses.guest_mac.0), Some(plan.mtu))?;
+    if let Some(pair) = addresses.ipv4 {
+        netlink.add_address(INTERFACE, pair.guest.into(), pair.prefix_len)?;
+        netlink.add_default_route(pair.gateway.into())?;
+    }
+    // A kernel without IPv6 has a guest without IPv6.
+    if let Some(pair) = addresses.ipv6
+        && fs::exists("/proc/sys/net/ipv6").unwrap_or(false)
+    {
+        netlink.add_address(INTERFACE, pair.guest.into(), pair.prefix_len)?;
+        netlink.add_default_route(pair.gateway.into())?;
+    }
+    Ok(())
+}

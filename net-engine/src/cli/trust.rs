@@ -1,0 +1,49 @@
+//! Trust anchors: whom we believe upstream, and whom the command believes.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use net_tls::{UpstreamTrust, bundle, parse_ca_pem};
+
+/// Where systems keep the bundle that programs without a setting of their own read.
+pub(super) const SYSTEM_BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The host's anchors and the ones the owner adds.
+pub(super) struct Anchors {
+    pub(super) upstream: UpstreamTrust,
+    /// PEM of the added ones.
+    added: String,
+}
+
+impl Anchors {
+    pub(super) fn read(files: &[PathBuf]) -> Result<Self> {
+        let mut upstream = UpstreamTrust::default();
+        // A host without a store trusts nobody: upstream TLS fails, and says why.
+        upstream.add(rustls_native_certs::load_native_certs().certs);
+        let mut added = String::new();
+        for path in files {
+            let pem = fs::read(path)
+                .with_context(|| format!("--upstream-ca {}: cannot be read", path.display()))?;
+            let certificates = parse_ca_pem(&pem).with_context(|| {
+                format!("--upstream-ca {}: give a PEM file of certificates", path.display())
+            })?;
+            upstream.add(certificates);
+            added.push_str(&String::from_utf8_lossy(&pem));
+            added.push('\n');
+        }
+        Ok(Self { upstream, added })
+    }
+
+    /// What the command trusts: what the host does, and the engine's authority.
+    pub(super) fn bundle_for_command(&self, authority_pem: &str) -> String {
+        let system = SYSTEM_BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        bundle(&bundle(&system, &self.added), authority_pem)
+    }
+}

@@ -1,0 +1,87 @@
+//! The system calls of links that have no safe wrapper.
+#![allow(unsafe_code, reason = "ioctl and setsockopt take raw structures; each block says why it is sound")]
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::libc;
+use tokio::io::unix::AsyncFd;
+
+nix::ioctl_write_int!(set_offload, b'T', 208);
+nix::ioctl_write_ptr_bad!(set_interface, TUNSETIFF, libc::ifreq);
+
+/// `_IOW('T', 202, int)` in the kernel's words, although a whole `ifreq` is passed.
+const TUNSETIFF: libc::c_ulong = nix::request_code_write!(b'T', 202, size_of::<libc::c_int>());
+
+const TUN_F_CSUM: libc::c_ulong = 0x01;
+const TUN_F_TSO4: libc::c_ulong = 0x02;
+const TUN_F_TSO6: libc::c_ulong = 0x04;
+const TUN_F_TSO_ECN: libc::c_ulong = 0x08;
+
+/// Binds a tun descriptor to a TAP interface named `name`, with virtio-net headers.
+pub(super) fn attach_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    // SAFETY: an all-zero `ifreq` is a valid one.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    copy_name(&mut request.ifr_name, name)?;
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    request.ifr_ifru.ifru_flags = i16::try_from(flags).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the descriptor is open and the kernel reads an `ifreq` that outlives the call.
+    unsafe { set_interface(tun.as_raw_fd(), &request) }?;
+    Ok(())
+}
+
+/// Lets the guest's kernel send partial checksums and TCP super-segments. UDP segmentation is not
+/// offered: a datagram is relayed as the guest sent it.
+pub(super) fn offer_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
+    let offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+    // SAFETY: the descriptor is open and the argument is a plain integer.
+    unsafe { set_offload(tun.as_raw_fd(), offloads) }?;
+    Ok(())
+}
+
+/// Registers a descriptor with the reactor of this thread.
+pub(super) fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` names the same open descriptor for its whole life, which the returned
+    // value takes over.
+    unsafe { AsyncFd::register(descriptor) }.map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// Sets an integer socket option.
+pub(super) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let length =
+        libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel reads one integer, which outlives the call.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Binds a packet socket to one interface, all protocols.
+pub(super) fn bind_to_interface(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    // SAFETY: an all-zero `sockaddr_ll` is a valid one.
+    let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+    address.sll_family = u16::try_from(libc::AF_PACKET).map_err(|_| io::ErrorKind::InvalidInput)?;
+    address.sll_protocol = u16::try_from(libc::ETH_P_ALL).map_err(|_| io::ErrorKind::InvalidInput)?.to_be();
+    address.sll_ifindex = i32::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let length =
+        libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel reads one address, which outlives the call.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn copy_name(slot: &mut [libc::c_char; libc::IFNAMSIZ], name: &str) -> io::Result<()> {
+    if name.is_empty() || name.len() >= slot.len() || name.contains(['\0', '/']) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (slot, byte) in slot.iter_mut().zip(name.bytes()) {
+        *slot = libc::c_char::from_ne_bytes([byte]);
+    }
+    Ok(())
+}

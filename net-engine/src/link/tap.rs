@@ -1,0 +1,59 @@
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::task::{Context, Poll};
+
+use nix::libc;
+
+use super::vnet_fd::VnetFd;
+use super::{FrameMeta, Link, LinkCapabilities, Received, sys};
+
+/// A TAP interface with virtio-net headers and offloads.
+pub struct TapLink {
+    descriptor: VnetFd,
+    mtu: u16,
+}
+
+impl TapLink {
+    /// Opens a TAP interface named `name` in the network namespace of this thread and gives its
+    /// descriptor, which works from every namespace.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where the device node is closed to the user or the thread has no
+    /// CAP_NET_ADMIN in its namespace, `NotFound` where there is no `/dev/net/tun`.
+    pub fn open(name: &str) -> io::Result<OwnedFd> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open("/dev/net/tun")?;
+        sys::attach_tap(file.as_fd(), name)?;
+        sys::offer_offloads(file.as_fd())?;
+        Ok(file.into())
+    }
+
+    /// A link over a descriptor of [`TapLink::open`]; `mtu` is the interface's.
+    pub fn from_descriptor(descriptor: OwnedFd, mtu: u16) -> Self {
+        Self { descriptor: VnetFd::new(descriptor), mtu }
+    }
+}
+
+impl Link for TapLink {
+    fn capabilities(&self) -> LinkCapabilities {
+        LinkCapabilities { mtu: self.mtu, offload: true }
+    }
+
+    fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {
+        self.descriptor.poll_receive(context, buffer)
+    }
+
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        meta: &FrameMeta,
+        frame: &[u8],
+    ) -> Poll<io::Result<()>> {
+        self.descriptor.poll_send(context, meta, frame)
+    }
+}
