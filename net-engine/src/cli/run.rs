@@ -29,6 +29,8 @@ const LENT_IDENTITIES: &[&str] = &["SSH_AUTH_SOCK", "GPG_AGENT_INFO", "DBUS_SESS
 
 /// Checks everything, prepares the sandbox, starts the engine, then lets the command run.
 pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
+    // Nobody of the same user reads the secrets out of this process, the command least of all.
+    nix::sys::prctl::set_dumpable(false).context("the process cannot be protected")?;
     let plan = Plan::new(&args)?;
     let command: Vec<CString> = args
         .command

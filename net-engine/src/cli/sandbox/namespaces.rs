@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, getegid, geteuid};
 
 use super::netlink::Netlink;
@@ -45,9 +46,13 @@ pub(super) fn enter(plan: &SandboxPlan) -> Result<(OwnedFd, LinkKind), SetupErro
 /// The caller keeps its ids: what it may read and write stays what it was.
 fn map_ids(uid: Uid, gid: Gid) -> Result<(), SetupError> {
     const MAPS: &str = "user namespace maps";
+    // The files belong to this user only while the process is dumpable; it must not be by the time
+    // the command runs, or the command could read the secrets out of its keepers' memory.
+    prctl::set_dumpable(true).step(MAPS, ALLOW_NAMESPACES)?;
     fs::write("/proc/self/setgroups", "deny").step(MAPS, ALLOW_NAMESPACES)?;
     fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).step(MAPS, ALLOW_NAMESPACES)?;
-    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).step(MAPS, ALLOW_NAMESPACES)
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).step(MAPS, ALLOW_NAMESPACES)?;
+    prctl::set_dumpable(false).step(MAPS, ALLOW_NAMESPACES)
 }
 
 fn open_link(plan: &SandboxPlan, engine_side: &File) -> Result<(OwnedFd, LinkKind), SetupError> {
@@ -81,12 +86,14 @@ fn open_packet(engine_side: &File) -> Result<(OwnedFd, LinkKind), SetupError> {
 /// Brings up loopback and the one interface, with the addresses of the plan.
 fn configure(plan: &SandboxPlan) -> std::io::Result<()> {
     let addresses = &plan.addresses;
+    let gid = getegid();
     // All of these make the guest quieter or its TCP more predictable; it works without them.
     for (path, value) in [
         ("net/ipv6/conf/eth0/accept_ra", "0"),
         ("net/ipv6/conf/eth0/accept_dad", "0"),
         ("net/ipv4/tcp_congestion_control", "cubic"),
-        ("net/ipv4/ping_group_range", "0 2147483647"),
+        // The command has no capability to open raw sockets; ping works without.
+        ("net/ipv4/ping_group_range", &format!("{gid} {gid}")),
     ] {
         let _ = fs::write(format!("/proc/sys/{path}"), value);
     }
