@@ -1,3 +1,77 @@
-//! Everything a developer runs.
+//! Everything a developer runs: `cargo xtask <verb>`.
+//!
+//! One file a verb (`task_<verb>.rs`); the other files are the nouns the verbs share. Nothing is
+//! installed globally: tools go to `target/tools`, fuzz builds to `target/fuzz`.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod figures;
+mod layers;
+mod nightly;
+mod process;
+mod programs;
+mod steps;
+mod task_bench;
+mod task_ci;
+mod task_demo;
+mod task_deny;
+mod task_doc;
+mod task_fuzz;
+mod task_layers;
+mod task_test;
+mod tool;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Everything a developer runs.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "Examples:\n  cargo xtask demo            see the engine work, without root or network\n  \
+                  cargo xtask test            everything a change must pass\n  \
+                  cargo xtask test net-sni    the same for one crate\n  \
+                  cargo xtask bench net-sni   figures, and ratios to the peers"
+)]
+struct Xtask {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Test(task_test::Test),
+    Demo(task_demo::Demo),
+    Bench(task_bench::Bench),
+    Fuzz(task_fuzz::Fuzz),
+    Layers(task_layers::Layers),
+    Deny(task_deny::Deny),
+    Doc(task_doc::Doc),
+    Ci(task_ci::Ci),
+}
+
+fn main() -> ExitCode {
+    let xtask = Xtask::parse();
+    let done = Workspace::load().and_then(|workspace| match xtask.verb {
+        Verb::Test(verb) => verb.run(&workspace),
+        Verb::Demo(verb) => verb.run(&workspace),
+        Verb::Bench(verb) => verb.run(&workspace),
+        Verb::Fuzz(verb) => verb.run(&workspace),
+        Verb::Layers(verb) => verb.run(&workspace),
+        Verb::Deny(verb) => verb.run(&workspace),
+        Verb::Doc(verb) => verb.run(&workspace),
+        Verb::Ci(verb) => verb.run(&workspace),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

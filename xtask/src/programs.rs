@@ -1,0 +1,62 @@
+//! Programs that tests need and Rust does not bring, and where apt has them.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process;
+
+/// The search path of everything the end-to-end tests run: only what the system installed, never
+/// a user's own, which another user may not be able to read.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A program and the Debian package it comes from.
+type Program = (&'static str, &'static str);
+
+/// What compiling a fuzz crate runs: libFuzzer is C++.
+pub(crate) const FUZZ: &[Program] = &[("c++", "g++")];
+
+/// Installs what is missing where that is possible: as root on a Debian-like system. Returns the
+/// programs that are still missing.
+pub(crate) fn ensure(programs: &[Program]) -> Result<Vec<Program>> {
+    let absent = missing(programs);
+    let root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
+    if absent.is_empty() || !root || !on_path("apt-get") {
+        return Ok(absent);
+    }
+    let packages: Vec<_> = absent.iter().map(|(_, package)| *package).collect();
+    eprintln!("installing {}", packages.join(", "));
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(["--quiet", "--quiet"]).args(args);
+        process::run(&mut command)
+    };
+    let installed = apt(&["update"])
+        .and_then(|()| apt(&[&["install", "--yes", "--no-install-recommends"], &*packages].concat()));
+    if let Err(error) = installed {
+        // What is missing is reported by whoever needs it.
+        eprintln!("{error:#}");
+    }
+    Ok(missing(programs))
+}
+
+/// Those of `programs` that the search path does not lead to.
+fn missing(programs: &[Program]) -> Vec<Program> {
+    programs.iter().copied().filter(|(program, _)| !on_path(program)).collect()
+}
+
+fn on_path(program: &str) -> bool {
+    env::split_paths(PATH).any(|dir| Path::new(&dir).join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_absent_is_missing() {
+        assert_eq!(missing(&[("sh", "dash"), ("no-such-program", "none")]), [("no-such-program", "none")]);
+    }
+}

@@ -1,0 +1,27 @@
+//! `cargo xtask ci`
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::steps::Steps;
+use crate::workspace::Workspace;
+use crate::{nightly, task_deny, task_fuzz};
+
+/// What continuous integration runs after the tests: deny, then a fuzz smoke test
+#[derive(Args)]
+#[command(after_help = "Examples:\n  cargo xtask test --require-e2e && cargo xtask ci   what .ci/run does")]
+pub(crate) struct Ci {}
+
+impl Ci {
+    pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
+        let mut steps = Steps::default();
+        steps.add_with_remarks("deny", || Ok(task_deny::check(workspace)?.into_iter().collect()));
+        steps.add_with_remarks("fuzz smoke", || {
+            if !nightly::installed() {
+                return Ok(vec![format!("fuzz targets were NOT run: {}", nightly::MISSING)]);
+            }
+            task_fuzz::smoke(workspace).map(|()| Vec::new())
+        });
+        steps.run()
+    }
+}

@@ -1,0 +1,27 @@
+//! `cargo xtask demo`
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::process;
+use crate::workspace::Workspace;
+
+/// See the engine work: a guest, an upstream and what happens between them
+///
+/// Needs neither root nor a network: upstream and DNS server are on loopback, the guest is in
+/// this process. Fails if a scene does not show what it promises.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo -- --help")]
+pub(crate) struct Demo {
+    /// Passed on to the demo
+    #[arg(last = true, value_name = "ARG")]
+    args: Vec<String>,
+}
+
+impl Demo {
+    pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
+        let mut cargo = workspace.cargo();
+        cargo.args(["run", "--quiet", "-p", "net-engine", "--example", "demo", "--"]).args(&self.args);
+        process::run(&mut cargo)
+    }
+}
