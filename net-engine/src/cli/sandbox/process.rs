@@ -149,8 +149,14 @@ fn run_init(plan: &SandboxPlan, channel: &OwnedFd, (descriptor, kind): (OwnedFd,
 
 /// Becomes the command, without capabilities and without a way to gain any.
 fn run_command(plan: &SandboxPlan) -> nix::Result<Infallible> {
-    for set in [CapSet::Bounding, CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted]
-    {
+    // CAP_NET_RAW stays in the bounding set: ping carries it as a file capability, and the kernel
+    // refuses to execute a program whose capabilities are bounded away. `no_new_privs` below keeps
+    // anybody from gaining it.
+    for capability in caps::all().into_iter().filter(|capability| *capability != Capability::CAP_NET_RAW) {
+        // A kernel older than the capability has nothing to drop.
+        let _ = caps::drop(None, CapSet::Bounding, capability);
+    }
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
         caps::clear(None, set).map_err(|_| Errno::EPERM)?;
     }
     prctl::set_no_new_privs()?;
