@@ -55,6 +55,7 @@ impl Group {
     /// The group of an address: exactly one, or none for addresses nothing may be sent to.
     ///
     /// The host's own addresses are in no other group, whatever their class.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "`AddressClass` may grow")]
     pub fn of(address: IpAddr, hosts: &HostAddresses) -> Option<Self> {
         if hosts.contains(address) {
             return Some(Self::Host);
@@ -66,7 +67,8 @@ impl Group {
             AddressClass::LinkLocal => Some(Self::LinkLocal),
             AddressClass::Metadata => Some(Self::Metadata),
             AddressClass::Multicast => Some(Self::Multicast),
-            _ => None,
+            // A class added later is no destination until it has a group.
+            AddressClass::Reserved | _ => None,
         }
     }
 

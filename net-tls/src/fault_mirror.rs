@@ -35,6 +35,7 @@ pub enum UpstreamFault {
     TimedOut,
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "rustls may tell more faults apart than a guest can")]
 impl From<&rustls::Error> for UpstreamFault {
     fn from(error: &rustls::Error) -> Self {
         let rustls::Error::InvalidCertificate(certificate) = error else { return Self::HandshakeFailed };

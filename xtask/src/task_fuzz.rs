@@ -13,8 +13,8 @@ pub(crate) const SMOKE_SECS: u64 = 5;
 
 /// Run one fuzz target, or all of them briefly
 ///
-/// Starts from the committed corpus, net-x/fuzz/corpus/<target>. What it finds goes to
-/// target/fuzz/corpus/<crate>/<target>, so the checkout stays clean; a crash goes to
+/// Starts from the committed corpus, `net-x/fuzz/corpus/<target>`. What it finds goes to
+/// `target/fuzz/corpus/<crate>/<target>`, so the checkout stays clean; a crash goes to
 /// net-x/fuzz/artifacts. Needs the nightly toolchain.
 #[derive(Args)]
 #[command(

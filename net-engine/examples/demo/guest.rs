@@ -89,13 +89,20 @@ impl Guest {
                         Poll::Pending
                     }
                     tcp::State::Closed => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
-                    _ => Poll::Ready(Ok(())),
+                    tcp::State::Listen
+                    | tcp::State::Established
+                    | tcp::State::FinWait1
+                    | tcp::State::FinWait2
+                    | tcp::State::CloseWait
+                    | tcp::State::Closing
+                    | tcp::State::LastAck
+                    | tcp::State::TimeWait => Poll::Ready(Ok(())),
                 }
             })
         });
         tokio::time::timeout(Duration::from_secs(5), connected)
             .await
-            .unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         Ok(stream)
     }
 

@@ -31,7 +31,7 @@ fn bring_up() -> Result<()> {
     // SAFETY: an all-zero `ifreq` is a valid one.
     let mut request: nix::libc::ifreq = unsafe { std::mem::zeroed() };
     for (slot, byte) in request.ifr_name.iter_mut().zip(b"lo") {
-        *slot = i8::try_from(*byte)?.into();
+        *slot = nix::libc::c_char::try_from(*byte)?;
     }
     request.ifr_ifru.ifru_flags = i16::try_from(nix::libc::IFF_UP)?;
     // SAFETY: the descriptor is open and the request is initialised.

@@ -3,6 +3,8 @@
 //! An in-process guest with a TCP/IP stack of its own talks through the engine to real servers on
 //! loopback. Every scene prints what it did and the evidence; the exit status says whether all held.
 
+#![allow(clippy::disallowed_methods, reason = "a program owns its clock")]
+
 mod guest;
 mod loopback;
 mod scenes;

@@ -163,6 +163,7 @@ impl Gateway {
         }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other protocol is refused alike")]
     fn dispatch<'f>(
         &mut self,
         meta: &FrameMeta,

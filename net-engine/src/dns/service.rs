@@ -1,9 +1,8 @@
 use std::rc::Rc;
-use std::time::Instant;
 
 use net_core::HostName;
 use net_policy::NameDecision;
-use net_policy::dns::{AnswerVerdict, QueryError, Question, Reply, filter_answer, fit, reply};
+use net_policy::dns::{AnswerVerdict, Question, Reply, filter_answer, fit, reply};
 
 use super::upstream;
 use crate::event::Event;
@@ -18,21 +17,20 @@ pub(crate) async fn answer_datagram(
     query: &[u8],
     max_bytes: usize,
 ) -> Option<Vec<u8>> {
-    let question = parse(query)?;
-    let max_bytes = max_bytes.min(usize::from(question.max_payload));
-    answer(context, &question, max_bytes).await
+    match Question::parse(query) {
+        Ok(question) => {
+            let max_bytes = max_bytes.min(usize::from(question.max_payload));
+            answer(context, &question, max_bytes).await
+        }
+        Err(error) => error.reply(),
+    }
 }
 
 /// The answer to a query over TCP; `None` when none is due.
 pub(crate) async fn answer_message(context: &Rc<Context>, query: &[u8]) -> Option<Vec<u8>> {
-    answer(context, &parse(query)?, MAX_STREAM_BYTES).await
-}
-
-fn parse(query: &[u8]) -> Option<Question> {
     match Question::parse(query) {
-        Ok(question) => Some(question),
-        // Nobody's resolver sends such queries; silence is an answer they understand.
-        Err(QueryError::Malformed | _) => None,
+        Ok(question) => answer(context, &question, MAX_STREAM_BYTES).await,
+        Err(error) => error.reply(),
     }
 }
 
@@ -67,7 +65,7 @@ async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) ->
 }
 
 fn pin(context: &Context, host: &HostName, pins: &[net_policy::dns::Pin]) {
-    let now = Instant::now();
+    let now = crate::shell::now();
     context.with_policy(|_, table, _| {
         for pin in pins {
             table.pin(host, pin.address, pin.ttl, now);

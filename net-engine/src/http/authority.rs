@@ -78,12 +78,16 @@ impl Authority {
         if bytes.contains(&b'@') {
             return Err(AuthorityError::Malformed);
         }
-        let port = match parsed.port() {
-            Some(port) => Some(port.as_str().parse().map_err(|_| AuthorityError::Malformed)?),
-            // `host:` without a number is the default port.
-            None => None,
-        };
         let text = parsed.host();
+        let port = match parsed.as_str().strip_prefix(text) {
+            Some("" | ":") => None,
+            // `Authority::port` has no number for one that is out of range, and no error either.
+            Some(rest) => {
+                let number = rest.strip_prefix(':').ok_or(AuthorityError::Malformed)?;
+                Some(number.parse().map_err(|_| AuthorityError::Malformed)?)
+            }
+            None => return Err(AuthorityError::Malformed),
+        };
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         let host = match bare.parse::<IpAddr>() {
             Ok(address) => Host::Address(address),
@@ -100,7 +104,9 @@ mod tests {
     #[test]
     fn exactly_one_authority() {
         use AuthorityError as E;
-        const CASES: &[(&str, &str, &[&str], Result<&str, AuthorityError>)] = &[
+        type Case =
+            (&'static str, &'static str, &'static [&'static str], Result<&'static str, AuthorityError>);
+        const CASES: &[Case] = &[
             ("GET", "/", &["a.example"], Ok("a.example")),
             ("GET", "/", &["A.Example.:8080"], Ok("a.example:8080")),
             ("GET", "/", &["10.0.0.1"], Ok("10.0.0.1")),
@@ -129,7 +135,7 @@ mod tests {
                     Host::Name(name) => name.to_string(),
                     Host::Address(address) => address.to_string(),
                 };
-                authority.port.map_or(host.clone(), |port| format!("{host}:{port}"))
+                authority.port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
             });
             assert_eq!(shown.as_deref().map_err(|error| *error), *expected, "{method} {target} {hosts:?}");
         }

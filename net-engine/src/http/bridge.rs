@@ -155,11 +155,11 @@ async fn answer(
 ) -> Response<GuestBody> {
     let admitted = match exchange.admit(request) {
         Ok(admitted) => admitted,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let mut sender = match upstream.sender(context, version).await {
         Ok(sender) => sender,
-        Err(error) => return exchange.refuse(StatusCode::BAD_GATEWAY, &error.to_string()),
+        Err(error) => return *exchange.refuse(StatusCode::BAD_GATEWAY, &error.to_string()),
     };
     sender.when_gone(over);
     let (request, rest) = admitted.split();
@@ -169,8 +169,8 @@ async fn answer(
         Ok(response) => exchange.finish(response, rest),
         Err(error) => match violation_in(&error) {
             // It was reported where it was found.
-            Some(why) => exchange.refuse(StatusCode::FORBIDDEN, &why),
-            None => exchange.refuse(StatusCode::BAD_GATEWAY, "upstream gave no response"),
+            Some(why) => *exchange.refuse(StatusCode::FORBIDDEN, &why),
+            None => *exchange.refuse(StatusCode::BAD_GATEWAY, "upstream gave no response"),
         },
     }
 }

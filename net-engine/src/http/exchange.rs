@@ -21,6 +21,9 @@ use crate::tls::StreamInfo;
 /// A body towards the guest.
 pub(super) type GuestBody = UnsyncBoxBody<Bytes, BodyError>;
 
+/// An answer of our own, in place of upstream's.
+pub(super) type Refusal = Box<Response<GuestBody>>;
+
 /// The requests of one stream: what they share is checked against every one of them.
 pub(super) struct Exchange {
     context: Rc<Context>,
@@ -51,7 +54,7 @@ impl Exchange {
     }
 
     /// Checks a request and makes it upstream's, or answers it.
-    pub(super) fn admit(&self, request: Request<Incoming>) -> Result<Admitted, Response<GuestBody>> {
+    pub(super) fn admit(&self, request: Request<Incoming>) -> Result<Admitted, Refusal> {
         let authority = Authority::of(&request).map_err(|error| self.refuse(error.status(), error.why()))?;
         self.check(&authority)?;
         let name = match &authority.host {
@@ -92,7 +95,7 @@ impl Exchange {
     }
 
     /// Whether the authority leads to the rule of the stream.
-    fn check(&self, authority: &Authority) -> Result<(), Response<GuestBody>> {
+    fn check(&self, authority: &Authority) -> Result<(), Refusal> {
         let flow = &self.info.flow;
         if authority.port.is_some_and(|port| port != flow.upstream.port()) {
             return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, "this connection leads to another port"));
@@ -176,7 +179,7 @@ impl Exchange {
     }
 
     /// A violation that was found before the request went on.
-    pub(super) fn violate(&self, name: Option<&HostName>, violation: &Violation) -> Response<GuestBody> {
+    pub(super) fn violate(&self, name: Option<&HostName>, violation: &Violation) -> Refusal {
         let why = violation.to_string();
         let name = name.or(self.info.name.as_ref()).cloned();
         self.context.events.push(Event::Violation { flow: self.info.flow, name, why: why.clone() });
@@ -184,7 +187,7 @@ impl Exchange {
     }
 
     /// Answers the guest ourselves and ends the stream behind it.
-    pub(super) fn refuse(&self, status: StatusCode, why: &str) -> Response<GuestBody> {
+    pub(super) fn refuse(&self, status: StatusCode, why: &str) -> Refusal {
         self.ended.set(true);
         let text = format!("net-engine: {why}\n");
         let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
@@ -192,7 +195,7 @@ impl Exchange {
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         self.mark_end(response.headers_mut());
-        response
+        Box::new(response)
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Received {
 
 /// A cable to one guest. A VMM implements this for its own queue.
 ///
-/// Both methods follow the contract of [`Future::poll`](std::future::Future::poll): on `Pending`
+/// Both methods follow the contract of [`Future::poll`]: on `Pending`
 /// the waker of `context` is registered. They are called from one thread, the one the guest was
 /// placed on; a descriptor is registered with that thread's reactor at the first poll.
 ///

@@ -51,6 +51,7 @@ impl DialError {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "every other error is this host's")]
 impl From<io::Error> for DialError {
     fn from(error: io::Error) -> Self {
         match error.kind() {

@@ -129,6 +129,7 @@ impl Kind {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "`FirstFlight` may grow")]
 fn recognise(prefix: &[u8]) -> Recognised {
     let kind = match net_sni::classify(prefix) {
         Status::Partial { .. } => return Recognised::NeedMore,

@@ -24,3 +24,8 @@ pub(crate) use prefixed::Prefixed;
 pub(crate) use relay::relay;
 pub(crate) use session::send_alert;
 pub(crate) use stack::Stack;
+
+/// The clock of the shell.
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}

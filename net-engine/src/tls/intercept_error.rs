@@ -5,7 +5,7 @@ use crate::shell::DialError;
 
 /// Why a stream that was to be looked into ended.
 ///
-/// Each has one reply on the wire: see [`InterceptError::reply`].
+/// Each has one reply on the wire: an alert (see [`InterceptError::alert`]) or a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InterceptError {

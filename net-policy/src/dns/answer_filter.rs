@@ -1,3 +1,8 @@
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "records and codes that mean nothing to a policy are many"
+)]
+
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use net_core::HostName;
 use thiserror::Error;
@@ -36,6 +36,18 @@ pub enum QueryError {
         /// The query's id.
         id: u16,
     },
+}
+
+impl QueryError {
+    /// The answer that is due, if one is: FORMERR under the query's id.
+    pub fn reply(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Malformed => None,
+            Self::Unsupported { id } => {
+                Message::error_msg(*id, OpCode::Query, ResponseCode::FormErr).to_vec().ok()
+            }
+        }
+    }
 }
 
 impl Question {

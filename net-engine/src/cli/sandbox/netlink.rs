@@ -96,6 +96,10 @@ impl Netlink {
     }
 
     /// Sends a request and waits for the kernel's verdict.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a request is answered by its verdict or by something wrong"
+    )]
     fn request(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         const REPLY_BYTES: usize = 8192;
         let mut header = NetlinkHeader::default();

@@ -65,6 +65,7 @@ impl Sandbox {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "no other control message was asked for")]
 fn receive_link(channel: &OwnedFd) -> Result<(OwnedFd, LinkKind), SetupError> {
     const REMEDY: &str = "the process that prepares the sandbox ended early";
     let mut text = [0; 1024];
@@ -179,6 +180,7 @@ fn run_command(plan: &SandboxPlan) -> nix::Result<Infallible> {
 }
 
 /// Waits for `child`, passing signals on to it; its exit status, 128 and the number for a signal.
+#[allow(clippy::wildcard_enum_match_arm, reason = "only an end ends the wait")]
 fn supervise(child: Pid) -> i32 {
     let mut all = SigSet::all();
     // A debugger's and the terminal's business.
