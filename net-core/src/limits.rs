@@ -46,6 +46,9 @@ pub struct Limits {
     pub max_leaves: usize,
     /// Bytes of one HTTP header block.
     pub max_header_bytes: usize,
+    /// A request body of a stated length up to this is read whole before its request goes on, so
+    /// that nothing of a request that must not leave ever does.
+    pub max_held_body_bytes: usize,
     /// Events that wait for the embedder; the oldest yields and the loss is counted.
     pub max_queued_events: usize,
 }
@@ -73,6 +76,7 @@ impl Default for Limits {
             max_pins_per_name: 64,
             max_leaves: 1_000,
             max_header_bytes: 64 << 10,
+            max_held_body_bytes: 1 << 20,
             max_queued_events: 1_024,
         }
     }

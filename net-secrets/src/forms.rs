@@ -6,8 +6,8 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 /// Encoded forms shorter than this occur by chance and are not searched for.
 const MIN_FORM_BYTES: usize = 8;
 
-/// Every form of `text`, itself first, without duplicates.
-pub(crate) fn forms(text: &[u8]) -> Vec<Vec<u8>> {
+/// Every form of `text` in a fixed order, itself first; some may be equal or short.
+pub(crate) fn encodings(text: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = vec![text.to_vec()];
     for alignment in 0..3 {
         for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
@@ -17,8 +17,13 @@ pub(crate) fn forms(text: &[u8]) -> Vec<Vec<u8>> {
     let lower: String = text.iter().map(|byte| format!("{byte:02x}")).collect();
     forms.push(lower.to_uppercase().into_bytes());
     forms.push(lower.into_bytes());
+    forms
+}
+
+/// The forms of `text` worth looking for, itself first, without duplicates.
+pub(crate) fn forms(text: &[u8]) -> Vec<Vec<u8>> {
     let mut unique: Vec<Vec<u8>> = Vec::new();
-    for (index, form) in forms.into_iter().enumerate() {
+    for (index, form) in encodings(text).into_iter().enumerate() {
         if (index == 0 || form.len() >= MIN_FORM_BYTES) && !unique.contains(&form) {
             unique.push(form);
         }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::forms::forms;
+use crate::forms::{encodings, forms};
 use crate::{Binding, Destination, Detector, Scrubber, SecretValue, Violation, ViolationKind};
 
 /// A value shorter than this is not looked for in responses: it occurs by chance.
@@ -152,12 +152,18 @@ impl SecretSet {
             if value.len() < MIN_SCRUB_BYTES {
                 continue;
             }
-            // An encoded value becomes the plain placeholder: it decodes to nothing of use either way.
-            let percent = percent_encoding::percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-            for form in forms(value).into_iter().chain([percent.to_string().into_bytes()]) {
-                patterns.push(form);
-                replacements.push(binding.placeholder.as_str().as_bytes().to_vec());
+            let placeholder = binding.placeholder.as_str().as_bytes();
+            // Each form of the value becomes the same form of the placeholder.
+            let wanted = forms(value);
+            for (form, replacement) in encodings(value).into_iter().zip(encodings(placeholder)) {
+                if wanted.contains(&form) {
+                    patterns.push(form);
+                    replacements.push(replacement);
+                }
             }
+            let percent = percent_encoding::percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+            patterns.push(percent.to_string().into_bytes());
+            replacements.push(placeholder.to_vec());
         }
         Scrubber::new(patterns, replacements)
     }

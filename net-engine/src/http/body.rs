@@ -49,6 +49,12 @@ impl<F> Filtered<F> {
     }
 }
 
+impl<F> Filtered<F> {
+    pub(super) fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+}
+
 impl<F: Filter> Body for Filtered<F> {
     type Data = Bytes;
     type Error = BodyError;

@@ -1,6 +1,5 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -16,12 +15,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::body::{BodyError, Filtered};
-use super::exchange::{Exchange, GuestBody, RequestFilter};
+use super::body::BodyError;
+use super::exchange::{Exchange, GuestBody, UpstreamBody};
 use crate::shell::{Context, DialError, GuestStream, HttpVersion, Prefixed, dial, relay};
 use crate::tls::{InterceptError, StreamInfo};
-
-type UpstreamBody = Filtered<RequestFilter>;
 
 /// hyper does not start with less.
 const MIN_BUFFER_BYTES: usize = 8 << 10;
@@ -157,34 +154,29 @@ async fn answer(
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
+    let settled = admitted.settle(context.limits.max_held_body_bytes).await;
+    let (request, found, rest) = match settled {
+        Ok(settled) => settled,
+        // It was reported where it was found.
+        Err(BodyError::Violation(violation)) => {
+            return *exchange.refuse(StatusCode::FORBIDDEN, &violation.to_string());
+        }
+        Err(BodyError::Http(_)) => {
+            return *exchange.refuse(StatusCode::BAD_REQUEST, "the request's body broke off");
+        }
+    };
     let mut sender = match upstream.sender(context, version).await {
         Ok(sender) => sender,
         Err(error) => return *exchange.refuse(StatusCode::BAD_GATEWAY, &error.to_string()),
     };
     sender.when_gone(over);
-    let (request, rest) = admitted.split();
     let response = sender.send(request).await;
     upstream.put_back(sender);
-    match response {
-        Ok(response) => exchange.finish(response, rest),
-        Err(error) => match violation_in(&error) {
-            // It was reported where it was found.
-            Some(why) => *exchange.refuse(StatusCode::FORBIDDEN, &why),
-            None => *exchange.refuse(StatusCode::BAD_GATEWAY, "upstream gave no response"),
-        },
+    match (response, found.get()) {
+        (_, Some(why)) => *exchange.refuse(StatusCode::FORBIDDEN, why),
+        (Ok(response), None) => exchange.finish(response, rest),
+        (Err(_), None) => *exchange.refuse(StatusCode::BAD_GATEWAY, "upstream gave no response"),
     }
-}
-
-/// The violation behind an error of a request's body.
-fn violation_in(error: &hyper::Error) -> Option<String> {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(BodyError::Violation(violation)) = error.downcast_ref::<BodyError>() {
-            return Some(violation.to_string());
-        }
-        source = error.source();
-    }
-    None
 }
 
 /// Upstream's end of a stream, connected now or with the first request.

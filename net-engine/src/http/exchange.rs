@@ -1,11 +1,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Collected, Either, Full};
 use hyper::body::Incoming;
 use net_core::{Flow, HostName};
 use net_policy::{Decision, RuleId};
@@ -35,9 +36,14 @@ pub(super) struct Exchange {
     ended: Cell<bool>,
 }
 
+/// A body towards upstream: as it comes, or read whole before.
+pub(super) type UpstreamBody = Either<Filtered<RequestFilter>, Collected<Bytes>>;
+
 /// A request that may go on, and what its response must pass.
 pub(super) struct Admitted {
-    pub(super) request: Request<Filtered<RequestFilter>>,
+    request: Request<Filtered<RequestFilter>>,
+    /// What the body's filter found, for the answer to the guest.
+    found: Arc<OnceLock<String>>,
     scrubber: Option<Scrubber>,
     method: Method,
 }
@@ -81,7 +87,9 @@ impl Exchange {
         if version == Version::HTTP_2 {
             parts.headers.remove(http::header::HOST);
         }
+        let found = Arc::new(OnceLock::new());
         let filter = (!secrets.is_empty()).then(|| RequestFilter {
+            found: Arc::clone(&found),
             detector: secrets.detector(),
             secrets,
             host: name.cloned(),
@@ -91,7 +99,7 @@ impl Exchange {
         });
         // The detector holds bytes back for a while and passes all of them on.
         let body = Filtered::new(body, filter, true);
-        Ok(Admitted { request: Request::from_parts(parts, body), scrubber, method })
+        Ok(Admitted { request: Request::from_parts(parts, body), found, scrubber, method })
     }
 
     /// Whether the authority leads to the rule of the stream.
@@ -200,9 +208,27 @@ impl Exchange {
 }
 
 impl Admitted {
-    /// The request, and what [`Exchange::finish`] needs for its response.
-    pub(super) fn split(self) -> (Request<Filtered<RequestFilter>>, (Option<Scrubber>, Method)) {
-        (self.request, (self.scrubber, self.method))
+    /// The request, what its body may be found to hold, and what [`Exchange::finish`] needs for its
+    /// response.
+    ///
+    /// A body of a stated length up to `max_held_bytes` is read whole first.
+    ///
+    /// # Errors
+    /// What a body that was read whole was found to hold, or that it could not be read.
+    pub(super) async fn settle(
+        self,
+        max_held_bytes: usize,
+    ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, (Option<Scrubber>, Method)), BodyError> {
+        let Self { request, found, scrubber, method } = self;
+        let (parts, body) = request.into_parts();
+        let stated = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = match stated {
+            Some(1..) if body.has_filter() && stated.is_some_and(|bytes: usize| bytes <= max_held_bytes) => {
+                Either::Right(body.collect().await?)
+            }
+            _ => Either::Left(body),
+        };
+        Ok((Request::from_parts(parts, body), found, (scrubber, method)))
     }
 }
 
@@ -228,12 +254,15 @@ pub(super) struct RequestFilter {
     is_verified: bool,
     events: EventQueue,
     flow: Flow,
+    found: Arc<OnceLock<String>>,
 }
 
 impl RequestFilter {
     /// The response may have begun, so the embedder hears of it here.
     fn report(&self, violation: Violation) -> Violation {
         let why = violation.to_string();
+        // The first one found ends the stream; there is no second.
+        let _ = self.found.set(why.clone());
         self.events.push(Event::Violation { flow: self.flow, name: self.host.clone(), why });
         violation
     }
