@@ -78,10 +78,10 @@ impl fmt::Display for Event {
             Self::NameRefused { name, why } => write!(f, "denied dns {name}: {why}"),
             Self::DialFailed { flow, error } => write!(f, "failed {}: {error}", Target(flow, None)),
             Self::InterceptFailed { flow, name, error } => {
-                write!(f, "ended {}: {error}", Target(flow, name.as_ref()))
+                write!(f, "ended {}: {}: {error}", Target(flow, name.as_ref()), error.name())
             }
             Self::Violation { flow, name, why } => {
-                write!(f, "blocked {}: {why}", Target(flow, name.as_ref()))
+                write!(f, "violation {}: {why}", Target(flow, name.as_ref()))
             }
             Self::LimitReached { limit } => write!(f, "refused: limit {limit} is reached"),
             Self::LinkClosed { reason } => write!(f, "link closed: {reason}"),

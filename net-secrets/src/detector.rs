@@ -16,14 +16,17 @@ const MIN_HELD_BYTES: usize = 8;
 /// longest form of a placeholder.
 pub struct Detector {
     compiled: Option<Arc<Compiled>>,
+    /// Raw, decoded once, decoded twice; empty without secrets.
     scanners: Vec<Scanner>,
+    /// Bytes since the last percent sign, as far as they matter.
+    since_escape: usize,
     held: Vec<u8>,
 }
 
 impl Detector {
     pub(crate) fn new(compiled: Option<Arc<Compiled>>) -> Self {
         let scanners = compiled.as_deref().map(|compiled| Scanner::all(compiled).into()).unwrap_or_default();
-        Self { compiled, scanners, held: Vec::new() }
+        Self { compiled, scanners, since_escape: usize::MAX, held: Vec::new() }
     }
 
     /// Takes the next bytes; what may leave now.
@@ -32,8 +35,19 @@ impl Detector {
     /// [`Violation`]: nothing more of the stream may leave.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<Vec<u8>, Violation> {
         let Some(compiled) = &self.compiled else { return Ok(chunk.to_vec()) };
-        for scanner in &mut self.scanners {
-            scanner.feed(compiled, chunk)?;
+        let longest = compiled.detect_forms.iter().map(Vec::len).max().unwrap_or(0);
+        match chunk.iter().rposition(|byte| *byte == b'%') {
+            Some(last) => self.since_escape = chunk.len() - last,
+            None => self.since_escape = self.since_escape.saturating_add(chunk.len()),
+        }
+        if self.since_escape.saturating_sub(chunk.len()) > longest {
+            // No escape is near: what is decoded is what there is, and one scan tells for all.
+            if let Some((raw, decoded)) = self.scanners.split_first_mut() {
+                raw.feed(compiled, chunk)?;
+                decoded.iter_mut().for_each(|scanner| scanner.state = raw.state);
+            }
+        } else {
+            self.scanners.iter_mut().try_for_each(|scanner| scanner.feed(compiled, chunk))?;
         }
         let mut bytes = std::mem::take(&mut self.held);
         bytes.extend_from_slice(chunk);

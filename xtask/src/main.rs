@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod e2e;
 mod figures;
 mod layers;
 mod nightly;
@@ -16,6 +17,7 @@ mod task_ci;
 mod task_demo;
 mod task_deny;
 mod task_doc;
+mod task_e2e;
 mod task_fuzz;
 mod task_layers;
 mod task_test;
@@ -47,6 +49,7 @@ struct Xtask {
 enum Verb {
     Test(task_test::Test),
     Demo(task_demo::Demo),
+    E2e(task_e2e::E2e),
     Bench(task_bench::Bench),
     Fuzz(task_fuzz::Fuzz),
     Layers(task_layers::Layers),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     let done = Workspace::load().and_then(|workspace| match xtask.verb {
         Verb::Test(verb) => verb.run(&workspace),
         Verb::Demo(verb) => verb.run(&workspace),
+        Verb::E2e(verb) => verb.run(&workspace),
         Verb::Bench(verb) => verb.run(&workspace),
         Verb::Fuzz(verb) => verb.run(&workspace),
         Verb::Layers(verb) => verb.run(&workspace),

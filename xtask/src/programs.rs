@@ -15,6 +15,20 @@ pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 /// A program and the Debian package it comes from.
 type Program = (&'static str, &'static str);
 
+/// What the end-to-end tests run, in guests and as servers.
+pub(crate) const E2E: &[Program] = &[
+    ("ip", "iproute2"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("nginx", "nginx-light"),
+    ("dig", "dnsutils"),
+    ("ping", "iputils-ping"),
+    ("python3", "python3"),
+    ("setpriv", "util-linux"),
+    ("sha256sum", "coreutils"),
+    ("bash", "bash"),
+];
+
 /// What compiling a fuzz crate runs: libFuzzer is C++.
 pub(crate) const FUZZ: &[Program] = &[("c++", "g++")];
 

@@ -12,6 +12,7 @@ mod trust;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use clap::error::ErrorKind;
 
 use args::{Args, Command};
 
@@ -19,7 +20,19 @@ use args::{Args, Command};
 ///
 /// Call it from `main`, before anything has started a thread.
 pub fn main() -> ExitCode {
-    let Args { command } = Args::parse();
+    let Args { command } = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error)
+            if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            eprintln!("net-engine: {line} (see --help)");
+            return ExitCode::from(2);
+        }
+        // Help and version.
+        Err(error) => error.exit(),
+    };
     let outcome = match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => run::check(&args),

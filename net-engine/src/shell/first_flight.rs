@@ -60,6 +60,7 @@ pub(crate) async fn first_flight(
                 return match recognise(&prefix) {
                     Recognised::Flight(flight) => Ok(flight.with(prefix)),
                     Recognised::NeedMore => Err(InterceptError::GuestClosed),
+                    Recognised::TooLarge => Err(InterceptError::HelloTooLarge),
                     Recognised::Malformed => Ok(FirstFlight::Other { prefix: prefix.into() }),
                 };
             }
@@ -68,6 +69,7 @@ pub(crate) async fn first_flight(
         match recognise(&prefix) {
             Recognised::Flight(flight) => return Ok(flight.with(prefix)),
             Recognised::Malformed => return Ok(FirstFlight::Other { prefix: prefix.into() }),
+            Recognised::TooLarge => return Err(InterceptError::HelloTooLarge),
             Recognised::NeedMore if prefix.len() >= limits.max_hello_bytes => {
                 return Err(InterceptError::HelloTooLarge);
             }
@@ -109,6 +111,7 @@ async fn read_more(guest: &GuestStream, upstream: Option<&TcpStream>, prefix: &m
 enum Recognised {
     Flight(Kind),
     NeedMore,
+    TooLarge,
     Malformed,
 }
 
@@ -152,6 +155,7 @@ fn recognise_hello(prefix: &[u8]) -> Recognised {
             name: hello.host_name().map_err(drop),
             alpn: hello.alpn().map(<[u8]>::to_vec).collect(),
         })),
+        Err(net_sni::ParseError::TooLarge) => Recognised::TooLarge,
         Err(_) => Recognised::Malformed,
     }
 }

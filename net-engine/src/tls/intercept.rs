@@ -16,6 +16,9 @@ use crate::shell::{Context, GuestStream, Hello, HttpVersion, Prefixed};
 /// The protocols that are carried when upstream chooses them.
 const CARRIED: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
+/// RFC 8446, section 6.2.
+const HANDSHAKE_FAILURE: u8 = 40;
+
 /// What is known of a stream when its content is looked into.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamInfo {
@@ -101,8 +104,11 @@ async fn mirror(
     guest: GuestStream,
     prefix: Bytes,
 ) {
-    let Ok(leaf) = context.tls.faulty_leaf(subject, fault) else {
-        crate::shell::send_alert(&guest, 40).await;
+    // Without a certificate there is none to mirror: handshake_failure says what happened.
+    let is_of_certificate = !matches!(fault, UpstreamFault::TimedOut | UpstreamFault::HandshakeFailed);
+    let leaf = if is_of_certificate { context.tls.faulty_leaf(subject, fault).ok() } else { None };
+    let Some(leaf) = leaf else {
+        crate::shell::send_alert(&guest, HANDSHAKE_FAILURE).await;
         return;
     };
     let config = context.tls.guest_config(leaf, None);

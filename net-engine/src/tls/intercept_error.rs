@@ -48,6 +48,24 @@ pub enum InterceptError {
 }
 
 impl InterceptError {
+    /// The variant's name: the word that logs and metrics know the error by.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::HelloTimeout => "HelloTimeout",
+            Self::HelloTooLarge => "HelloTooLarge",
+            Self::NotTls => "NotTls",
+            Self::NoName => "NoName",
+            Self::InvalidName => "InvalidName",
+            Self::GuestClosed => "GuestClosed",
+            Self::HandshakeTimeout => "HandshakeTimeout",
+            Self::Dial(_) => "Dial",
+            Self::UpstreamTls(_) => "UpstreamTls",
+            Self::Violation => "Violation",
+            Self::UpstreamHttp => "UpstreamHttp",
+            Self::Mint => "Mint",
+        }
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {

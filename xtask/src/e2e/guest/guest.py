@@ -1,0 +1,175 @@
+"""What no stock program does on command: one habit a verb, run inside the guest.
+
+Each verb prints what it saw, in words that the table of tests looks for.
+"""
+
+import errno
+import socket
+import ssl
+import sys
+import time
+import urllib.request
+
+
+def connect(host, port, timeout=30.0):
+    return socket.create_connection((host, int(port)), timeout=timeout)
+
+
+def ending(sock):
+    """How the other side ends the stream."""
+    try:
+        while sock.recv(1 << 16):
+            pass
+        return "end"
+    except ConnectionResetError:
+        return "reset"
+    except TimeoutError:
+        return "nothing"
+
+
+def fetch(url):
+    """GET with urllib, which verifies against the system's or the given bundle."""
+    print(urllib.request.urlopen(url, timeout=30).read().decode().strip())
+
+
+def dial(host, port, timeout):
+    """Connects; prints the errno as the kernel gave it."""
+    began = time.monotonic()
+    try:
+        connect(host, port, float(timeout)).close()
+        outcome = "connected"
+    except TimeoutError:
+        outcome = "no answer"
+    except OSError as error:
+        outcome = errno.errorcode.get(error.errno, str(error))
+    print(outcome, "fast" if time.monotonic() - began < 2.0 else "slow")
+
+
+def banner(host, port):
+    """Waits for the server to speak first, then sees itself echoed."""
+    began = time.monotonic()
+    sock = connect(host, port)
+    greeting = sock.recv(100).decode().strip()
+    waited = time.monotonic() - began
+    sock.sendall(b"hello\n")
+    print(greeting, "|", sock.recv(100).decode().strip(), "|", "at once" if waited < 2.0 else f"{waited:.1f} s late")
+
+
+def ends_first(host, port, text):
+    """Ends its half, then reads the answer."""
+    sock = connect(host, port)
+    sock.sendall(text.encode())
+    sock.shutdown(socket.SHUT_WR)
+    print(sock.makefile().read().strip())
+
+
+def upload(host, port, path):
+    """Sends a file, ends its half, reads the checksum."""
+    sock = connect(host, port, 120.0)
+    with open(path, "rb") as file:
+        sock.sendfile(file)
+    sock.shutdown(socket.SHUT_WR)
+    print(sock.makefile().read().strip())
+
+
+def ends_last(host, port, text):
+    """Sees the other half end, and can still be heard."""
+    sock = connect(host, port)
+    greeting = sock.makefile().read().strip()
+    time.sleep(0.5)
+    sock.sendall(text.encode())
+    sock.close()
+    print(greeting, "then end")
+
+
+def quiet(host, port, seconds):
+    """Waits for a push after a long silence; how late it came."""
+    sock = connect(host, port, float(seconds) + 30)
+    sock.sendall(f"{seconds}\n".encode())
+    sent = float(sock.makefile().readline())
+    late = time.monotonic() - sent
+    print("at once" if late < 0.9 else f"{late:.3f} s late")
+
+
+def client_hello(name):
+    """The ClientHello that Python's ssl would send, as bytes."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname=name)
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return outgoing.read()
+
+
+def silent(phase, host, port, name):
+    """Falls silent at a phase of the handshake and waits to be ended.
+
+    nothing: not a byte; half: half a ClientHello; hello: all of it, then no Finished.
+    """
+    hello = client_hello(name)
+    sock = connect(host, port)
+    sock.sendall({"nothing": b"", "half": hello[: len(hello) // 2], "hello": hello}[phase])
+    began = time.monotonic()
+    how = ending(sock)
+    waited = time.monotonic() - began
+    print("ended by", how, "in time" if 8 < waited < 20 else f"after {waited:.1f} s")
+
+
+def junk(kind, host, port, name):
+    """Sends something that no handshake starts with, or not to its end."""
+    hello = client_hello(name)
+    sock = connect(host, port)
+    if kind == "text":
+        sock.sendall(b"this is not a handshake\r\n" * 10)
+    if kind == "endless":
+        # Records that claim to continue one handshake message of nearly 16 MiB.
+        body = b"\x01\xff\xff\xff" + bytes((1 << 14) - 4)
+        try:
+            for _ in range(16):
+                sock.sendall(b"\x16\x03\x01\x40\x00" + body)
+                body = bytes(1 << 14)
+        except ConnectionError:
+            pass
+    if kind == "closed":
+        sock.sendall(hello[: len(hello) // 2])
+        sock.shutdown(socket.SHUT_WR)
+    print("ended by", ending(sock))
+
+
+def finished_flight(host, port, path):
+    """Sends its request in the same segment as its TLS 1.3 Finished."""
+    sock = connect(host, port)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=host)
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            sock.sendall(outgoing.read())
+            incoming.write(sock.recv(1 << 16))
+    tls.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    flight = outgoing.read()
+    sock.sendall(flight)
+    response = b""
+    while True:
+        try:
+            chunk = tls.read(1 << 16)
+        except ssl.SSLWantReadError:
+            received = sock.recv(1 << 16)
+            incoming.write(received) if received else incoming.write_eof()
+            continue
+        except ssl.SSLZeroReturnError:
+            break
+        if not chunk:
+            break
+        response += chunk
+    print(f"one flight of {len(flight)} bytes:", response.split(b"\r\n")[0].decode())
+
+
+VERBS = [fetch, dial, banner, ends_first, upload, ends_last, quiet, silent, junk, finished_flight]
+if __name__ == "__main__":
+    dict((verb.__name__, verb) for verb in VERBS)[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,215 @@
+//! Every row in every cell: patient ones beside the others, a line for each.
+
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::e2e::cell::{Cell, Link, Skip, User, become_user, tun_is_closed};
+use crate::e2e::row::{Only, Row};
+use crate::e2e::scratch::Scratch;
+use crate::e2e::servers::Servers;
+use crate::e2e::space::{Owner, clean};
+use crate::e2e::verdict::{Words, judge};
+use crate::e2e::world::World;
+use crate::e2e::{certificates, rows, run};
+use crate::process;
+use crate::programs;
+use crate::steps::elapsed;
+use crate::workspace::Workspace;
+
+/// A row that has not ended by then has failed; the longest waits 95 s on purpose.
+const DEADLINE: Duration = Duration::from_secs(150);
+
+/// Which part of the matrix runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choice {
+    /// Only rows whose name contains this.
+    pub(crate) filter: Option<String>,
+    pub(crate) link: Option<Link>,
+    pub(crate) user: Option<User>,
+    /// Keep the scratch directory.
+    pub(crate) keep: bool,
+    /// A cell that cannot run for want of something is a failure.
+    pub(crate) require_all: bool,
+}
+
+/// Runs the matrix; what was skipped and why.
+pub(crate) fn play(workspace: &Workspace, choice: &Choice) -> Result<Vec<String>> {
+    let absent = programs::ensure(programs::E2E)?;
+    if !absent.is_empty() {
+        let names: Vec<_> =
+            absent.iter().map(|(program, package)| format!("{program} ({package})")).collect();
+        let why = format!("end-to-end tests did NOT run: missing {}", names.join(", "));
+        if choice.require_all {
+            bail!("{why}");
+        }
+        return Ok(vec![why]);
+    }
+    process::run(workspace.cargo().args(["build", "--quiet", "-p", "net-engine"]))?;
+    let is_root = process::output(std::process::Command::new("id").arg("-u"))?.trim() == "0";
+    let scratch = Scratch::new(choice.keep)?;
+    scratch.copy_program(&workspace.target.join("debug/net-engine"), "net-engine")?;
+    prepare(&scratch)?;
+    let sha = scratch.blob()?;
+    let world = match World::new(if is_root { Owner::Root } else { Owner::User }, &scratch) {
+        Ok(world) => world,
+        Err(error) if choice.require_all => return Err(error),
+        Err(error) => return Ok(vec![format!("end-to-end tests did NOT run: {error:#}")]),
+    };
+    let servers = Servers::start(&world, &scratch)?;
+    let matrix = Matrix { world: &world, scratch: &scratch, sha: &sha, is_root, tally: Mutex::default() };
+    let remarks = matrix.play(choice)?;
+    drop(servers);
+    Ok(remarks)
+}
+
+/// Certificates, and the files that rows name.
+fn prepare(scratch: &Scratch) -> Result<()> {
+    certificates::make(scratch)?;
+    scratch.write("secret", b"real-from-file\n")?;
+    scratch.write("allow-web.toml", b"allow = [\"web.test:80\"]\n")?;
+    scratch.write(
+        "ordered.toml",
+        b"[[rules]]\naction = \"allow\"\nto = \"web.test:80\"\n\n\
+          [[rules]]\nname = \"nothing else\"\naction = \"deny\"\nto = \"any:8080\"\n",
+    )?;
+    scratch.write("unknown-key.toml", b"alow = [\"web.test:80\"]\n")?;
+    scratch.write("malformed.toml", b"allow = [\n")
+}
+
+struct Matrix<'m> {
+    world: &'m World,
+    scratch: &'m Scratch,
+    sha: &'m str,
+    is_root: bool,
+    tally: Mutex<Tally>,
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: Vec<String>,
+}
+
+impl Matrix<'_> {
+    fn play(&self, choice: &Choice) -> Result<Vec<String>> {
+        let (mut cells, mut remarks) = (Vec::new(), Vec::new());
+        for cell in Cell::all(choice.link, choice.user) {
+            match cell.obstacle(self.world, self.is_root)? {
+                None => cells.push(cell),
+                Some(Skip::Closed(why)) => {
+                    remarks.push(format!("end-to-end tests over {} skipped: {why}", cell.label()));
+                }
+                Some(Skip::Missing(why)) if choice.require_all && self.is_root => {
+                    bail!("{} cannot run: {why}", cell.label())
+                }
+                Some(Skip::Missing(why)) => {
+                    remarks.push(format!("end-to-end tests over {} skipped: {why}", cell.label()));
+                }
+            }
+        }
+        let mut work = Vec::new();
+        for cell in &cells {
+            for row in self.rows_of(*cell, &cells, choice)? {
+                work.push((*cell, row));
+            }
+        }
+        if work.is_empty() {
+            bail!("no end-to-end test was chosen");
+        }
+        thread::scope(|scope| {
+            for (cell, row) in work.iter().filter(|(_, row)| row.setting.patient) {
+                scope.spawn(|| self.run_row(*cell, row));
+            }
+            for (cell, row) in work.iter().filter(|(_, row)| !row.setting.patient) {
+                self.run_row(*cell, row);
+            }
+        });
+        let tally = self.tally.lock().map_err(|_| anyhow::anyhow!("a test's thread has panicked"))?;
+        eprintln!("{} passed, {} failed", tally.passed, tally.failed.len());
+        if !tally.failed.is_empty() {
+            bail!(
+                "{} of {} end-to-end tests failed: {}",
+                tally.failed.len(),
+                work.len(),
+                tally.failed.join(", ")
+            );
+        }
+        remarks.push(format!("{} end-to-end tests passed", tally.passed));
+        Ok(remarks)
+    }
+
+    fn rows_of(&self, cell: Cell, cells: &[Cell], choice: &Choice) -> Result<Vec<&'static Row>> {
+        let is_first_of_user = cells.iter().find(|other| other.user == cell.user) == Some(&cell);
+        let mut chosen = Vec::new();
+        for row in rows::all() {
+            let is_wanted = choice.filter.as_deref().is_none_or(|filter| row.name.contains(filter));
+            let fits = match row.setting.only {
+                Only::Any => true,
+                Only::OncePerUser => is_first_of_user,
+                Only::ClosedTun => is_first_of_user && tun_is_closed(self.world, cell.user, self.is_root)?,
+            };
+            if is_wanted && fits {
+                chosen.push(row);
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn run_row(&self, cell: Cell, row: &Row) {
+        let label = format!("{} {}", cell.label(), row.name);
+        let line = match self.outcome(cell, row) {
+            Ok((took, failures)) if failures.is_empty() => {
+                self.count(|tally| tally.passed += 1);
+                format!("pass  {label} ({})", elapsed(took))
+            }
+            Ok((took, failures)) => {
+                self.count(|tally| tally.failed.push(label.clone()));
+                format!("FAIL  {label} ({})\n      {}", elapsed(took), failures.join("\n      "))
+            }
+            Err(error) => {
+                self.count(|tally| tally.failed.push(label.clone()));
+                format!("FAIL  {label}: {error:#}")
+            }
+        };
+        eprintln!("{line}");
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Tally)) {
+        change(&mut self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    fn outcome(&self, cell: Cell, row: &Row) -> Result<(Duration, Vec<String>)> {
+        let id = format!("{}-{}", row.name.replace('_', "-"), cell.label().replace('/', "-"));
+        let words = Words { id: &id, scratch: self.scratch, sha: self.sha };
+        let entry = self.world.host.entry();
+        let (program, rest) = entry.split_first().context("a namespace is entered by some command")?;
+        let mut command = clean(program);
+        command.args(rest).args(become_user(cell.user, self.is_root)).args(row.setting.wrapper);
+        command.arg(self.scratch.path("net-engine")).arg("run");
+        if !row.setting.bare {
+            command.args(["--link", cell.link_name()]);
+            command.arg("--upstream-ca").arg(self.scratch.path("ca.pem"));
+        }
+        command.args(row.flags.iter().map(|flag| words.fill(flag)));
+        command.args(["--", "sh", "-c", &words.fill(row.command)]);
+        command.env("SECRET_SOURCE", format!("real-{id}"));
+        let finished = run::to_the_end(&mut command, &self.scratch.path(&format!("{id}.log")), DEADLINE)?;
+        let mut failures = judge(row.expect, &words, &finished)?;
+        if !failures.is_empty() {
+            failures.push(format!("exit status {:?}", finished.code));
+            failures.push(format!("stdout: {}", brief(&finished.stdout)));
+            failures.push(format!("stderr: {}", brief(&finished.stderr)));
+        }
+        Ok((finished.took, failures))
+    }
+}
+
+/// The end of what a command printed, on indented lines.
+fn brief(text: &str) -> String {
+    const LINES: usize = 12;
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n              ")
+}

@@ -1,0 +1,48 @@
+//! The tables: what a guest may see of the network, one subject a file.
+//!
+//! Names and addresses are those of [`crate::e2e::world`] and the zone in `upstream/dns.py`.
+
+mod bad_input;
+mod endings;
+mod guest;
+mod lines;
+mod names;
+mod reach;
+mod secrets;
+mod silence;
+mod tls;
+mod transfer;
+
+use crate::e2e::row::Row;
+
+/// Every row of every table.
+pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
+    [
+        silence::ROWS,
+        reach::ROWS,
+        names::ROWS,
+        tls::ROWS,
+        secrets::ROWS,
+        transfer::ROWS,
+        endings::ROWS,
+        guest::ROWS,
+        bad_input::ROWS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_every_row_expects_something() {
+        let mut names = BTreeSet::new();
+        for row in all() {
+            assert!(names.insert(row.name), "{} twice", row.name);
+            assert!(!row.expect.is_empty(), "{} expects nothing", row.name);
+        }
+    }
+}

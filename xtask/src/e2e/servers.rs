@@ -1,0 +1,158 @@
+//! Every server upstream, and what they saw.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::e2e::scratch::Scratch;
+use crate::e2e::space::Space;
+use crate::e2e::world::{DNS, PEER, PRIVATE, WEB, World};
+
+/// How long servers have to start listening.
+const START: Duration = Duration::from_secs(20);
+
+/// The running servers; they end when this is dropped.
+pub(crate) struct Servers {
+    running: Vec<(String, Child)>,
+}
+
+impl Servers {
+    /// Starts every server and waits until each listens.
+    pub(crate) fn start(world: &World, scratch: &Scratch) -> Result<Self> {
+        for (name, text) in [
+            ("dns.py", include_str!("upstream/dns.py")),
+            ("streams.py", include_str!("upstream/streams.py")),
+            ("recorder.py", include_str!("upstream/recorder.py")),
+            ("guest.py", include_str!("guest/guest.py")),
+        ] {
+            scratch.write(name, text.as_bytes())?;
+        }
+        scratch.write("nginx.conf", nginx_conf(&scratch.dir()).as_bytes())?;
+        let dir = scratch.dir();
+        let mut servers = Self { running: Vec::new() };
+        let mut start = |space: &Space, name: &str, words: &[&str]| {
+            // Entering a mount namespace may forget the directory a command was started in.
+            let mut command = space.command("env");
+            servers.start_one(command.args(["--chdir", &dir]).args(words), name, scratch)
+        };
+        let python = |script, rest: &[&'static str]| [&["python3", script, "upstream.log"], rest].concat();
+        start(&world.upstream, "dns", &python("dns.py", &DNS))?;
+        start(&world.upstream, "streams", &python("streams.py", &["www/blob"]))?;
+        start(&world.host, "host", &["python3", "streams.py", "upstream.log", "www/blob"])?;
+        let recorder = [&["good.pem", "good.key"][..], &PEER].concat();
+        start(&world.upstream, "recorder", &python("recorder.py", &recorder))?;
+        start(&world.upstream, "nginx", &["nginx", "-p", &dir, "-c", "nginx.conf"])?;
+        for (port, version) in [("4433", "-tls1_2"), ("4434", "-tls1_3")] {
+            let name = format!("s_server{version}");
+            let listen = ["openssl", "s_server", "-accept", port, "-www", version];
+            let (certificate, key) = (format!("{dir}/good.pem"), format!("{dir}/good.key"));
+            let words = [&listen[..], &["-cert", &certificate, "-key", &key]].concat();
+            start(&world.upstream, &name, &words)?;
+        }
+        servers.wait_until_listening(&world.upstream, &upstream_listeners())?;
+        servers.wait_until_listening(&world.host, &[SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 7000)])?;
+        Ok(servers)
+    }
+
+    fn start_one(&mut self, command: &mut Command, name: &str, scratch: &Scratch) -> Result<()> {
+        let log = fs::File::create(scratch.path(&format!("{name}.out")))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        self.running.push((name.to_owned(), child));
+        Ok(())
+    }
+
+    /// Connects to each address from inside `space` until it answers.
+    fn wait_until_listening(&mut self, space: &Space, addresses: &[SocketAddr]) -> Result<()> {
+        let deadline = Instant::now() + START;
+        for address in addresses {
+            let probe = format!(": < /dev/tcp/{}/{}", address.ip(), address.port());
+            let mut probe_now = space.command("bash");
+            probe_now.args(["-c", &probe]).stderr(Stdio::null());
+            while !probe_now.status()?.success() {
+                for (name, child) in &mut self.running {
+                    if let Some(status) = child.try_wait()? {
+                        bail!("{name} ended while starting ({status}); `--keep` keeps its output");
+                    }
+                }
+                if Instant::now() > deadline {
+                    bail!("nothing listens on {address} after {} s", START.as_secs());
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.running {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What all servers wrote down.
+pub(crate) fn seen(scratch: &Scratch) -> Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(scratch.path("upstream.log"))?).into_owned())
+}
+
+fn upstream_listeners() -> Vec<SocketAddr> {
+    let both = |addresses: [&str; 2], ports: &[u16]| -> Vec<SocketAddr> {
+        let addresses = addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
+        addresses.flat_map(|ip| ports.iter().map(move |port| SocketAddr::new(ip, *port))).collect()
+    };
+    let web = both(WEB, &[80, 443, 8443, 8444, 4433, 4434]);
+    let peer = both(PEER, &[80, 443, 7000, 7001, 7002, 7003, 7004, 7005]);
+    [web, peer, both(DNS, &[53]), both(PRIVATE, &[80])].concat()
+}
+
+/// One process in the foreground; everything it writes stays below `dir`.
+fn nginx_conf(dir: &str) -> String {
+    let listen = |port: u16, options: &str| {
+        let [v4, v6] = WEB;
+        format!("listen {v4}:{port}{options}; listen [{v6}]:{port}{options};")
+    };
+    let [private_v4, private_v6] = PRIVATE;
+    let hello = r#"location /hello { default_type text/plain; return 200 "hello from nginx\n"; }"#;
+    let tls = |name: &str, certificate: &str, listen: &str| {
+        format!(
+            "server {{ server_name {name}; {listen} {hello}
+                ssl_certificate {dir}/{certificate}.pem; ssl_certificate_key {dir}/{certificate}.key; }}"
+        )
+    };
+    let servers = [
+        format!(
+            "server {{ server_name _; {} {hello} listen {private_v4}:80; listen [{private_v6}]:80; }}",
+            listen(80, "")
+        ),
+        tls("web.test", "good", &[listen(443, " ssl default_server"), listen(8443, " ssl")].concat()),
+        tls("expired.test", "expired", &listen(443, " ssl")),
+        tls("selfsigned.test", "selfsigned", &listen(443, " ssl")),
+        tls("web.test", "good", &listen(8444, " ssl http2")),
+    ]
+    .join("\n");
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("{kind}_temp_path {dir}/nginx/{kind};\n"))
+        .collect();
+    format!(
+        "daemon off; master_process off; pid {dir}/nginx/pid; error_log {dir}/nginx/error.log;
+        events {{ worker_connections 512; }}
+        http {{
+            log_format seen escape=json 'nginx $server_addr:$server_port \"$request\" '
+                'host=\"$http_host\" authorization=\"$http_authorization\" token=\"$http_x_token\" $status';
+            access_log {dir}/upstream.log seen;
+            {temporary}
+            root {dir}/www; sendfile on; client_max_body_size 0;
+            ssl_protocols TLSv1.2 TLSv1.3;
+            {servers}
+        }}"
+    )
+}

@@ -1,0 +1,75 @@
+//! The test network: an engine side, and behind its default route "the internet".
+//!
+//! The internet's addresses are from blocks that IANA calls globally reachable and that nobody
+//! runs a service in (AS112: RFC 7535, RFC 7534; AMT: RFC 7450), because an engine rightly
+//! refuses answers and dials into the documentation blocks.
+
+use std::fs;
+
+use anyhow::Result;
+
+use crate::e2e::scratch::Scratch;
+use crate::e2e::space::{Owner, Space};
+
+/// Two namespaces and the veth pair between them.
+pub(crate) struct World {
+    /// Where the engine runs: has a default route, for both families.
+    pub(crate) host: Space,
+    /// Where every server runs.
+    pub(crate) upstream: Space,
+}
+
+/// nginx and `openssl s_server`.
+pub(crate) const WEB: [&str; 2] = ["192.31.196.2", "2001:4:112::2"];
+/// The servers with a habit.
+pub(crate) const PEER: [&str; 2] = ["192.31.196.3", "2001:4:112::3"];
+/// The name server.
+pub(crate) const DNS: [&str; 2] = ["192.31.196.53", "2001:4:112::53"];
+/// Inside a private network, where a rebinding name leads; nginx listens here too.
+pub(crate) const PRIVATE: [&str; 2] = ["10.99.0.5", "fd00:99::5"];
+
+impl World {
+    /// Makes the namespaces and joins them.
+    pub(crate) fn new(owner: Owner, scratch: &Scratch) -> Result<Self> {
+        let host = Space::new(owner)?;
+        let upstream = host.sibling()?;
+        let host_pid = host.pid();
+        let addresses: String = [WEB, PEER, DNS]
+            .iter()
+            .map(|[v4, v6]| format!("ip address add {v4}/24 dev up0\nip address add {v6}/64 dev up0 nodad\n"))
+            .collect();
+        let [private_v4, private_v6] = PRIVATE;
+        upstream.script(&format!(
+            "ip link add up0 type veth peer name out0 netns {host_pid}
+             echo cubic > /proc/sys/net/ipv4/tcp_congestion_control || true
+             echo 1 > /proc/sys/net/ipv4/ip_forward
+             echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+             echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
+             echo 0 > /proc/sys/net/ipv6/icmp/ratelimit
+             ip link set lo up
+             ip link set up0 up
+             {addresses}
+             ip address add {private_v4}/32 dev lo
+             ip address add {private_v6}/128 dev lo nodad
+             # Destinations that are told to be unreachable, and ones that swallow everything.
+             ip route add unreachable 192.52.193.0/24
+             ip route add unreachable 2001:3::/32
+             ip route add blackhole 192.175.48.0/24
+             ip route add blackhole 2620:4f:8000::/48"
+        ))?;
+        let resolv_conf = scratch.path("resolv.conf");
+        fs::write(&resolv_conf, format!("nameserver {}\nnameserver {}\n", DNS[0], DNS[1]))?;
+        host.script(&format!(
+            "echo cubic > /proc/sys/net/ipv4/tcp_congestion_control || true
+             ip link set lo up
+             ip link set out0 up
+             ip address add 192.31.196.1/24 dev out0
+             ip address add 2001:4:112::1/64 dev out0 nodad
+             ip route add default via 192.31.196.2
+             ip -6 route add default via 2001:4:112::2
+             mount --bind {resolv_conf} /etc/resolv.conf",
+            resolv_conf = resolv_conf.display(),
+        ))?;
+        Ok(Self { host, upstream })
+    }
+}

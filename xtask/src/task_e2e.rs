@@ -1,0 +1,43 @@
+//! `cargo xtask e2e`
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::e2e::{self, Choice, Link, User};
+use crate::workspace::Workspace;
+
+/// The end-to-end tests alone
+///
+/// curl, openssl, dig and Python under `net-engine run`, nginx and others behind it, in network
+/// namespaces that end with this command. Each test runs over each link, as root and as an
+/// ordinary user; what cannot run here is named at the end.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  cargo xtask e2e                        all of them\n  \
+                        cargo xtask e2e secret                 those with `secret` in their name\n  \
+                        cargo xtask e2e --link tap --user root\n  \
+                        cargo xtask e2e dig --keep             keep servers' logs and outputs")]
+pub(crate) struct E2e {
+    /// Only tests whose name contains this
+    #[arg(value_name = "FILTER")]
+    filter: Option<String>,
+    /// Only over this link
+    #[arg(long, value_enum)]
+    link: Option<Link>,
+    /// Only as this user
+    #[arg(long, value_enum)]
+    user: Option<User>,
+    /// Keep the directory with logs and outputs
+    #[arg(long)]
+    keep: bool,
+}
+
+impl E2e {
+    pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
+        let Self { filter, link, user, keep } = self;
+        let choice = Choice { filter, link, user, keep, require_all: false };
+        for remark in e2e::play(workspace, &choice)? {
+            eprintln!("note: {remark}");
+        }
+        Ok(())
+    }
+}
