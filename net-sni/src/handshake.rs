@@ -35,8 +35,11 @@ pub fn sniff<'a>(prefix: &'a [u8], scratch: &'a mut [u8]) -> Result<Status<Clien
 
 /// The first record is cut short: its message may already be wrong.
 fn early<'a>(prefix: &[u8], at_least: usize) -> Result<Status<ClientHello<'a>>, ParseError> {
-    message_length(prefix.get(RECORD_HEADER_BYTES..).unwrap_or_default())?;
-    Ok(Status::Partial { at_least })
+    let body = prefix.get(RECORD_HEADER_BYTES..).unwrap_or_default();
+    message_length(body)?;
+    // The very next byte may be the wrong one until the message's header is there.
+    let next = prefix.len() + 1;
+    Ok(Status::Partial { at_least: if body.len() < MESSAGE_HEADER_BYTES { next } else { at_least } })
 }
 
 struct Record<'a> {
@@ -47,7 +50,7 @@ struct Record<'a> {
 /// The record at `start`; `Partial` when it is cut short.
 fn record(prefix: &[u8], start: usize) -> Result<Status<Record<'_>>, ParseError> {
     let Some(bytes) = prefix.get(start..) else {
-        return Ok(Status::Partial { at_least: start + RECORD_HEADER_BYTES });
+        return Ok(Status::Partial { at_least: start + 1 });
     };
     let header = &bytes[..bytes.len().min(RECORD_HEADER_BYTES)];
     if let Some(kind) = header.first()
@@ -57,7 +60,7 @@ fn record(prefix: &[u8], start: usize) -> Result<Status<Record<'_>>, ParseError>
             (0, [length, _, CLIENT_HELLO, ..]) if length & 0x80 != 0 => ParseError::SslV2,
             // The third byte tells SSLv2 from noise.
             (0, [length] | [length, _]) if length & 0x80 != 0 => {
-                return Ok(Status::Partial { at_least: 3 });
+                return Ok(Status::Partial { at_least: prefix.len() + 1 });
             }
             (0, _) => ParseError::NotTls,
             (_, _) => ParseError::UnexpectedRecord,
@@ -68,7 +71,7 @@ fn record(prefix: &[u8], start: usize) -> Result<Status<Record<'_>>, ParseError>
         return Err(if start == 0 { ParseError::NotTls } else { ParseError::UnexpectedRecord });
     }
     let Some([high, low]) = header.get(3..5) else {
-        return Ok(Status::Partial { at_least: start + RECORD_HEADER_BYTES });
+        return Ok(Status::Partial { at_least: prefix.len() + 1 });
     };
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     if length == 0 || length > MAX_RECORD_BYTES {

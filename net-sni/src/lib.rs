@@ -27,8 +27,13 @@ extern crate std;
 mod classify;
 mod client_hello;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, doc(hidden))]
+pub mod fuzzing;
 mod handshake;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 pub use classify::{FirstFlight, classify};
 pub use client_hello::{Alpn, ClientHello, NameError, U16List};

@@ -26,8 +26,10 @@ pub fn main() -> ExitCode {
             if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
         {
             let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            eprintln!("net-engine: {line} (see --help)");
+            // One line: what is wrong, and what about; usage and tips are in the help.
+            let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            let line = lines.join(" ");
+            eprintln!("net-engine: {} (see --help)", line.trim_start_matches("error: "));
             return ExitCode::from(2);
         }
         // Help and version.
