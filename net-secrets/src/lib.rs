@@ -35,10 +35,15 @@
 mod binding;
 mod detector;
 mod forms;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, doc(hidden))]
+pub mod fuzzing;
 mod placeholder;
 mod scrubber;
 mod set;
 mod source;
+#[cfg(test)]
+mod tests;
 mod value;
 mod violation;
 

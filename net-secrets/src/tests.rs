@@ -1,0 +1,263 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use net_core::HostName;
+use proptest::prelude::*;
+
+use crate::{
+    Binding, CompileError, Destination, Placeholder, SecretSet, SecretValue, Violation, ViolationKind,
+};
+
+const VALUE: &str = "real-secret-value-9";
+
+fn binding(env: &str, placeholder: &str, value: &str, hosts: &[&str]) -> Binding {
+    Binding {
+        env: env.to_owned(),
+        placeholder: Placeholder::from_user(placeholder).expect(placeholder),
+        value: SecretValue::new(value.as_bytes().to_vec()),
+        hosts: hosts.iter().map(|host| host.parse().expect(host)).collect(),
+    }
+}
+
+fn one_secret() -> SecretSet {
+    SecretSet::compile(vec![binding("TOKEN", "netsec_placeholder", VALUE, &["*.example.com"])])
+        .expect("a set")
+}
+
+fn host(name: &str) -> HostName {
+    HostName::parse(name).expect(name)
+}
+
+fn substitute(set: &SecretSet, to: &str, name: &str, value: &str) -> Result<Option<String>, Violation> {
+    let host = host(to);
+    let to = Destination { host: Some(&host), is_verified: true };
+    let replaced = set.substitute_header(&to, name, value.as_bytes())?;
+    Ok(replaced.map(|bytes| String::from_utf8(bytes.to_vec()).expect("text")))
+}
+
+/// Every way a placeholder is written that the detector knows.
+fn spellings(text: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let percent = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let once = percent(text.as_bytes());
+    let mut spellings = vec![
+        ("raw", text.as_bytes().to_vec()),
+        ("percent", once.clone().into_bytes()),
+        ("double percent", percent(once.as_bytes()).into_bytes()),
+        ("one percent", text.replacen('_', "%5f", 1).into_bytes()),
+        ("hex", text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes()),
+    ];
+    for (name, padding) in [("base64+0", ""), ("base64+1", "u"), ("base64+2", "us")] {
+        spellings.push((name, STANDARD.encode(format!("{padding}{text}:rest")).into_bytes()));
+        spellings.push((name, URL_SAFE.encode(format!("{padding}{text}:rest")).into_bytes()));
+    }
+    spellings
+}
+
+#[test]
+fn headers() {
+    let set = one_secret();
+    let wrong = |kind| Err(Violation { env: "TOKEN".to_owned(), kind });
+    let cases: &[(&str, &str, &str, Result<Option<&str>, Violation>)] = &[
+        ("api.example.com", "x-token", "netsec_placeholder", Ok(Some("real-secret-value-9"))),
+        (
+            "api.example.com",
+            "authorization",
+            "Bearer netsec_placeholder",
+            Ok(Some("Bearer real-secret-value-9")),
+        ),
+        (
+            "api.example.com",
+            "x",
+            "a netsec_placeholder b netsec_placeholder",
+            Ok(Some("a real-secret-value-9 b real-secret-value-9")),
+        ),
+        ("api.example.com", "x-token", "something else", Ok(None)),
+        ("example.com", "x-token", "netsec_placeholder", wrong(ViolationKind::Host)),
+        ("example.org", "cookie", "a=netsec_placeholder", wrong(ViolationKind::Host)),
+        ("api.example.com", "x-token", "netsec%5fplaceholder", wrong(ViolationKind::Place)),
+        ("api.example.com", "x-token", "6e65747365635f706c616365686f6c646572", wrong(ViolationKind::Place)),
+    ];
+    for (to, name, value, expected) in cases {
+        let found = substitute(&set, to, name, value);
+        assert_eq!(found, expected.clone().map(|value| value.map(str::to_owned)), "{name}: {value} to {to}");
+    }
+}
+
+#[test]
+fn basic_credentials_are_decoded_and_encoded_again() {
+    let set = one_secret();
+    for name in ["Authorization", "proxy-authorization"] {
+        let value = format!("basic {}", STANDARD.encode("user:netsec_placeholder"));
+        let expected = format!("basic {}", STANDARD.encode(format!("user:{VALUE}")));
+        assert_eq!(substitute(&set, "api.example.com", name, &value), Ok(Some(expected)), "{name}");
+        let kind = substitute(&set, "example.org", name, &value).map_err(|violation| violation.kind);
+        assert_eq!(kind, Err(ViolationKind::Host), "{name}");
+    }
+    // Elsewhere base64 is a hiding place.
+    let value = STANDARD.encode("user:netsec_placeholder");
+    let kind = substitute(&set, "api.example.com", "x-token", &value).map_err(|violation| violation.kind);
+    assert_eq!(kind, Err(ViolationKind::Place));
+}
+
+#[test]
+fn an_unverified_server_gets_nothing() {
+    let set = one_secret();
+    let name = host("api.example.com");
+    for (to, kind) in [
+        (Destination { host: Some(&name), is_verified: false }, ViolationKind::Identity),
+        (Destination { host: None, is_verified: true }, ViolationKind::Host),
+    ] {
+        let found = set.substitute_header(&to, "x", b"netsec_placeholder").map(drop);
+        assert_eq!(found.map_err(|violation| violation.kind), Err(kind));
+    }
+}
+
+#[test]
+fn a_value_that_would_end_the_header_is_refused() {
+    for value in ["a\r\nx-injected: 1", "a\nb", "a\0b", "a\x7f"] {
+        let set = SecretSet::compile(vec![binding("TOKEN", "netsec_placeholder", value, &["a.example"])])
+            .expect("a set");
+        let kind =
+            substitute(&set, "a.example", "x", "netsec_placeholder").map_err(|violation| violation.kind);
+        assert_eq!(kind, Err(ViolationKind::Value), "{value:?}");
+    }
+}
+
+#[test]
+fn the_longer_placeholder_wins_and_values_are_not_read_again() {
+    let set = SecretSet::compile(vec![
+        binding("SHORT", "netsec_key", "short-value", &["a.example"]),
+        binding("LONG", "netsec_key_two", "netsec_key", &["a.example"]),
+    ])
+    .expect("a set");
+    let found = substitute(&set, "a.example", "x", "netsec_key_two netsec_key");
+    assert_eq!(found, Ok(Some("netsec_key short-value".to_owned())));
+}
+
+#[test]
+fn one_placeholder_for_two_hosts() {
+    let set = SecretSet::compile(vec![
+        binding("ONE", "netsec_shared", "value-for-one", &["one.example"]),
+        binding("TWO", "netsec_shared", "value-for-two", &["two.example"]),
+    ])
+    .expect("a set");
+    for (to, expected) in [("one.example", "value-for-one"), ("two.example", "value-for-two")] {
+        assert_eq!(substitute(&set, to, "x", "netsec_shared"), Ok(Some(expected.to_owned())), "{to}");
+    }
+    assert!(substitute(&set, "three.example", "x", "netsec_shared").is_err());
+}
+
+#[test]
+fn every_spelling_is_found_at_every_split_and_never_leaves_whole() {
+    let set = one_secret();
+    for (spelling, text) in spellings("netsec_placeholder") {
+        let stream = [b"before ".as_slice(), &text, b" behind"].concat();
+        for split in 0..=stream.len() {
+            let mut detector = set.detector();
+            let mut left = Vec::new();
+            let mut found = None;
+            for piece in [&stream[..split], &stream[split..]] {
+                match detector.feed(piece) {
+                    Ok(bytes) => left.extend_from_slice(&bytes),
+                    Err(violation) => {
+                        found = Some(violation.kind);
+                        break;
+                    }
+                }
+            }
+            assert_eq!(found, Some(ViolationKind::Place), "{spelling} split at {split}");
+            assert!(!left.windows(text.len()).any(|window| window == text), "{spelling} split at {split}");
+        }
+    }
+}
+
+#[test]
+fn a_text_without_placeholders_passes_unchanged() {
+    let set = one_secret();
+    for text in ["", "netsec_", "netsec_placeholde", "100% %zz %", "bmV0c2Vj"] {
+        let mut detector = set.detector();
+        let mut passed = Vec::new();
+        for byte in text.bytes() {
+            passed.extend(detector.feed(&[byte]).expect(text));
+        }
+        passed.extend(detector.finish());
+        assert_eq!(String::from_utf8(passed).as_deref(), Ok(text));
+    }
+}
+
+#[test]
+fn an_echo_is_scrubbed_at_every_split() {
+    let set = one_secret();
+    let name = host("api.example.com");
+    let from = Destination { host: Some(&name), is_verified: true };
+    let encoded = STANDARD.encode(format!("us{VALUE}x"));
+    for echo in [VALUE.to_owned(), encoded, VALUE.bytes().map(|byte| format!("{byte:02x}")).collect()] {
+        let stream = format!("{{\"token\": \"{echo}\"}}");
+        for split in 0..=stream.len() {
+            let mut scrubber = set.scrubber(&from).expect("a scrubber");
+            let mut clean = scrubber.feed(&stream.as_bytes()[..split]);
+            clean.extend(scrubber.feed(&stream.as_bytes()[split..]));
+            clean.extend(scrubber.finish());
+            let clean = String::from_utf8(clean).expect("text");
+            assert!(!clean.contains(&echo[8..]), "split at {split}: {clean}");
+            assert!(clean.starts_with("{\"token\": \"") && clean.ends_with("\"}"), "{clean}");
+        }
+    }
+    let other = host("example.org");
+    assert!(set.scrubber(&Destination { host: Some(&other), is_verified: true }).is_none());
+}
+
+#[test]
+fn a_revoked_set_replaces_nothing() {
+    let set = SecretSet::default();
+    assert_eq!(substitute(&set, "api.example.com", "x", "netsec_placeholder"), Ok(None));
+    assert!(set.is_empty() && set.environment().next().is_none());
+}
+
+#[test]
+fn sets_that_are_none() {
+    let no_hosts = SecretSet::compile(vec![binding("A", "netsec_placeholder", "value", &[])]).map(drop);
+    assert_eq!(no_hosts, Err(CompileError::NoHosts { env: "A".to_owned() }));
+    let empty = SecretSet::compile(vec![binding("A", "netsec_placeholder", "", &["a.example"])]).map(drop);
+    assert_eq!(empty, Err(CompileError::EmptyValue { env: "A".to_owned() }));
+}
+
+#[test]
+fn nothing_prints_a_value() {
+    let set = one_secret();
+    let violation = substitute(&set, "example.org", "x", "netsec_placeholder").expect_err("a violation");
+    for text in [format!("{set:?}"), format!("{violation:?}"), violation.to_string()] {
+        assert!(!text.contains(VALUE) && !text.contains("netsec_placeholder"), "{text}");
+    }
+}
+
+#[test]
+fn the_corpus_holds() {
+    for target in ["detector", "scrubber"] {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let files: Vec<_> = std::fs::read_dir(corpus).expect("a corpus").collect();
+        assert!(files.len() >= 2, "the corpus of {target} is small");
+        for file in files {
+            let bytes = std::fs::read(file.expect("a file").path()).expect("a readable file");
+            match target {
+                "detector" => crate::fuzzing::detection_ignores_chunks(&bytes),
+                _ => crate::fuzzing::scrubbing_ignores_chunks(&bytes),
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn chunks_change_nothing(text in "[nets_placeholder%0-9a-f]{0,60}(netsec_placeholder)?[a-z%]{0,20}", seed: u8) {
+        let bytes = [&[seed], text.as_bytes()].concat();
+        crate::fuzzing::detection_ignores_chunks(&bytes);
+        crate::fuzzing::scrubbing_ignores_chunks(&bytes);
+    }
+
+    #[test]
+    fn no_value_reaches_an_unbound_host(before in "[ -~]{0,20}", behind in "[ -~]{0,20}", to in "[a-z]{1,8}\\.(org|net)") {
+        let value = format!("{before}netsec_placeholder{behind}");
+        let sent = substitute(&one_secret(), &to, "x-header", &value);
+        prop_assert!(sent.is_err(), "{:?}", sent);
+    }
+}
