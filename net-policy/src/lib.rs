@@ -26,11 +26,17 @@
 
 mod decide;
 mod destination;
+
 pub mod dns;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, doc(hidden))]
+pub mod fuzzing;
 mod name_table;
 mod ports;
 mod rule;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Decision, DenyReason, NameDecision, Policy, Query};
 pub use destination::{Destination, DestinationError, Group, HostAddresses};

@@ -1,0 +1,385 @@
+#![allow(clippy::disallowed_methods, reason = "virtual time starts from some instant")]
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use net_core::{Direction, HostName, Protocol};
+use proptest::prelude::*;
+
+use crate::{
+    Action, Decision, DenyReason, HostAddresses, NameDecision, NameTable, PIN_GRACE, Policy, Query, Rule,
+    parse_target,
+};
+
+fn rule(text: &str) -> Rule {
+    let (action, target) = text.split_once(' ').expect(text);
+    let action = if action == "allow" { Action::Allow } else { Action::Deny };
+    parse_target(target).expect(text).into_rule(action)
+}
+
+fn policy(rules: &[&str]) -> Policy {
+    Policy::new(rules.iter().map(|text| rule(text)).collect())
+}
+
+fn name(text: &str) -> HostName {
+    HostName::parse(text).expect(text)
+}
+
+/// What a guest has resolved, and what belongs to the host.
+struct World {
+    pins: NameTable,
+    hosts: HostAddresses,
+    now: Instant,
+}
+
+impl World {
+    fn new(pins: &[(&str, &str)]) -> Self {
+        let now = Instant::now();
+        let mut table = NameTable::new(100, 10);
+        for (host, address) in pins {
+            table.pin(&name(host), address.parse().expect(address), Duration::from_secs(60), now);
+        }
+        let hosts =
+            ["172.16.0.1", "9.9.9.9"].iter().map(|text| text.parse::<IpAddr>().expect(text)).collect();
+        Self { pins: table, hosts, now }
+    }
+
+    fn decide(&self, policy: &Policy, address: &str, port: u16, shown: Option<&str>) -> Decision {
+        let shown = shown.map(name);
+        policy.decide(&Query {
+            direction: Direction::Egress,
+            protocol: Protocol::Tcp,
+            address: address.parse().expect(address),
+            port,
+            name: shown.as_ref(),
+            pins: &self.pins,
+            hosts: &self.hosts,
+            now: self.now,
+        })
+    }
+}
+
+fn word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Allow { .. } => "allow",
+        Decision::Deny { reason: DenyReason::Rule, .. } => "rule",
+        Decision::Deny { reason: DenyReason::Default, .. } => "default",
+        Decision::Deny { reason: DenyReason::NotPinned, .. } => "not pinned",
+        Decision::Deny { reason: DenyReason::Reserved, .. } => "reserved",
+        Decision::NeedName => "name",
+    }
+}
+
+#[test]
+fn decisions() {
+    type Case = (&'static [&'static str], &'static str, u16, Option<&'static str>, &'static str);
+    const PINS: &[(&str, &str)] = &[
+        ("a.example", "1.1.1.1"),
+        ("b.example", "2.2.2.2"),
+        ("c.example", "2.2.2.2"),
+        ("d.example", "1.1.1.1"),
+    ];
+    const CASES: &[Case] = &[
+        (&[], "1.1.1.1", 443, None, "default"),
+        (&["allow a.example"], "1.1.1.1", 443, Some("a.example"), "allow"),
+        // Two names share 1.1.1.1 and only one is allowed.
+        (&["allow a.example"], "1.1.1.1", 443, None, "name"),
+        (&["allow a.example", "allow d.example"], "1.1.1.1", 443, None, "allow"),
+        (&["allow a.example:80"], "1.1.1.1", 443, Some("a.example"), "default"),
+        (&["allow a.example"], "3.3.3.3", 443, Some("a.example"), "not pinned"),
+        (&["allow a.example"], "3.3.3.3", 443, None, "default"),
+        (&["allow a.example"], "1.1.1.1", 443, Some("evil.example"), "default"),
+        (&["allow *.example"], "1.1.1.1", 443, None, "allow"),
+        (&["allow .a.example"], "1.1.1.1", 443, Some("a.example"), "allow"),
+        (&["allow *.a.example"], "1.1.1.1", 443, Some("a.example"), "default"),
+        // Denying by name needs no pin.
+        (&["deny evil.example", "allow public"], "3.3.3.3", 443, Some("evil.example"), "rule"),
+        (&["deny evil.example", "allow public"], "3.3.3.3", 443, None, "allow"),
+        (&["deny b.example", "allow public"], "2.2.2.2", 443, None, "name"),
+        (&["deny b.example", "deny c.example", "allow public"], "2.2.2.2", 443, None, "rule"),
+        (&["allow public", "deny b.example"], "2.2.2.2", 443, None, "allow"),
+        (&["allow public"], "10.0.0.1", 443, None, "default"),
+        (&["allow public"], "::ffff:10.0.0.1", 443, None, "default"),
+        (&["allow public"], "64:ff9b::a00:1", 443, None, "default"),
+        (&["allow private"], "64:ff9b::a00:1", 443, None, "allow"),
+        (&["allow 10.0.0.0/8"], "::ffff:10.0.0.1", 443, None, "allow"),
+        (&["deny 10.0.0.0/8", "allow any"], "2002:a00:1::1", 443, None, "rule"),
+        (&["allow public"], "169.254.169.254", 80, None, "default"),
+        (&["allow link_local"], "169.254.169.254", 80, None, "default"),
+        (&["allow metadata"], "169.254.169.254", 80, None, "allow"),
+        // The host's own addresses are in no other group.
+        (&["allow private"], "172.16.0.1", 80, None, "default"),
+        (&["allow public"], "9.9.9.9", 80, None, "default"),
+        (&["allow host"], "9.9.9.9", 80, None, "allow"),
+        (&["allow host:80"], "172.16.0.1", 81, None, "default"),
+        (&["allow any"], "0.0.0.0", 80, None, "reserved"),
+        (&["allow any"], "::", 80, None, "reserved"),
+        (&["allow any"], "127.0.0.1", 80, None, "reserved"),
+        (&["allow any"], "::ffff:127.0.0.1", 80, None, "reserved"),
+        (&["allow loopback"], "::1", 80, None, "reserved"),
+    ];
+    let world = World::new(PINS);
+    for (rules, address, port, shown, expected) in CASES {
+        let decision = world.decide(&policy(rules), address, *port, *shown);
+        assert_eq!(word(decision), *expected, "{rules:?} for {address}:{port} {shown:?}");
+    }
+}
+
+#[test]
+fn names_that_may_be_resolved() {
+    const CASES: &[(&[&str], &str, bool)] = &[
+        (&[], "a.example", false),
+        (&["allow a.example"], "a.example", true),
+        (&["allow a.example"], "b.example", false),
+        (&["allow a.example:22"], "a.example", true),
+        (&["deny a.example:22", "allow a.example"], "a.example", true),
+        (&["deny a.example", "allow public"], "a.example", false),
+        (&["deny a.example", "allow public"], "b.example", true),
+        (&["allow 10.0.0.0/8"], "a.example", true),
+        (&["allow host"], "a.example", false),
+        (&["deny any", "allow a.example"], "a.example", false),
+        (&["allow a.example", "deny any"], "a.example", true),
+    ];
+    for (rules, text, expected) in CASES {
+        let allowed = matches!(policy(rules).decide_name(&name(text)), NameDecision::Allow { .. });
+        assert_eq!(allowed, *expected, "{rules:?} for {text}");
+    }
+}
+
+#[test]
+fn a_pin_expires_after_its_grace() {
+    let mut world = World::new(&[("a.example", "1.1.1.1")]);
+    let policy = policy(&["allow a.example"]);
+    world.now += Duration::from_secs(60) + PIN_GRACE - Duration::from_secs(1);
+    assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "allow");
+    world.now += Duration::from_secs(2);
+    assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "not pinned");
+    world.pins.expire(world.now);
+    assert!(world.pins.is_empty());
+}
+
+#[test]
+fn pins_are_bounded_and_the_oldest_yields() {
+    let now = Instant::now();
+    let mut table = NameTable::new(50, 4);
+    for index in 0u8..200 {
+        let host = name(&format!("h{}.example", index % 20));
+        table.pin(&host, IpAddr::from([1, 1, 1, index]), Duration::ZERO, now);
+        assert!(table.len() <= 50, "{}", table.len());
+        assert!(table.is_pinned(&host, IpAddr::from([1, 1, 1, index]), now), "the newest holds");
+    }
+    let of_one: usize = (0u8..200)
+        .filter(|index| table.is_pinned(&name("h3.example"), IpAddr::from([1, 1, 1, *index]), now))
+        .count();
+    assert!(of_one <= 4, "{of_one} of one name");
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let target = prop_oneof![
+        Just("any"),
+        Just("public"),
+        Just("private"),
+        Just("host"),
+        Just("metadata"),
+        Just("a.example"),
+        Just("*.example"),
+        Just(".b.example"),
+        Just("1.1.1.1"),
+        Just("1.0.0.0/8"),
+        Just("10.0.0.0/8:80"),
+        Just("a.example:443"),
+        Just("fd00::/8"),
+    ];
+    (any::<bool>(), target)
+        .prop_map(|(allow, target)| rule(&format!("{} {target}", if allow { "allow" } else { "deny" })))
+}
+
+fn any_address() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        Just("1.1.1.1"),
+        Just("1.2.3.4"),
+        Just("10.0.0.1"),
+        Just("172.16.0.1"),
+        Just("169.254.169.254"),
+        Just("fd00::1"),
+        Just("::ffff:1.1.1.1"),
+        Just("2606:4700::1"),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_denial_in_front_never_widens(
+        rules in proptest::collection::vec(any_rule(), 0..8),
+        denial in any_rule(),
+        address in any_address(),
+        port in prop_oneof![Just(80u16), Just(443)],
+        shown in proptest::option::of(prop_oneof![Just("a.example"), Just("x.b.example"), Just("evil.org")]),
+    ) {
+        let world = World::new(&[("a.example", "1.1.1.1"), ("x.b.example", "1.1.1.1")]);
+        let before = world.decide(&Policy::new(rules.clone()), address, port, shown);
+        let denial = Rule { action: Action::Deny, ..denial };
+        let mut narrowed = vec![denial];
+        narrowed.extend(rules);
+        let after = world.decide(&Policy::new(narrowed), address, port, shown);
+        prop_assert!(word(after) != "allow" || word(before) == "allow", "{} became {}", word(before), word(after));
+    }
+
+    #[test]
+    fn a_rule_for_a_name_opens_no_address_that_is_not_pinned_to_it(
+        rules in proptest::collection::vec(any_rule(), 0..8),
+        address in any_address(),
+        shown in proptest::option::of(prop_oneof![Just("new.example"), Just("evil.org")]),
+    ) {
+        let world = World::new(&[("a.example", "1.1.1.1")]);
+        let before = world.decide(&Policy::new(rules.clone()), address, 443, shown);
+        let mut widened = rules;
+        widened.push(rule("allow new.example"));
+        let after = world.decide(&Policy::new(widened), address, 443, shown);
+        prop_assert_eq!(matches!(before, Decision::Allow { .. }), matches!(after, Decision::Allow { .. }));
+    }
+
+    #[test]
+    fn an_empty_policy_denies(address: [u8; 16], port: u16) {
+        let world = World::new(&[]);
+        let address = IpAddr::from(address).to_string();
+        let decision = word(world.decide(&Policy::default(), &address, port, None));
+        prop_assert!(["default", "reserved"].contains(&decision), "{}", decision);
+    }
+}
+
+mod answers {
+    use hickory_proto::op::{Message, Query as DnsQuery, ResponseCode};
+    use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+    use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+    use super::*;
+    use crate::dns::{AnswerVerdict, QueryError, Question, Reply, filter_answer, fit, reply};
+
+    fn dns_name(text: &str) -> Name {
+        Name::from_ascii(text).expect(text)
+    }
+
+    fn query(text: &str, kind: RecordType) -> Message {
+        let mut message = Message::query();
+        message.metadata.id = 7;
+        message.metadata.recursion_desired = true;
+        message.add_query(DnsQuery::query(dns_name(text), kind));
+        message
+    }
+
+    fn question(text: &str, kind: RecordType) -> Question {
+        Question::parse(&query(text, kind).to_vec().expect("a query")).expect(text)
+    }
+
+    /// `owner address|alias` records; the verdict's pins, or the word for its refusal.
+    fn verdict(rules: &[&str], records: &[&str]) -> Result<Vec<String>, String> {
+        let question = question("a.example.", RecordType::A);
+        let mut answer = query("a.example.", RecordType::A).into_response();
+        for record in records {
+            let (owner, data) = record.split_once(' ').expect(record);
+            let data = match data.parse::<IpAddr>() {
+                Ok(IpAddr::V4(v4)) => RData::A(A(v4)),
+                Ok(IpAddr::V6(v6)) => RData::AAAA(AAAA(v6)),
+                Err(_) => RData::CNAME(CNAME(dns_name(data))),
+            };
+            answer.add_answer(Record::from_rdata(dns_name(owner), 300, data));
+        }
+        let world = World::new(&[]);
+        match filter_answer(&question, &answer.to_vec().expect("an answer"), &policy(rules), &world.hosts) {
+            AnswerVerdict::Forward { message, pins } => {
+                assert!(message.answers.len() <= records.len());
+                Ok(pins.iter().map(|pin| pin.address.to_string()).collect())
+            }
+            AnswerVerdict::Refuse(reason) => Err(reason.to_string()),
+        }
+    }
+
+    #[test]
+    fn every_address_is_checked_and_strangers_pin_nothing() {
+        const ALLOW: &[&str] = &["allow *.example", "allow a.example"];
+        let cases: &[(&[&str], &[&str], Result<&[&str], &str>)] = &[
+            (ALLOW, &["a.example. 1.1.1.1", "a.example. 1.1.1.2"], Ok(&["1.1.1.1", "1.1.1.2"])),
+            (ALLOW, &["a.example. 1.1.1.1", "a.example. 10.0.0.1"], Err("10.0.0.1, which is private")),
+            (ALLOW, &["a.example. 127.0.0.1"], Err("loopback")),
+            (ALLOW, &["a.example. 0.0.0.0"], Err("reserved")),
+            (ALLOW, &["a.example. 169.254.169.254"], Err("metadata")),
+            (ALLOW, &["a.example. 9.9.9.9"], Err("host")),
+            (ALLOW, &["a.example. ::ffff:10.0.0.1"], Err("private")),
+            (&["allow any"], &["a.example. 10.0.0.1"], Err("private")),
+            (&["allow a.example", "allow 10.0.0.0/8"], &["a.example. 10.0.0.1"], Ok(&["10.0.0.1"])),
+            (&["allow a.example", "allow private"], &["a.example. fd00::1"], Ok(&["fd00::1"])),
+            (ALLOW, &["a.example. b.example.", "b.example. 1.1.1.1"], Ok(&["1.1.1.1"])),
+            (ALLOW, &["a.example. b.example.", "b.example. 10.0.0.1"], Err("private")),
+            (ALLOW, &["stranger.org. 1.1.1.1"], Ok(&[])),
+            (ALLOW, &["stranger.org. 10.0.0.1", "a.example. 1.1.1.1"], Ok(&["1.1.1.1"])),
+            (ALLOW, &["a.example. a.example."], Ok(&[])),
+        ];
+        for (rules, records, expected) in cases {
+            match (verdict(rules, records), expected) {
+                (Ok(pins), Ok(expected)) => assert_eq!(pins, *expected, "{records:?}"),
+                (Err(reason), Err(expected)) => assert!(reason.contains(expected), "{records:?}: {reason}"),
+                (found, _) => panic!("{rules:?} {records:?}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_refused() {
+        let world = World::new(&[]);
+        let asked = question("a.example.", RecordType::A);
+        let other = query("b.example.", RecordType::A).into_response().to_vec().expect("an answer");
+        let query = query("a.example.", RecordType::A).to_vec().expect("a query");
+        for bytes in [other, query, b"junk".to_vec(), Vec::new()] {
+            let verdict = filter_answer(&asked, &bytes, &policy(&["allow any"]), &world.hosts);
+            assert!(matches!(verdict, AnswerVerdict::Refuse(_)), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn only_one_question_of_class_in() {
+        let mut two = query("a.example.", RecordType::A);
+        two.add_query(DnsQuery::query(dns_name("b.example."), RecordType::A));
+        let parsed = Question::parse(&two.to_vec().expect("a query")).map(drop);
+        assert_eq!(parsed, Err(QueryError::Unsupported { id: 7 }));
+        assert!(QueryError::Unsupported { id: 7 }.reply().is_some_and(|bytes| bytes[..2] == [0, 7]));
+        assert_eq!(Question::parse(b"short").map(drop), Err(QueryError::Malformed));
+        let case = question("A.EXAMPLE.", RecordType::A);
+        assert_eq!(case.host, Some(name("a.example")));
+        assert_eq!(question("10.0.0.1.", RecordType::A).host, None);
+    }
+
+    #[test]
+    fn own_answers_fit_and_say_when_they_do_not() {
+        let asked = question("a.example.", RecordType::A);
+        let refused = fit(&asked, reply(&asked, &Reply::Refused), 512).expect("a refusal");
+        let parsed = Message::from_vec(&refused).expect("a message");
+        assert_eq!((parsed.metadata.id, parsed.metadata.response_code), (7, ResponseCode::Refused));
+        let many: Vec<IpAddr> = (0u8..100).map(|index| IpAddr::from([1, 1, 1, index])).collect();
+        let whole = fit(&asked, reply(&asked, &Reply::Addresses(many.clone())), 65_535).expect("an answer");
+        assert_eq!(Message::from_vec(&whole).expect("a message").answers.len(), 100);
+        let cut = fit(&asked, reply(&asked, &Reply::Addresses(many)), 512).expect("an answer");
+        let parsed = Message::from_vec(&cut).expect("a message");
+        assert!(cut.len() <= 512 && parsed.metadata.truncation);
+        let v6 = fit(&asked, reply(&asked, &Reply::Addresses(vec![IpAddr::from([0u8; 16])])), 512);
+        assert!(Message::from_vec(&v6.expect("an answer")).expect("a message").answers.is_empty());
+    }
+
+    #[test]
+    fn the_corpus_holds() {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/answer");
+        let files: Vec<_> = std::fs::read_dir(corpus).expect("a corpus").collect();
+        assert!(files.len() >= 2, "the corpus is small");
+        for file in files {
+            let bytes = std::fs::read(file.expect("a file").path()).expect("a readable file");
+            crate::fuzzing::answers_stay_within_the_policy(&bytes);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_no_danger(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            crate::fuzzing::answers_stay_within_the_policy(&bytes);
+        }
+    }
+}
