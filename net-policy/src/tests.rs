@@ -295,10 +295,14 @@ mod answers {
         }
     }
 
+    /// The rules, the records of the answer, and the addresses it pins or the words of its refusal.
+    type AnswerCase =
+        (&'static [&'static str], &'static [&'static str], Result<&'static [&'static str], &'static str>);
+
     #[test]
     fn every_address_is_checked_and_strangers_pin_nothing() {
         const ALLOW: &[&str] = &["allow *.example", "allow a.example"];
-        let cases: &[(&[&str], &[&str], Result<&[&str], &str>)] = &[
+        let cases: &[AnswerCase] = &[
             (ALLOW, &["a.example. 1.1.1.1", "a.example. 1.1.1.2"], Ok(&["1.1.1.1", "1.1.1.2"])),
             (ALLOW, &["a.example. 1.1.1.1", "a.example. 10.0.0.1"], Err("10.0.0.1, which is private")),
             (ALLOW, &["a.example. 127.0.0.1"], Err("loopback")),

@@ -52,11 +52,14 @@ fn spellings(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     spellings
 }
 
+/// Host, header name, header value and what becomes of it.
+type HeaderCase = (&'static str, &'static str, &'static str, Result<Option<&'static str>, Violation>);
+
 #[test]
 fn headers() {
     let set = one_secret();
     let wrong = |kind| Err(Violation { env: "TOKEN".to_owned(), kind });
-    let cases: &[(&str, &str, &str, Result<Option<&str>, Violation>)] = &[
+    let cases: &[HeaderCase] = &[
         ("api.example.com", "x-token", "netsec_placeholder", Ok(Some("real-secret-value-9"))),
         (
             "api.example.com",

@@ -1,4 +1,3 @@
-use std::format;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -66,6 +65,9 @@ fn name_of(bytes: &[u8]) -> Result<Option<Vec<u8>>, NameError> {
     }
 }
 
+/// The names of an extension and what `server_name` answers.
+type NameCase<'a> = (&'a [&'a [u8]], Result<Option<&'a [u8]>, NameError>);
+
 #[test]
 fn what_rustls_sends_is_read() {
     for fragment in [None, Some(64), Some(200)] {
@@ -112,7 +114,7 @@ fn every_split_over_records_shows_the_same() {
 #[test]
 fn names_that_are_none() {
     let long = "a".repeat(254).into_bytes();
-    let cases: &[(&[&[u8]], Result<Option<&[u8]>, NameError>)] = &[
+    let cases: &[NameCase] = &[
         (&[b"a.example"], Ok(Some(b"a.example"))),
         (&[b"A.Example."], Ok(Some(b"A.Example."))),
         (&[b"_service.example"], Ok(Some(b"_service.example"))),
