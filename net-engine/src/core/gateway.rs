@@ -87,15 +87,15 @@ pub enum AcceptError {
 /// by its 5-tuple.
 pub struct Gateway {
     addresses: GuestAddresses,
-    limits: Limits,
+    pub(super) limits: Limits,
     interface: Interface,
-    wire: Wire,
-    flows: FlowTable,
+    pub(super) wire: Wire,
+    pub(super) flows: FlowTable,
     pool: BufferPool,
     tombstones: Tombstones,
     timers: TimerQueue<FlowId>,
     /// Flows that may have something to send, each at most once.
-    dirty: VecDeque<FlowId>,
+    pub(super) dirty: VecDeque<FlowId>,
     /// The set segments of no flow are fed to: smoltcp answers them with RST.
     nobody: SocketSet<'static>,
 }
@@ -520,75 +520,6 @@ impl Gateway {
     /// When [`poll_flows`](Self::poll_flows) must be called again at the latest.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         self.timers.poll_timeout()
-    }
-
-    /// Puts an open flow on the list of those that may have something to send.
-    pub(crate) fn mark_dirty(&mut self, id: FlowId) {
-        if let Some(TcpFlow { state: TcpState::Open(open), .. }) = self.flows.get_mut(id)
-            && !std::mem::replace(&mut open.is_dirty, true)
-        {
-            self.dirty.push_back(id);
-        }
-    }
-
-    /// An open flow's socket. Mark the flow dirty after reading or writing it.
-    pub(crate) fn open_flow(&mut self, id: FlowId) -> Option<&mut OpenFlow> {
-        match &mut self.flows.get_mut(id)?.state {
-            TcpState::Open(open) => Some(open),
-            TcpState::Held(_) | TcpState::Refused(..) => None,
-        }
-    }
-
-    /// The 5-tuple of a flow.
-    pub fn flow(&self, id: FlowId) -> Option<Flow> {
-        self.flows.get(id).map(|flow| flow.tuple)
-    }
-
-    /// Ends our half of an open flow: what was written is still delivered, then FIN.
-    pub(crate) fn close(&mut self, id: FlowId) {
-        if let Some(open) = self.open_flow(id) {
-            open.socket.tcp_mut().close();
-            self.mark_dirty(id);
-        }
-    }
-
-    /// Resets an open flow.
-    pub(crate) fn abort(&mut self, id: FlowId) {
-        if let Some(open) = self.open_flow(id) {
-            open.socket.tcp_mut().abort();
-            self.mark_dirty(id);
-        }
-    }
-
-    /// Nobody reads or writes the flow any more.
-    ///
-    /// A flow whose half we closed finishes by itself, for [`Limits::drain_timeout`] at most; any
-    /// other is reset.
-    pub(crate) fn release(&mut self, id: FlowId, now: Instant) {
-        let drain_timeout = self.limits.drain_timeout;
-        let Some(open) = self.open_flow(id) else { return };
-        match open.tcp().state() {
-            State::FinWait1
-            | State::FinWait2
-            | State::Closing
-            | State::LastAck
-            | State::TimeWait
-            | State::Closed => {}
-            State::Listen | State::SynSent | State::SynReceived | State::Established | State::CloseWait => {
-                open.socket.tcp_mut().abort()
-            }
-        }
-        open.linger_until = Some(now + drain_timeout);
-        self.mark_dirty(id);
-    }
-
-    /// Resets every flow: the guest's network ends.
-    pub fn abort_all(&mut self) {
-        let ids: Vec<FlowId> = self.flows.ids().collect();
-        for id in ids {
-            self.refuse(id, Refusal::Reset);
-            self.abort(id);
-        }
     }
 }
 

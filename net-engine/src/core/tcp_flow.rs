@@ -103,7 +103,8 @@ pub(crate) struct OpenFlow {
 
 /// What reading from a flow gives.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum StreamRead<R> {
+#[must_use]
+pub enum StreamRead<R> {
     /// What the closure made of the bytes at the front of the ring.
     Data(R),
     /// Nothing yet.
@@ -116,7 +117,8 @@ pub(crate) enum StreamRead<R> {
 
 /// What writing to a flow gives.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum StreamWrite<R> {
+#[must_use]
+pub enum StreamWrite<R> {
     /// What the closure made of the free part of the ring.
     Room(R),
     /// No room yet.

@@ -30,9 +30,8 @@ impl GuestStream {
         take: impl FnOnce(&[u8]) -> (usize, R),
     ) -> Poll<io::Result<Option<R>>> {
         let (poll, used) = self.stack.with(|gateway, _| {
-            let Some(open) = gateway.open_flow(self.id) else { return (Poll::Ready(Err(reset())), 0) };
             let mut used = 0;
-            let read = open.read(|bytes| {
+            let read = gateway.read(self.id, |bytes| {
                 let (count, result) = take(bytes);
                 used = count;
                 (count, result)
@@ -42,13 +41,10 @@ impl GuestStream {
                 StreamRead::Finished => Poll::Ready(Ok(None)),
                 StreamRead::Reset => Poll::Ready(Err(reset())),
                 StreamRead::Blocked => {
-                    open.socket.tcp_mut().register_recv_waker(context.waker());
+                    gateway.register_reader(self.id, context.waker());
                     Poll::Pending
                 }
             };
-            if used > 0 {
-                gateway.mark_dirty(self.id);
-            }
             (poll, used)
         });
         if used > 0 {
@@ -64,9 +60,8 @@ impl GuestStream {
         fill: impl FnOnce(&mut [u8]) -> (usize, R),
     ) -> Poll<io::Result<R>> {
         let (poll, used) = self.stack.with(|gateway, _| {
-            let Some(open) = gateway.open_flow(self.id) else { return (Poll::Ready(Err(reset())), 0) };
             let mut used = 0;
-            let write = open.write(|room| {
+            let write = gateway.write(self.id, |room| {
                 let (count, result) = fill(room);
                 used = count;
                 (count, result)
@@ -75,13 +70,10 @@ impl GuestStream {
                 StreamWrite::Room(result) => Poll::Ready(Ok(result)),
                 StreamWrite::Reset => Poll::Ready(Err(reset())),
                 StreamWrite::Blocked => {
-                    open.socket.tcp_mut().register_send_waker(context.waker());
+                    gateway.register_writer(self.id, context.waker());
                     Poll::Pending
                 }
             };
-            if used > 0 {
-                gateway.mark_dirty(self.id);
-            }
             (poll, used)
         });
         if used > 0 {

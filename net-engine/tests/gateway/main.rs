@@ -1,0 +1,13 @@
+//! The gateway against another TCP/IP stack, in virtual time: scenarios over a link that may lose,
+//! reorder and damage frames, and frames no stack would send.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+mod connections;
+mod endings;
+mod guest;
+mod hostile;
+mod limits;
+mod raw;
+mod transfer;
+mod wire;
+mod world;
