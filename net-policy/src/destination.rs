@@ -102,6 +102,9 @@ pub enum DestinationError {
     /// A prefix whose length is out of range or whose address is none.
     #[error("not a prefix: write an address, a slash and a length, as in `10.0.0.0/8`")]
     Cidr,
+    /// A name that reads like `any` or a group.
+    #[error("a name that reads like a keyword: write `any` or the group without a trailing dot")]
+    Keyword,
     /// Neither a group, an address, a prefix nor a pattern.
     #[error("not a name pattern: {0}")]
     Pattern(#[from] HostPatternError),
@@ -140,11 +143,8 @@ impl FromStr for Destination {
 
     /// Parses `any`, a group, an address, a prefix or a name pattern.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "any" {
-            return Ok(Self::Any);
-        }
-        if let Some((group, _)) = Group::ALL.iter().find(|(_, name)| *name == text) {
-            return Ok(Self::Group(*group));
+        if let Some(keyword) = keyword(text) {
+            return Ok(keyword);
         }
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Cidr(normalise(address).into()));
@@ -153,8 +153,22 @@ impl FromStr for Destination {
             let prefix = text.parse::<IpNet>().map_err(|_| DestinationError::Cidr)?;
             return Ok(Self::Cidr(normalise_prefix(prefix)));
         }
-        Ok(Self::Domain(HostPattern::parse(text)?))
+        let pattern = HostPattern::parse(text)?;
+        if keyword(&pattern.to_string()).is_some() {
+            // `any.` is a name to DNS; a rule that could be read both ways is none.
+            return Err(DestinationError::Keyword);
+        }
+        Ok(Self::Domain(pattern))
     }
+}
+
+/// `any` and the groups, in any case.
+fn keyword(text: &str) -> Option<Destination> {
+    if text.eq_ignore_ascii_case("any") {
+        return Some(Destination::Any);
+    }
+    let (group, _) = Group::ALL.iter().find(|(_, name)| name.eq_ignore_ascii_case(text))?;
+    Some(Destination::Group(*group))
 }
 
 impl fmt::Display for Destination {

@@ -90,6 +90,11 @@ mod tests {
             ("::ffff:10.0.0.0/104", Some("10.0.0.0/8 *")),
             ("host:8080", Some("host 8080")),
             ("any", Some("any *")),
+            ("hOst", Some("host *")),
+            ("ANY:80", Some("any 80")),
+            // A name that reads like a keyword must not print as one.
+            ("any.", None),
+            ("host.", None),
             ("public", Some("public *")),
             ("bücher.example", Some("xn--bcher-kva.example *")),
             ("", None),

@@ -1,5 +1,7 @@
 //! What holds for every input: called by the fuzz targets and by the tests that replay their corpora.
 
+use std::sync::OnceLock;
+
 use net_core::HostName;
 
 use crate::{Binding, Destination, Placeholder, SecretSet, SecretValue};
@@ -7,7 +9,13 @@ use crate::{Binding, Destination, Placeholder, SecretSet, SecretValue};
 const PLACEHOLDER: &str = "netsec_placeholder";
 const VALUE: &[u8] = b"real-secret-value-9";
 
-fn set() -> Option<(SecretSet, HostName)> {
+/// Compiled once: a fuzzer would do little else.
+fn set() -> Option<&'static (SecretSet, HostName)> {
+    static SET: OnceLock<Option<(SecretSet, HostName)>> = OnceLock::new();
+    SET.get_or_init(compile).as_ref()
+}
+
+fn compile() -> Option<(SecretSet, HostName)> {
     let host = HostName::parse("api.example.com").ok()?;
     let binding = Binding {
         env: "TOKEN".to_owned(),
@@ -56,7 +64,7 @@ pub fn detection_ignores_chunks(bytes: &[u8]) {
 /// The same result whole and in pieces, and no value passes.
 pub fn scrubbing_ignores_chunks(bytes: &[u8]) {
     let (Some((stream, size)), Some((set, host))) = (cut(bytes), set()) else { return };
-    let from = Destination { host: Some(&host), is_verified: true };
+    let from = Destination { host: Some(host), is_verified: true };
     let run = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let Some(mut scrubber) = set.scrubber(&from) else { return Vec::new() };
         let mut clean: Vec<u8> = pieces.flat_map(|piece| scrubber.feed(piece)).collect();
