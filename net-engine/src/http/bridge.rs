@@ -1,33 +1,30 @@
-use std::cell::RefCell;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1 as client1, http2 as client2};
 use hyper::server::conn::{http1 as server1, http2 as server2};
-use hyper::service::service_fn;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use super::body::BodyError;
-use super::exchange::{Exchange, GuestBody, UpstreamBody};
-use crate::shell::{Context, DialError, GuestStream, HttpVersion, Prefixed, dial, relay};
+use super::exchange::{Exchange, GuestBody};
+use super::sender::{LocalTasks, Sender, Upstream, header_bytes};
+use super::tunnel::{TunnelEnd, carry, tunnel};
+use crate::shell::{Activity, Context, GuestStream, HttpVersion, Prefixed, relay};
 use crate::tls::{InterceptError, StreamInfo};
-
-/// hyper does not start with less.
-const MIN_BUFFER_BYTES: usize = 8 << 10;
 
 /// Carries a stream whose TLS was opened on both sides.
 pub(crate) async fn bridge_tls<G, U>(
     context: &Rc<Context>,
     info: StreamInfo,
-    mut guest: G,
+    guest: G,
     mut upstream: U,
     version: HttpVersion,
 ) -> Result<(), InterceptError>
@@ -37,13 +34,16 @@ where
 {
     if version == HttpVersion::Http1 && nothing_at_stake(context, &info) {
         // It need not even be HTTP. An error on either side ends both.
-        let _ = copy_bidirectional(&mut guest, &mut upstream).await;
+        let activity = Activity::starts_now();
+        let mut guest = activity.watch(guest);
+        tokio::select! {
+            _ = carry(&mut guest, &mut upstream) => {}
+            () = activity.quiet_for(context.limits.tcp_idle_timeout) => {}
+        }
         let _ = guest.shutdown().await;
         return Ok(());
     }
-    let sender =
-        Sender::handshake(upstream, version, context).await.map_err(|_| InterceptError::UpstreamHttp)?;
-    let upstream = Upstream { sender: RefCell::new(Some(sender)), address: None };
+    let upstream = Upstream::connected(Sender::handshake(upstream, version, context).await?);
     serve(context, info, guest, upstream, version).await;
     Ok(())
 }
@@ -67,12 +67,8 @@ pub(crate) async fn bridge_plain(
             }
             return Ok(());
         }
-        Some(upstream) => {
-            let sender = Sender::handshake(upstream, version, context).await;
-            let sender = sender.map_err(|_| InterceptError::UpstreamHttp)?;
-            Upstream { sender: RefCell::new(Some(sender)), address: None }
-        }
-        None => Upstream { sender: RefCell::new(None), address: Some(context.dial_address(&info.flow)) },
+        Some(upstream) => Upstream::connected(Sender::handshake(upstream, version, context).await?),
+        None => Upstream::unconnected(context.dial_address(&info.flow)),
     };
     serve(context, info, Prefixed::new(prefix, guest), upstream, version).await;
     Ok(())
@@ -86,70 +82,119 @@ fn nothing_at_stake(context: &Context, info: &StreamInfo) -> bool {
     by_address && context.secrets().is_empty()
 }
 
-/// Serves the guest until it leaves, upstream leaves, or the exchange says that it is over.
+/// Serves the guest until it leaves, upstream leaves, nothing moves any more, or the exchange says
+/// that it is over.
 async fn serve<G>(context: &Rc<Context>, info: StreamInfo, guest: G, upstream: Upstream, version: HttpVersion)
 where
     G: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let exchange = Rc::new(Exchange::new(Rc::clone(context), info, version));
-    let upstream = Rc::new(upstream);
-    let over = Rc::new(Notify::new());
-    let service = service_fn({
-        let (context, over) = (Rc::clone(context), Rc::clone(&over));
-        move |request| {
-            let (exchange, upstream) = (Rc::clone(&exchange), Rc::clone(&upstream));
-            let (context, over) = (Rc::clone(&context), Rc::clone(&over));
-            async move {
-                let response = answer(&context, &exchange, &upstream, request, version, &over).await;
-                if exchange.has_ended() {
-                    over.notify_one();
-                }
-                Ok::<_, Infallible>(response)
-            }
+    let activity = Activity::starts_now();
+    let guest = TokioIo::new(activity.watch(guest));
+    let served = Served {
+        context: Rc::clone(context),
+        exchange: Exchange::new(Rc::clone(context), info, version),
+        upstream,
+        over: Rc::default(),
+    };
+    let served = Rc::new(served);
+    let work = async {
+        match version {
+            HttpVersion::Http1 => serve_http1(&served, guest).await,
+            HttpVersion::Http2 => serve_http2(&served, guest).await,
         }
-    });
-    let header_bytes = context.limits.max_header_bytes.max(MIN_BUFFER_BYTES);
-    // A guest that breaks HTTP has been answered by hyper; what it did wrong is its own affair.
-    match version {
-        HttpVersion::Http1 => {
-            let connection = server1::Builder::new()
-                .preserve_header_case(true)
-                .auto_date_header(false)
-                .half_close(true)
-                .max_buf_size(header_bytes)
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(guest), service);
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                _ = &mut connection => return,
-                () = over.notified() => connection.as_mut().graceful_shutdown(),
-            }
-            let _ = connection.await;
-        }
-        HttpVersion::Http2 => {
-            let connection = server2::Builder::new(LocalTasks)
-                .auto_date_header(false)
-                .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(guest), service);
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                _ = &mut connection => return,
-                () = over.notified() => connection.as_mut().graceful_shutdown(),
-            }
-            let _ = connection.await;
-        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = activity.quiet_for(context.limits.tcp_idle_timeout) => {}
     }
 }
 
-async fn answer(
-    context: &Rc<Context>,
-    exchange: &Exchange,
-    upstream: &Upstream,
-    request: Request<Incoming>,
-    version: HttpVersion,
-    over: &Rc<Notify>,
-) -> Response<GuestBody> {
+/// What the requests of one stream share.
+struct Served {
+    context: Rc<Context>,
+    exchange: Exchange,
+    upstream: Upstream,
+    /// Notified when the stream must end: upstream has gone, or the exchange is over.
+    over: Rc<Notify>,
+}
+
+async fn serve_http1<G>(served: &Rc<Served>, guest: TokioIo<G>)
+where
+    G: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let mut connection = server1::Builder::new()
+        .preserve_header_case(true)
+        .auto_date_header(false)
+        .half_close(true)
+        .max_buf_size(header_bytes(&served.context))
+        .timer(TokioTimer::new())
+        // A guest may keep a connection for as long as any other.
+        .header_read_timeout(served.context.limits.tcp_idle_timeout)
+        .serve_connection(guest, Answerer(Rc::clone(served)));
+    let ended = tokio::select! {
+        ended = poll_fn(|task| connection.poll_without_shutdown(task)) => ended,
+        () = served.over.notified() => {
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|task| connection.poll_without_shutdown(task)).await
+        }
+    };
+    if ended.is_err() {
+        // A guest that breaks HTTP has been answered by hyper; what it did wrong is its own affair.
+        return;
+    }
+    let parts = connection.into_parts();
+    let mut guest = TunnelEnd { stream: Box::new(parts.io.into_inner()), unread: parts.read_buf };
+    if served.exchange.has_switched()
+        && let Some(upstream) = served.upstream.take_tunnel().await
+    {
+        // An error on either side ends both.
+        let _ = tunnel(guest, upstream).await;
+    } else {
+        let _ = guest.stream.shutdown().await;
+    }
+}
+
+async fn serve_http2<G>(served: &Rc<Served>, guest: TokioIo<G>)
+where
+    G: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let max_bytes = u32::try_from(header_bytes(&served.context)).unwrap_or(u32::MAX);
+    let connection = server2::Builder::new(LocalTasks)
+        .auto_date_header(false)
+        .max_header_list_size(max_bytes)
+        .timer(TokioTimer::new())
+        .serve_connection(guest, Answerer(Rc::clone(served)));
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = &mut connection => return,
+        () = served.over.notified() => connection.as_mut().graceful_shutdown(),
+    }
+    // See `serve_http1` about errors.
+    let _ = connection.await;
+}
+
+/// hyper's view of the stream: a request in, a response out.
+struct Answerer(Rc<Served>);
+
+impl Service<Request<Incoming>> for Answerer {
+    type Response = Response<GuestBody>;
+    type Error = Infallible;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let served = Rc::clone(&self.0);
+        Box::pin(async move {
+            let response = answer(&served, request).await;
+            if served.exchange.has_ended() {
+                served.over.notify_one();
+            }
+            Ok(response)
+        })
+    }
+}
+
+async fn answer(served: &Served, request: Request<Incoming>) -> Response<GuestBody> {
+    let Served { context, exchange, upstream, over } = served;
     let admitted = match exchange.admit(request) {
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
@@ -165,7 +210,7 @@ async fn answer(
             return *exchange.refuse(StatusCode::BAD_REQUEST, "the request's body broke off");
         }
     };
-    let mut sender = match upstream.sender(context, version).await {
+    let mut sender = match upstream.sender(context, exchange.version()).await {
         Ok(sender) => sender,
         Err(error) => return *exchange.refuse(StatusCode::BAD_GATEWAY, &error.to_string()),
     };
@@ -176,136 +221,5 @@ async fn answer(
         (_, Some(why)) => *exchange.refuse(StatusCode::FORBIDDEN, why),
         (Ok(response), None) => exchange.finish(response, rest),
         (Err(_), None) => *exchange.refuse(StatusCode::BAD_GATEWAY, "upstream gave no response"),
-    }
-}
-
-/// Upstream's end of a stream, connected now or with the first request.
-struct Upstream {
-    sender: RefCell<Option<Sender>>,
-    address: Option<SocketAddr>,
-}
-
-impl Upstream {
-    async fn sender(&self, context: &Rc<Context>, version: HttpVersion) -> Result<Sender, InterceptError> {
-        let ready = {
-            let mut kept = self.sender.borrow_mut();
-            match &*kept {
-                Some(Sender { requests: Requests::Http2(requests), task, .. }) => {
-                    Some(Sender { requests: Requests::Http2(requests.clone()), task: Rc::clone(task) })
-                }
-                Some(_) | None => kept.take(),
-            }
-        };
-        if let Some(sender) = ready {
-            return Ok(sender);
-        }
-        let address = self.address.ok_or(InterceptError::Dial(DialError::Refused))?;
-        let stream = dial(address, context.limits.connect_timeout).await?;
-        Sender::handshake(stream, version, context).await.map_err(|_| InterceptError::UpstreamHttp)
-    }
-
-    fn put_back(&self, sender: Sender) {
-        *self.sender.borrow_mut() = Some(sender);
-    }
-}
-
-/// Sends requests; the connection behind it is driven by a task that ends with the last sender.
-struct Sender {
-    requests: Requests,
-    task: Rc<Task>,
-}
-
-enum Requests {
-    Http1(client1::SendRequest<UpstreamBody>),
-    Http2(client2::SendRequest<UpstreamBody>),
-}
-
-struct Task {
-    handle: AbortHandle,
-    gone: Rc<RefCell<Vec<Rc<Notify>>>>,
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.handle.abort();
-    }
-}
-
-impl Sender {
-    async fn handshake<U>(stream: U, version: HttpVersion, context: &Context) -> hyper::Result<Self>
-    where
-        U: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
-        let stream = TokioIo::new(stream);
-        let header_bytes = context.limits.max_header_bytes.max(MIN_BUFFER_BYTES);
-        let gone: Rc<RefCell<Vec<Rc<Notify>>>> = Rc::default();
-        let (requests, handle) = match version {
-            HttpVersion::Http1 => {
-                let (requests, connection) = client1::Builder::new()
-                    .preserve_header_case(true)
-                    .max_buf_size(header_bytes)
-                    .handshake(stream)
-                    .await?;
-                (Requests::Http1(requests), drive(connection, &gone))
-            }
-            HttpVersion::Http2 => {
-                let (requests, connection) = client2::Builder::new(LocalTasks)
-                    .timer(TokioTimer::new())
-                    .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
-                    .handshake(stream)
-                    .await?;
-                (Requests::Http2(requests), drive(connection, &gone))
-            }
-        };
-        Ok(Self { requests, task: Rc::new(Task { handle, gone }) })
-    }
-
-    /// Has `over` notified when upstream's connection ends.
-    fn when_gone(&self, over: &Rc<Notify>) {
-        let mut waiting = self.task.gone.borrow_mut();
-        if waiting.is_empty() {
-            waiting.push(Rc::clone(over));
-        }
-    }
-
-    async fn send(&mut self, request: Request<UpstreamBody>) -> hyper::Result<Response<Incoming>> {
-        match &mut self.requests {
-            Requests::Http1(requests) => {
-                requests.ready().await?;
-                requests.send_request(request).await
-            }
-            Requests::Http2(requests) => {
-                requests.ready().await?;
-                requests.send_request(request).await
-            }
-        }
-    }
-}
-
-fn drive(
-    connection: impl Future<Output = hyper::Result<()>> + 'static,
-    gone: &Rc<RefCell<Vec<Rc<Notify>>>>,
-) -> AbortHandle {
-    let gone = Rc::clone(gone);
-    let task = tokio::task::spawn_local(async move {
-        // How the connection ended shows in the response that was waited for.
-        let _ = connection.await;
-        for over in gone.borrow_mut().drain(..) {
-            over.notify_one();
-        }
-    });
-    task.abort_handle()
-}
-
-/// Runs what hyper's HTTP/2 needs on the guest's own thread.
-#[derive(Clone, Copy)]
-struct LocalTasks;
-
-impl<F> hyper::rt::Executor<F> for LocalTasks
-where
-    F: Future<Output: 'static> + 'static,
-{
-    fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
     }
 }

@@ -32,8 +32,18 @@ pub(super) struct Exchange {
     version: HttpVersion,
     /// The rule every request must lead to; set by the first one where the SYN could not tell.
     rule: Cell<Option<RuleId>>,
-    /// Set when the stream must end after the response in flight.
-    ended: Cell<bool>,
+    state: Cell<State>,
+}
+
+/// How a stream goes on after the response in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// With the next request.
+    Open,
+    /// Not at all.
+    Ended,
+    /// In another protocol.
+    Switched,
 }
 
 /// A body towards upstream: as it comes, or read whole before.
@@ -44,19 +54,36 @@ pub(super) struct Admitted {
     request: Request<Filtered<RequestFilter>>,
     /// What the body's filter found, for the answer to the guest.
     found: Arc<OnceLock<String>>,
+    rest: Rest,
+}
+
+/// What [`Exchange::finish`] needs to know of a request.
+pub(super) struct Rest {
     scrubber: Option<Scrubber>,
     method: Method,
+    /// The protocol the guest offers to switch to.
+    upgrade: Option<HeaderValue>,
 }
 
 impl Exchange {
     pub(super) fn new(context: Rc<Context>, info: StreamInfo, version: HttpVersion) -> Self {
         let rule = Cell::new(info.rule);
-        Self { context, info, version, rule, ended: Cell::new(false) }
+        Self { context, info, version, rule, state: Cell::new(State::Open) }
+    }
+
+    /// The HTTP both sides speak.
+    pub(super) fn version(&self) -> HttpVersion {
+        self.version
     }
 
     /// Whether the stream must end after the response in flight.
     pub(super) fn has_ended(&self) -> bool {
-        self.ended.get()
+        self.state.get() == State::Ended
+    }
+
+    /// Whether both sides have left HTTP for another protocol.
+    pub(super) fn has_switched(&self) -> bool {
+        self.state.get() == State::Switched
     }
 
     /// Checks a request and makes it upstream's, or answers it.
@@ -70,11 +97,20 @@ impl Exchange {
         let to = Destination { host: name, is_verified: self.info.is_verified };
         let secrets = self.context.secrets();
         let (mut parts, body) = request.into_parts();
+        let upgrade = headers::take_upgrade(&mut parts.headers);
+        if upgrade.is_some() && !secrets.is_empty() {
+            // What follows is no HTTP, and nothing here could look into it.
+            let why = "another protocol inside this connection is not carried beside secrets";
+            return Err(self.refuse(StatusCode::FORBIDDEN, why));
+        }
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         secrets
             .check(target.as_bytes())
             .and_then(|()| headers::to_upstream(&mut parts.headers, &secrets, &to))
             .map_err(|violation| self.violate(name, &violation))?;
+        if let Some(protocol) = &upgrade {
+            headers::put_upgrade(&mut parts.headers, protocol.clone());
+        }
         let scrubber = secrets.scrubber(&to);
         let method = parts.method.clone();
         let version = match self.version {
@@ -99,7 +135,8 @@ impl Exchange {
         });
         // The detector holds bytes back for a while and passes all of them on.
         let body = Filtered::new(body, filter, true);
-        Ok(Admitted { request: Request::from_parts(parts, body), found, scrubber, method })
+        let rest = Rest { scrubber, method, upgrade };
+        Ok(Admitted { request: Request::from_parts(parts, body), found, rest })
     }
 
     /// Whether the authority leads to the rule of the stream.
@@ -151,13 +188,21 @@ impl Exchange {
     }
 
     /// Makes upstream's response the guest's.
-    pub(super) fn finish(
-        &self,
-        response: Response<Incoming>,
-        admitted: (Option<Scrubber>, Method),
-    ) -> Response<GuestBody> {
-        let (scrubber, method) = admitted;
+    pub(super) fn finish(&self, response: Response<Incoming>, rest: Rest) -> Response<GuestBody> {
+        let Rest { scrubber, method, upgrade } = rest;
         let (mut parts, body) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            let Some(protocol) = upgrade else {
+                return *self.refuse(StatusCode::BAD_GATEWAY, "upstream switched protocols unasked");
+            };
+            self.state.set(State::Switched);
+            headers::to_guest(&mut parts.headers, scrubber.as_ref());
+            headers::put_upgrade(&mut parts.headers, protocol);
+            return Response::from_parts(
+                parts,
+                Filtered::new(body, None::<ResponseFilter>, true).boxed_unsync(),
+            );
+        }
         let says_close = parts.headers.get(CONNECTION).is_some_and(|value| {
             value
                 .to_str()
@@ -172,7 +217,7 @@ impl Exchange {
             parts.headers.remove(CONTENT_LENGTH);
         }
         if says_close {
-            self.ended.set(true);
+            self.state.set(State::Ended);
         }
         self.mark_end(&mut parts.headers);
         let filter = if has_no_body { None } else { scrubber.map(ResponseFilter) };
@@ -181,7 +226,7 @@ impl Exchange {
 
     /// Tells an HTTP/1 guest that the connection ends with this response.
     fn mark_end(&self, headers: &mut HeaderMap) {
-        if self.ended.get() && self.version == HttpVersion::Http1 {
+        if self.has_ended() && self.version == HttpVersion::Http1 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
@@ -196,7 +241,7 @@ impl Exchange {
 
     /// Answers the guest ourselves and ends the stream behind it.
     pub(super) fn refuse(&self, status: StatusCode, why: &str) -> Refusal {
-        self.ended.set(true);
+        self.state.set(State::Ended);
         let text = format!("net-engine: {why}\n");
         let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
         let mut response = Response::new(body);
@@ -218,8 +263,8 @@ impl Admitted {
     pub(super) async fn settle(
         self,
         max_held_bytes: usize,
-    ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, (Option<Scrubber>, Method)), BodyError> {
-        let Self { request, found, scrubber, method } = self;
+    ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, Rest), BodyError> {
+        let Self { request, found, rest } = self;
         let (parts, body) = request.into_parts();
         let stated = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let body = match stated {
@@ -228,7 +273,7 @@ impl Admitted {
             }
             _ => Either::Left(body),
         };
-        Ok((Request::from_parts(parts, body), found, (scrubber, method)))
+        Ok((Request::from_parts(parts, body), found, rest))
     }
 }
 

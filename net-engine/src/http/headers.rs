@@ -30,6 +30,25 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes the protocol a request offers to switch to (RFC 9110, section 7.8).
+///
+/// HTTP/2 is not offered on: it is negotiated by ALPN or prior knowledge, and a server may ignore
+/// the offer.
+pub(super) fn take_upgrade(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let is_offered = headers.get_all(CONNECTION).iter().any(|value| {
+        let words = value.to_str().unwrap_or_default().split(',');
+        words.map(str::trim).any(|word| word.eq_ignore_ascii_case("upgrade"))
+    });
+    let protocol = headers.remove(UPGRADE)?;
+    (is_offered && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then_some(protocol)
+}
+
+/// The inverse of [`take_upgrade`].
+pub(super) fn put_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, protocol);
+}
+
 /// Makes a guest's request headers upstream's: placeholders replaced, encodings that would hide an
 /// echo not asked for.
 pub(super) fn to_upstream(

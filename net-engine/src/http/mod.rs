@@ -2,12 +2,15 @@
 //!
 //! Every request must be for an authority that leads to the rule which allowed the stream. Headers
 //! pass through substitution, targets and bodies through the detector, responses through the
-//! scrubber. Nothing is buffered whole, and nothing of a refused request goes on.
+//! scrubber. Bodies are streamed, small ones of a stated length excepted, and nothing of a refused
+//! request goes on.
 
 mod authority;
 mod body;
 mod bridge;
 mod exchange;
 mod headers;
+mod sender;
+mod tunnel;
 
 pub(crate) use bridge::{bridge_plain, bridge_tls};

@@ -4,6 +4,7 @@
 //! gateway and starts a session per flow; a session decides, dials and relays.
 #![allow(clippy::disallowed_methods, reason = "the shell owns the clock")]
 
+mod activity;
 mod context;
 mod dial;
 mod driver;
@@ -14,6 +15,7 @@ mod relay;
 mod session;
 mod stack;
 
+pub(crate) use activity::Activity;
 pub(crate) use context::Context;
 pub use dial::DialError;
 pub(crate) use dial::dial;

@@ -1,0 +1,220 @@
+//! Upstream's end of a stream of HTTP: where requests go.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use super::exchange::UpstreamBody;
+use super::tunnel::TunnelEnd;
+use crate::shell::{Context, DialError, HttpVersion, dial};
+use crate::tls::InterceptError;
+
+/// hyper does not start with less.
+const MIN_BUFFER_BYTES: usize = 8 << 10;
+
+/// The bytes of a header block that hyper is to take.
+pub(super) fn header_bytes(context: &Context) -> usize {
+    context.limits.max_header_bytes.max(MIN_BUFFER_BYTES)
+}
+
+/// Runs what hyper's HTTP/2 needs on the guest's own thread.
+#[derive(Clone, Copy)]
+pub(super) struct LocalTasks;
+
+impl<F> hyper::rt::Executor<F> for LocalTasks
+where
+    F: Future<Output: 'static> + 'static,
+{
+    fn execute(&self, task: F) {
+        spawn_local(task);
+    }
+}
+
+/// Upstream's end of a stream, connected now or with the first request.
+pub(super) struct Upstream {
+    sender: RefCell<Option<Sender>>,
+    address: Option<SocketAddr>,
+}
+
+impl Upstream {
+    /// A connection that stands.
+    pub(super) fn connected(sender: Sender) -> Self {
+        Self { sender: RefCell::new(Some(sender)), address: None }
+    }
+
+    /// A connection to make when the first request was admitted.
+    pub(super) fn unconnected(address: SocketAddr) -> Self {
+        Self { sender: RefCell::new(None), address: Some(address) }
+    }
+
+    /// Who sends the next request. An HTTP/1.1 sender is given back by [`Upstream::put_back`].
+    pub(super) async fn sender(
+        &self,
+        context: &Context,
+        version: HttpVersion,
+    ) -> Result<Sender, InterceptError> {
+        let ready = {
+            let mut kept = self.sender.borrow_mut();
+            match &*kept {
+                Some(Sender { requests: Requests::Http2(requests), connection }) => Some(Sender {
+                    requests: Requests::Http2(requests.clone()),
+                    connection: Rc::clone(connection),
+                }),
+                Some(_) | None => kept.take(),
+            }
+        };
+        if let Some(sender) = ready {
+            return Ok(sender);
+        }
+        let address = self.address.ok_or(InterceptError::Dial(DialError::Refused))?;
+        let stream = dial(address, context.limits.connect_timeout).await?;
+        Sender::handshake(stream, version, context).await
+    }
+
+    pub(super) fn put_back(&self, sender: Sender) {
+        *self.sender.borrow_mut() = Some(sender);
+    }
+
+    /// The stream below, once upstream has switched to another protocol.
+    pub(super) async fn take_tunnel(&self) -> Option<TunnelEnd> {
+        let sender = self.sender.borrow_mut().take()?;
+        let freed = sender.connection.freed.borrow_mut().take()?;
+        freed.await.ok()
+    }
+}
+
+/// Sends requests; the connection behind it is driven by a task that ends with the last sender.
+pub(super) struct Sender {
+    requests: Requests,
+    connection: Rc<Connection>,
+}
+
+enum Requests {
+    Http1(http1::SendRequest<UpstreamBody>),
+    Http2(http2::SendRequest<UpstreamBody>),
+}
+
+/// What is shared with the task that drives the connection.
+struct Connection {
+    /// Notified when the connection has ended.
+    listener: Rc<RefCell<Option<Rc<Notify>>>>,
+    /// Notified when the last sender is gone.
+    dropped: Rc<Notify>,
+    /// The stream below, after HTTP/1.1 has switched to another protocol.
+    freed: RefCell<Option<oneshot::Receiver<TunnelEnd>>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.dropped.notify_one();
+    }
+}
+
+impl Sender {
+    pub(super) async fn handshake<U>(
+        stream: U,
+        version: HttpVersion,
+        context: &Context,
+    ) -> Result<Self, InterceptError>
+    where
+        U: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let stream = TokioIo::new(stream);
+        let (free, freed) = oneshot::channel();
+        let connection = Rc::new(Connection {
+            listener: Rc::default(),
+            dropped: Rc::default(),
+            freed: RefCell::new(Some(freed)),
+        });
+        let farewell = context.limits.drain_timeout;
+        let requests = match version {
+            HttpVersion::Http1 => {
+                let (requests, driven) = http1::Builder::new()
+                    .preserve_header_case(true)
+                    .max_buf_size(header_bytes(context))
+                    .handshake(stream)
+                    .await
+                    .map_err(|_| InterceptError::UpstreamHttp)?;
+                connection.drive(drive_http1(driven, free), farewell);
+                Requests::Http1(requests)
+            }
+            HttpVersion::Http2 => {
+                let max_bytes = u32::try_from(header_bytes(context)).unwrap_or(u32::MAX);
+                let (requests, driven) = http2::Builder::new(LocalTasks)
+                    .timer(TokioTimer::new())
+                    .max_header_list_size(max_bytes)
+                    .handshake(stream)
+                    .await
+                    .map_err(|_| InterceptError::UpstreamHttp)?;
+                // How the connection ended shows in the response that was waited for.
+                connection.drive(async move { drop(driven.await) }, farewell);
+                Requests::Http2(requests)
+            }
+        };
+        Ok(Self { requests, connection })
+    }
+
+    /// Has `over` notified when upstream's connection ends.
+    pub(super) fn when_gone(&self, over: &Rc<Notify>) {
+        *self.connection.listener.borrow_mut() = Some(Rc::clone(over));
+    }
+
+    pub(super) async fn send(&mut self, request: Request<UpstreamBody>) -> hyper::Result<Response<Incoming>> {
+        match &mut self.requests {
+            Requests::Http1(requests) => {
+                requests.ready().await?;
+                requests.send_request(request).await
+            }
+            Requests::Http2(requests) => {
+                requests.ready().await?;
+                requests.send_request(request).await
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Runs `connection` until it ends, and for `farewell` at most after the last sender is gone.
+    fn drive(&self, connection: impl Future<Output = ()> + 'static, farewell: Duration) {
+        let (listener, dropped) = (Rc::clone(&self.listener), Rc::clone(&self.dropped));
+        spawn_local(async move {
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                () = &mut connection => {}
+                () = dropped.notified() => drop(timeout(farewell, connection).await),
+            }
+            if let Some(over) = listener.borrow_mut().take() {
+                over.notify_one();
+            }
+        });
+    }
+}
+
+/// Drives an HTTP/1.1 connection; what is below it goes to `free` if anybody waits for it.
+async fn drive_http1<U>(
+    mut connection: http1::Connection<TokioIo<U>, UpstreamBody>,
+    free: oneshot::Sender<TunnelEnd>,
+) where
+    U: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    if poll_fn(|context| connection.poll_without_shutdown(context)).await.is_err() {
+        return;
+    }
+    let parts = connection.into_parts();
+    let end = TunnelEnd { stream: Box::new(parts.io.into_inner()), unread: parts.read_buf };
+    if let Err(mut end) = free.send(end) {
+        // Upstream may be gone already.
+        let _ = end.stream.shutdown().await;
+    }
+}
