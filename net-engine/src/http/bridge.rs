@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -9,16 +10,20 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1 as server1, http2 as server2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::body::BodyError;
 use super::exchange::{Exchange, GuestBody};
 use super::sender::{LocalTasks, Sender, Upstream, header_bytes};
-use super::tunnel::{TunnelEnd, carry, tunnel};
+use super::tunnel::{Duplex, TunnelEnd, carry, tunnel};
 use crate::shell::{Activity, Context, GuestStream, HttpVersion, Prefixed, relay};
 use crate::tls::{InterceptError, StreamInfo};
+
+/// How long a guest may go on sending what nobody reads after its last response.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Carries a stream whose TLS was opened on both sides.
 pub(crate) async fn bridge_tls<G, U>(
@@ -138,20 +143,26 @@ where
             poll_fn(|task| connection.poll_without_shutdown(task)).await
         }
     };
-    if ended.is_err() {
-        // A guest that breaks HTTP has been answered by hyper; what it did wrong is its own affair.
-        return;
-    }
+    // A guest that breaks HTTP has been answered by hyper; what it did wrong is its own affair.
+    let switched = ended.is_ok() && served.exchange.has_switched();
     let parts = connection.into_parts();
-    let mut guest = TunnelEnd { stream: Box::new(parts.io.into_inner()), unread: parts.read_buf };
-    if served.exchange.has_switched()
-        && let Some(upstream) = served.upstream.take_tunnel().await
-    {
+    let guest = TunnelEnd { stream: Box::new(parts.io.into_inner()), unread: parts.read_buf };
+    if !switched {
+        let _ = timeout(FAREWELL, close_lingering(guest.stream)).await;
+    } else if let Some(upstream) = served.upstream.take_tunnel().await {
         // An error on either side ends both.
         let _ = tunnel(guest, upstream).await;
-    } else {
-        let _ = guest.stream.shutdown().await;
     }
+}
+
+/// Closes our half and reads on until the guest closes its own: a reset for what it still sends
+/// would take the last response from it (RFC 9112, section 9.6).
+async fn close_lingering(mut guest: Box<dyn Duplex>) {
+    if guest.shutdown().await.is_err() {
+        return;
+    }
+    let mut ignored = [0; 4096];
+    while guest.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
 }
 
 async fn serve_http2<G>(served: &Rc<Served>, guest: TokioIo<G>)
@@ -220,6 +231,9 @@ async fn answer(served: &Served, request: Request<Incoming>) -> Response<GuestBo
     match (response, found.get()) {
         (_, Some(why)) => *exchange.refuse(StatusCode::FORBIDDEN, why),
         (Ok(response), None) => exchange.finish(response, rest),
+        (Err(error), None) if error.is_user() => {
+            *exchange.refuse(StatusCode::BAD_REQUEST, "the request's body broke off")
+        }
         (Err(_), None) => *exchange.refuse(StatusCode::BAD_GATEWAY, "upstream gave no response"),
     }
 }

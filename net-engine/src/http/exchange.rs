@@ -160,6 +160,14 @@ impl Exchange {
             }
             Host::Address(_) => self.context.decide(flow, None),
         };
+        if let (Host::Address(_), Decision::Allow { rule }) = (&authority.host, decision)
+            && self.context.with_policy(|policy, _, _| policy.rests_on_name(rule))
+        {
+            // The address was allowed for the sake of a name: the request must show it.
+            return Err(
+                self.refuse(StatusCode::FORBIDDEN, "this connection is for a name, not for an address")
+            );
+        }
         let name = match &authority.host {
             Host::Name(name) => Some(name.clone()),
             Host::Address(_) => None,

@@ -120,7 +120,10 @@ async fn look_into(
     guest: GuestStream,
     upstream: Option<TcpStream>,
 ) -> Ended {
-    let flight = match first_flight(&guest, upstream.as_ref(), &context.limits).await {
+    // Where only HTTP or TLS may go on, it does not matter who speaks first: a server of HTTP/2 does.
+    let waits_for_guest = must_show_name(context, &flow, decision);
+    let speaker = if waits_for_guest { None } else { upstream.as_ref() };
+    let flight = match first_flight(&guest, speaker, &context.limits).await {
         Ok(flight) => flight,
         Err(error) => {
             guest.abort();
@@ -157,14 +160,11 @@ async fn opaque(
     upstream: Option<TcpStream>,
     prefix: bytes::Bytes,
 ) -> Ended {
-    let (Decision::Allow { rule }, Some(mut upstream)) = (decision, upstream) else {
+    let (Decision::Allow { .. }, Some(mut upstream)) = (decision, upstream) else {
         guest.abort();
         return Err((InterceptError::NoName, None));
     };
-    // On the ports of HTTP a verdict by name holds only for what shows the name: junk before a
-    // request must not buy an opaque relay.
-    let must_be_http = context.looks_into(flow.upstream.port());
-    if must_be_http && context.with_policy(|policy, _, _| policy.rests_on_name(rule)) {
+    if must_show_name(context, &flow, decision) {
         guest.abort();
         return Err((InterceptError::NotTls, None));
     }
@@ -178,6 +178,19 @@ async fn opaque(
         guest.abort();
     }
     Ok(())
+}
+
+/// Whether the stream must be TLS or HTTP: on their ports a verdict by name holds only for what
+/// shows the name, and junk before a request must not buy an opaque relay.
+fn must_show_name(context: &Context, flow: &Flow, decision: Decision) -> bool {
+    match decision {
+        Decision::Allow { rule } => {
+            context.looks_into(flow.upstream.port())
+                && context.with_policy(|policy, _, _| policy.rests_on_name(rule))
+        }
+        Decision::NeedName => true,
+        Decision::Deny { .. } => false,
+    }
 }
 
 #[allow(clippy::too_many_arguments, reason = "the pieces of one stream, each used once")]

@@ -1,0 +1,14 @@
+//! The engine around the gateway: sessions, HTTP, policy changes. A guest in this process, servers
+//! on loopback, real time; deadlines say only that something happens at all.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot be set up fails")]
+
+#[allow(dead_code, reason = "the demo needs more of its guest than these tests do")]
+#[path = "../../examples/demo/guest.rs"]
+mod guest;
+mod http;
+mod policy;
+mod server;
+#[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
+#[path = "../../examples/demo/upstream.rs"]
+mod upstream;
+mod world;
