@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 
 use crate::core::{AddressError, Counters, Gateway, GatewayConfig};
 use crate::event::{Event, EventQueue};
-use crate::guest_config::GuestConfig;
+use crate::guest_config::{GuestConfig, Termination};
 use crate::link::Link;
 use crate::shell::{Context, Driver, Stack};
 
@@ -191,22 +191,24 @@ async fn serve(mut attachments: mpsc::Receiver<Attach>) {
 /// A guest from its attachment to its end. Its sessions live in a set of their own, so that none
 /// outlives it.
 async fn run_guest(attach: Attach) {
-    let Attach { link, gateway, config, mut commands, events, guests: _guests } = attach;
+    let Attach { link, gateway, mut config, mut commands, events, guests: _guests } = attach;
+    let on_termination = config.on_termination.take();
     // Declared first, dropped last: when the events end, nothing of the guest is left, even where
     // the whole worker is taken down.
     let _end = CloseOnDrop(events.clone());
     let sessions = LocalSet::new();
-    sessions
+    let ended = sessions
         .run_until(async move {
             let stack = Stack::new(gateway);
             let context = Rc::new(Context::new(stack.clone(), events, config));
             let mut driver = std::pin::pin!(Driver::new(Rc::clone(&context), link).run());
-            loop {
+            let ended = loop {
                 tokio::select! {
                     error = &mut driver => {
                         context.events.push(Event::LinkClosed { reason: error.to_string() });
-                        return;
+                        return Some(Termination::LinkClosed);
                     }
+                    () = context.terminated() => break Some(Termination::Violation),
                     command = commands.recv() => match command {
                         Some(Command::Counters(reply)) => {
                             // A caller that went away needs no answer.
@@ -220,15 +222,21 @@ async fn run_guest(attach: Attach) {
                             context.swap_secrets(secrets);
                             let _ = done.send(());
                         }
-                        Some(Command::Stop) | None => break,
+                        Some(Command::Stop) | None => break None,
                     },
                 }
-            }
+            };
             stack.with(|gateway, _| gateway.abort_all());
             stack.wake_driver();
             let _ = tokio::time::timeout(FAREWELL, driver).await;
+            ended
         })
         .await;
+    // The sessions' tasks, sockets and timers go before anybody is told that they have gone.
+    drop(sessions);
+    if let (Some(hook), Some(why)) = (on_termination, ended) {
+        hook.call(why);
+    }
 }
 
 struct CloseOnDrop(EventQueue);

@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use net_core::{HostName, HostPattern, Limits};
@@ -18,6 +19,51 @@ pub struct Interception {
     pub bypass: Vec<HostPattern>,
     /// Mints what the guest sees. Without it TLS is decided by its name and passed on.
     pub authority: Option<Authority>,
+}
+
+/// What becomes of a guest that sends a placeholder where it may not go. The request is blocked and
+/// reported in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ViolationAction {
+    /// It goes on.
+    #[default]
+    Block,
+    /// Its network ends; the [`TerminationHook`] may end the rest.
+    Terminate,
+}
+
+/// Why a guest's network ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Termination {
+    /// The link failed or was closed.
+    LinkClosed,
+    /// A violation, under [`ViolationAction::Terminate`].
+    Violation,
+}
+
+/// Called once when a guest's network ends without having been told to: the sandbox around it may
+/// want to end too.
+///
+/// It runs on the guest's worker thread, after the guest's flows are gone; it must not block.
+pub struct TerminationHook(Box<dyn FnOnce(Termination) + Send>);
+
+impl TerminationHook {
+    /// A hook that calls `hook`.
+    pub fn new(hook: impl FnOnce(Termination) + Send + 'static) -> Self {
+        Self(Box::new(hook))
+    }
+
+    pub(crate) fn call(self, why: Termination) {
+        (self.0)(why);
+    }
+}
+
+impl fmt::Debug for TerminationHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TerminationHook")
+    }
 }
 
 /// Everything one guest's network is made of.
@@ -42,6 +88,10 @@ pub struct GuestConfig {
     /// Destinations that are dialled elsewhere. The policy sees where the guest wanted to go, the
     /// host connects to the other address.
     pub redirects: HashMap<SocketAddr, SocketAddr>,
+    /// What becomes of a guest that violates a binding.
+    pub on_violation: ViolationAction,
+    /// Told when the guest's network ends by itself.
+    pub on_termination: Option<TerminationHook>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -62,6 +112,8 @@ impl Default for GuestConfig {
             host_alias: HostName::parse(DEFAULT_HOST_ALIAS).expect("the constant is a host name"),
             host_addresses: Vec::new(),
             redirects: HashMap::new(),
+            on_violation: ViolationAction::default(),
+            on_termination: None,
             limits: Limits::default(),
         }
     }

@@ -45,6 +45,8 @@ mod tls;
 pub use dns::{NameserverError, Nameservers};
 pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use event::Event;
-pub use guest_config::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
+pub use guest_config::{
+    DEFAULT_HOST_ALIAS, GuestConfig, Interception, Termination, TerminationHook, ViolationAction,
+};
 pub use shell::DialError;
 pub use tls::InterceptError;

@@ -15,7 +15,6 @@ use net_secrets::{Destination, Detector, Scrubber, SecretSet, Violation};
 use super::authority::{Authority, Host};
 use super::body::{BodyError, Filter, Filtered};
 use super::headers;
-use crate::event::{Event, EventQueue};
 use crate::shell::{Context, HttpVersion};
 use crate::tls::StreamInfo;
 
@@ -130,7 +129,7 @@ impl Exchange {
             secrets,
             host: name.cloned(),
             is_verified: to.is_verified,
-            events: self.context.events.clone(),
+            context: Rc::clone(&self.context),
             flow: self.info.flow,
         });
         // The detector holds bytes back for a while and passes all of them on.
@@ -243,7 +242,7 @@ impl Exchange {
     pub(super) fn violate(&self, name: Option<&HostName>, violation: &Violation) -> Refusal {
         let why = violation.to_string();
         let name = name.or(self.info.name.as_ref()).cloned();
-        self.context.events.push(Event::Violation { flow: self.info.flow, name, why: why.clone() });
+        self.context.report_violation(&self.info.flow, name, why.clone());
         self.refuse(StatusCode::FORBIDDEN, &why)
     }
 
@@ -305,7 +304,7 @@ pub(super) struct RequestFilter {
     secrets: SecretSet,
     host: Option<HostName>,
     is_verified: bool,
-    events: EventQueue,
+    context: Rc<Context>,
     flow: Flow,
     found: Arc<OnceLock<String>>,
 }
@@ -316,7 +315,7 @@ impl RequestFilter {
         let why = violation.to_string();
         // The first one found ends the stream; there is no second.
         let _ = self.found.set(why.clone());
-        self.events.push(Event::Violation { flow: self.flow, name: self.host.clone(), why });
+        self.context.report_violation(&self.flow, self.host.clone(), why);
         violation
     }
 }

@@ -6,13 +6,14 @@ use std::time::Instant;
 use net_core::{Flow, HostName, HostPattern, Limits};
 use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query};
 use net_secrets::SecretSet;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::Stack;
 use crate::core::{FlowId, GuestAddresses, Refusal};
 use crate::dns::Nameservers;
 use crate::event::{Event, EventQueue};
-use crate::guest_config::{GuestConfig, Interception};
+use crate::guest_config::{GuestConfig, Interception, ViolationAction};
 use crate::tls::TlsParts;
 
 const HTTP_PORT: u16 = 80;
@@ -37,6 +38,9 @@ pub(crate) struct Context {
     secrets: RefCell<SecretSet>,
     sessions: RefCell<HashMap<FlowId, Session>>,
     dns_queries: Cell<usize>,
+    on_violation: ViolationAction,
+    /// Notified when the guest's network must end.
+    terminated: Notify,
 }
 
 /// A running session, for the day the policy changes under it.
@@ -68,6 +72,8 @@ impl Context {
             secrets: RefCell::new(config.secrets),
             sessions: RefCell::new(HashMap::new()),
             dns_queries: Cell::new(0),
+            on_violation: config.on_violation,
+            terminated: Notify::new(),
         }
     }
 
@@ -139,6 +145,21 @@ impl Context {
     pub(crate) fn report_denial(&self, flow: &Flow, name: Option<HostName>, decision: &Decision) {
         let why = self.policy.borrow().describe(decision);
         self.events.push(Event::Denied { flow: *flow, name, why });
+    }
+
+    /// Tells the embedder that a placeholder was on its way where it may not go, and ends the guest
+    /// if that is what the owner wants.
+    pub(crate) fn report_violation(&self, flow: &Flow, name: Option<HostName>, why: String) {
+        self.events.push(Event::Violation { flow: *flow, name, why });
+        match self.on_violation {
+            ViolationAction::Block => {}
+            ViolationAction::Terminate => self.terminated.notify_one(),
+        }
+    }
+
+    /// Waits until the guest's network must end.
+    pub(crate) async fn terminated(&self) {
+        self.terminated.notified().await;
     }
 
     /// Where upstream is dialled: elsewhere if the owner says so, and for the gateway's own address

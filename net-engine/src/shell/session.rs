@@ -168,7 +168,8 @@ async fn opaque(
         guest.abort();
         return Err((InterceptError::NotTls, None));
     }
-    if !context.secrets().is_empty() && context.secrets().check(&prefix).is_err() {
+    if let Err(violation) = context.secrets().check(&prefix) {
+        context.report_violation(&flow, None, violation.to_string());
         guest.abort();
         return Err((InterceptError::Violation, None));
     }

@@ -1,11 +1,12 @@
-//! A policy that changes under a running guest, and a guest that ends.
+//! A policy that changes under a running guest, and guests whose network ends by itself.
 
-use net_engine::Event;
+use net_engine::{Event, Termination, TerminationHook, ViolationAction};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::server::one_connection;
-use crate::world::{HOST_A, HOST_B, PATIENCE, Setup, World, policy, run};
+use crate::server::{http_recorder, one_connection};
+use crate::world::{HOST_A, HOST_B, PATIENCE, Setup, World, placeholder, policy, run};
 
 #[test]
 fn flows_that_a_new_policy_denies_are_reset_and_others_go_on() {
@@ -50,5 +51,69 @@ fn dropping_the_last_rule_closes_what_was_open() {
         assert!(read.is_err(), "the guest saw {read:?}");
         let refused = world.guest.connect((HOST_A.1, 7).into()).await;
         assert!(refused.is_err());
+    });
+}
+
+fn hook() -> (Option<TerminationHook>, oneshot::Receiver<Termination>) {
+    let (sender, told) = oneshot::channel();
+    (Some(TerminationHook::new(move |why| sender.send(why).expect("a test that waits"))), told)
+}
+
+#[test]
+fn a_violation_ends_the_guest_where_its_owner_says_so() {
+    for on_violation in [ViolationAction::Block, ViolationAction::Terminate] {
+        run(async {
+            let (server, seen) = http_recorder().await;
+            let (on_termination, told) = hook();
+            let redirects = vec![((HOST_A.1, 80), server)];
+            let allow = &["a.example:80"];
+            let setup = Setup {
+                allow,
+                redirects,
+                with_secret: true,
+                on_violation,
+                on_termination,
+                ..Setup::default()
+            };
+            let world = World::new(setup).await;
+            let mut stream = world.connect(HOST_A, 80).await;
+            let request = format!("GET / HTTP/1.1\r\nHost: a.example\r\nX-Token: {}\r\n\r\n", placeholder());
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let event = world.event().await;
+            assert!(matches!(event, Event::Violation { .. }), "{event}");
+            assert!(seen.borrow().is_empty());
+            if on_violation == ViolationAction::Terminate {
+                let why = timeout(PATIENCE, told).await.expect("the hook is called").unwrap();
+                assert_eq!(why, Termination::Violation);
+                assert!(timeout(PATIENCE, world.handle.next_event()).await.expect("the end").is_none());
+                return;
+            }
+            // The guest goes on, and a guest that is stopped has not ended by itself.
+            world.connect(HOST_A, 80).await;
+            let World { handle, engine, .. } = world;
+            handle.stop().await;
+            assert!(told.await.is_err());
+            drop(engine);
+        });
+    }
+}
+
+#[test]
+fn a_link_that_ends_is_reported() {
+    run(async {
+        let (on_termination, told) = hook();
+        let config = net_engine::GuestConfig { on_termination, ..Default::default() };
+        let engine = net_engine::Engine::builder().build().unwrap();
+        let capabilities = net_engine::link::LinkCapabilities { mtu: 1500, offload: false };
+        let (engine_end, guest_end) = net_engine::link::pair(capabilities, 8);
+        let handle = engine.attach(Box::new(engine_end), config).await.unwrap();
+        drop(guest_end);
+        assert_eq!(
+            timeout(PATIENCE, told).await.expect("the hook is called").unwrap(),
+            Termination::LinkClosed
+        );
+        let event = timeout(PATIENCE, handle.next_event()).await.expect("an event");
+        assert!(matches!(event, Some(Event::LinkClosed { .. })), "{event:?}");
+        assert!(timeout(PATIENCE, handle.next_event()).await.expect("the end").is_none());
     });
 }

@@ -8,7 +8,7 @@ use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 use net_core::Limits;
 use net_engine::link::{self, LinkCapabilities};
-use net_engine::{Engine, Event, GuestConfig, Nameservers};
+use net_engine::{Engine, Event, GuestConfig, Nameservers, TerminationHook, ViolationAction};
 use net_policy::{Action, Policy, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretValue};
 use tokio::time::timeout;
@@ -33,11 +33,18 @@ pub(crate) struct Setup {
     /// Whether a secret is configured, for `secret.example`.
     pub(crate) with_secret: bool,
     pub(crate) limits: Limits,
+    pub(crate) on_violation: ViolationAction,
+    pub(crate) on_termination: Option<TerminationHook>,
+}
+
+/// The guest's side of the one secret.
+pub(crate) fn placeholder() -> Placeholder {
+    Placeholder::generate(*b"a test's entropy")
 }
 
 pub(crate) struct World {
     /// Its drop joins the worker.
-    _engine: Engine,
+    pub(crate) engine: Engine,
     pub(crate) handle: net_engine::Guest,
     pub(crate) guest: Guest,
     resolver: SocketAddr,
@@ -53,7 +60,7 @@ impl World {
         let secrets = if setup.with_secret {
             let binding = Binding {
                 env: "TOKEN".to_owned(),
-                placeholder: Placeholder::generate(*b"a test's entropy"),
+                placeholder: placeholder(),
                 value: SecretValue::new(b"the-real-value-0".to_vec()),
                 hosts: vec!["secret.example".parse().unwrap()],
             };
@@ -72,6 +79,8 @@ impl World {
             nameservers: Nameservers::Fixed(vec![upstream.resolver]),
             redirects,
             limits: setup.limits,
+            on_violation: setup.on_violation,
+            on_termination: setup.on_termination,
             ..GuestConfig::default()
         };
         let addresses = config.addresses;
@@ -79,7 +88,7 @@ impl World {
         let (engine_end, guest_end) = link::pair(LinkCapabilities { mtu: 1500, offload: false }, 256);
         let handle = engine.attach(Box::new(engine_end), config).await.unwrap();
         let guest = Guest::boot(&addresses, guest_end);
-        Self { _engine: engine, handle, guest, resolver: resolver(&addresses) }
+        Self { engine, handle, guest, resolver: resolver(&addresses) }
     }
 
     /// Has the guest ask for a name, so that its addresses are pinned.
