@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 /// Messages that arrived whole, in order, over all connections.
 pub(crate) type Seen = Rc<RefCell<Vec<String>>>;
@@ -74,4 +76,18 @@ pub(crate) async fn one_connection() -> (SocketAddr, impl Future<Output = TcpStr
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     (address, async move { listener.accept().await.unwrap().0 })
+}
+
+/// A port that answers no more SYNs: its backlog is full, and nobody accepts. What must be kept for
+/// that is returned.
+pub(crate) async fn silent_port() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        waiting.push(stream.unwrap());
+    }
+    (address, waiting, listener)
 }
