@@ -36,6 +36,9 @@ pub mod core;
 mod dns;
 mod engine;
 mod event;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, doc(hidden))]
+pub mod fuzzing;
 mod guest_config;
 mod http;
 pub mod link;
