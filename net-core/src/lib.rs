@@ -41,3 +41,7 @@ pub use host_name::{HostName, HostNameError, MAX_HOST_NAME_BYTES};
 pub use host_pattern::{HostPattern, HostPatternError};
 pub use limits::Limits;
 pub use timer::TimerQueue;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;
