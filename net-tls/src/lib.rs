@@ -43,3 +43,7 @@ pub use leaf::{Leaf, LeafSubject, MintError};
 pub use leaf_cache::LeafCache;
 pub use trust_kit::{CaFileError, TRUST_VARIABLES, bundle, parse_ca_pem};
 pub use upstream_config::{UpstreamTrust, upstream_config};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;
