@@ -48,3 +48,7 @@ pub use event::Event;
 pub use guest_config::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 pub use shell::DialError;
 pub use tls::InterceptError;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;
