@@ -29,6 +29,9 @@
 mod address;
 mod fault;
 mod flow;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, doc(hidden))]
+pub mod fuzzing;
 mod host_name;
 mod host_pattern;
 mod limits;
