@@ -29,6 +29,9 @@
 mod authority;
 mod clock;
 mod fault_mirror;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, doc(hidden))]
+pub mod fuzzing;
 mod guest_config;
 mod leaf;
 mod leaf_cache;
