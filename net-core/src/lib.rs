@@ -29,6 +29,9 @@
 mod address;
 mod fault;
 mod flow;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, doc(hidden))]
+pub mod fuzzing;
 mod host_name;
 mod host_pattern;
 mod limits;
@@ -41,3 +44,7 @@ pub use host_name::{HostName, HostNameError, MAX_HOST_NAME_BYTES};
 pub use host_pattern::{HostPattern, HostPatternError};
 pub use limits::Limits;
 pub use timer::TimerQueue;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -53,3 +53,7 @@ pub use guest_config::{
 };
 pub use shell::DialError;
 pub use tls::InterceptError;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -44,3 +44,7 @@ pub use name_table::{MIN_TTL, NameTable, PIN_GRACE};
 pub use ports::{PortSet, PortSetError};
 pub use rule::{Action, Protocols, Rule, RuleDirection, RuleId};
 pub use target::{Target, TargetError, parse_target};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

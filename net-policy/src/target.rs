@@ -116,4 +116,15 @@ mod tests {
             assert_eq!(shown.as_deref(), *expected, "{text}");
         }
     }
+
+    #[test]
+    fn the_corpus_holds() {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/target");
+        let files: Vec<_> = std::fs::read_dir(corpus).expect("a corpus").collect();
+        assert!(files.len() >= 3, "the corpus is small: {}", files.len());
+        for file in files {
+            let path = file.expect("a file").path();
+            crate::fuzzing::targets_round_trip(&std::fs::read_to_string(path).expect("text"));
+        }
+    }
 }

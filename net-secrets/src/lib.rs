@@ -55,3 +55,7 @@ pub use set::{CompileError, SecretSet};
 pub use source::{SecretSource, SecretSpec, SourceError};
 pub use value::SecretValue;
 pub use violation::{Violation, ViolationKind};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

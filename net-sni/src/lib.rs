@@ -52,3 +52,7 @@ pub enum Status<T> {
         at_least: usize,
     },
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -29,6 +29,9 @@
 mod authority;
 mod clock;
 mod fault_mirror;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, doc(hidden))]
+pub mod fuzzing;
 mod guest_config;
 mod leaf;
 mod leaf_cache;
@@ -43,3 +46,7 @@ pub use leaf::{Leaf, LeafSubject, MintError};
 pub use leaf_cache::LeafCache;
 pub use trust_kit::{CaFileError, TRUST_VARIABLES, bundle, parse_ca_pem};
 pub use upstream_config::{UpstreamTrust, upstream_config};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

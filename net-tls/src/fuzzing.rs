@@ -1,0 +1,83 @@
+//! What holds for every input: called by the fuzz target and by the tests that replay its corpus.
+
+use std::net::Ipv6Addr;
+use std::time::{Duration, SystemTime};
+
+use crate::{Authority, AuthorityError, LeafSubject, MintError, UpstreamTrust, parse_ca_pem};
+
+/// In January 2027 most authorities of the corpus are valid.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+/// Any text is an authority or an error, an authority signs leaves and survives its own PEM, and
+/// what passes for a CA file has certificates in it.
+pub fn authorities_sign(text: &str) {
+    if let Ok(certificates) = parse_ca_pem(text.as_bytes()) {
+        let count = certificates.len();
+        assert!(count > 0 && UpstreamTrust::default().add(certificates) <= count);
+    }
+    let (Ok(authority), Ok(name)) = (load(text), "www.example.com".parse()) else { return };
+    for subject in [LeafSubject::Name(name), LeafSubject::Address(Ipv6Addr::LOCALHOST.into())] {
+        match authority.mint(&subject, now()) {
+            Ok(leaf) => {
+                assert!(leaf.not_after >= now() && leaf.certified_key().is_ok());
+                assert_eq!(leaf.chain().last(), Some(authority.certificate_der()));
+            }
+            // It is valid for this one instant, which is too short for a leaf.
+            Err(error) => assert_eq!(error, MintError::AuthorityExpired),
+        }
+    }
+    let again = Authority::from_pem(authority.certificate_pem(), &authority.key_pem(), now());
+    assert_eq!(again.map(|again| again.certificate_der().clone()), Ok(authority.certificate_der().clone()));
+}
+
+/// The certificate's PEM, an empty line, the key's.
+fn load(text: &str) -> Result<Authority, AuthorityError> {
+    let (certificate, key) = text.split_once("\n\n").unwrap_or((text, ""));
+    Authority::from_pem(certificate, key, now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn corpus(file: &str) -> String {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/authority").join(file);
+        std::fs::read_to_string(path).expect(file)
+    }
+
+    #[test]
+    fn the_corpus_holds() {
+        use AuthorityError as E;
+        const CASES: &[(&str, Result<(), AuthorityError>)] = &[
+            ("throw-away-p256", Ok(())),
+            ("throw-away-p384-sec1", Ok(())),
+            ("throw-away-ed25519", Ok(())),
+            ("throw-away-truncated", Err(E::Certificate)),
+            ("throw-away-mismatch", Err(E::Mismatch)),
+            ("throw-away-leaf", Err(E::NotAuthority)),
+            ("throw-away-expired", Err(E::NotValidNow)),
+            ("empty", Err(E::Certificate)),
+            ("garbage", Err(E::Certificate)),
+        ];
+        for (file, expected) in CASES {
+            let text = corpus(file);
+            assert_eq!(load(&text).map(drop), *expected, "{file}");
+            authorities_sign(&text);
+        }
+        let files = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/authority");
+        assert_eq!(files.read_dir().expect("a corpus").count(), CASES.len(), "every file has its case");
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_authority_is_no_danger(at in 0usize..900, byte in 0u8..128) {
+            let mut text = corpus("throw-away-p256").into_bytes();
+            let length = text.len();
+            text[at % length] = byte;
+            authorities_sign(std::str::from_utf8(&text).expect("ASCII"));
+        }
+    }
+}
