@@ -149,7 +149,7 @@ impl Policy {
                     unpinned |= by_name && !matches;
                     matches
                 }
-                (destination, _) => destination.contains(query.address, query.hosts),
+                (destination, _) => destination.contains(query.address, rule.action, query.hosts),
             };
             if matches {
                 return verdict(rule, RuleId(index));
@@ -208,7 +208,7 @@ impl Policy {
             rule.action == Action::Allow
                 && rule.direction.covers(Direction::Egress)
                 && matches!(rule.destination, Destination::Cidr(_) | Destination::Group(_))
-                && rule.destination.contains(address, hosts)
+                && rule.destination.contains(address, Action::Allow, hosts)
         })
     }
 

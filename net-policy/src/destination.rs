@@ -1,11 +1,13 @@
 use std::collections::HashSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use net_core::{AddressClass, HostPattern, HostPatternError, normalise};
 use thiserror::Error;
+
+use crate::Action;
 
 /// Where a rule's flows go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -116,25 +118,50 @@ impl Destination {
         matches!(self, Self::Domain(_))
     }
 
-    /// Whether an address lies in the destination. Names are never matched by address.
-    pub(crate) fn contains(&self, address: IpAddr, hosts: &HostAddresses) -> bool {
+    /// Whether a rule with this destination is about an address. Names are never matched by address.
+    ///
+    /// An IPv6 address that carries an IPv4 one is judged by the latter. By its own bits it is
+    /// denied too, but allowed only by a prefix of the translation itself, such as `2002::/16`:
+    /// `::/0` does not open the IPv4 internet.
+    pub(crate) fn contains(&self, address: IpAddr, action: Action, hosts: &HostAddresses) -> bool {
         match self {
             Self::Any => true,
-            Self::Cidr(prefix) => prefix.contains(&normalise(address)),
+            Self::Cidr(prefix) => {
+                let own_bits = action == Action::Deny || is_translation(prefix);
+                prefix.contains(&normalise(address)) || (own_bits && prefix.contains(&address))
+            }
             Self::Group(group) => Group::of(address, hosts) == Some(*group),
             Self::Domain(_) => false,
         }
     }
 }
 
-/// A prefix inside an embedding range means the IPv4 prefix it embeds.
+/// The ranges in which [`normalise`] finds an IPv4 address.
+const TRANSLATIONS: &[(Ipv6Addr, u8)] = &[
+    (Ipv6Addr::UNSPECIFIED, 96),                         // IPv4-compatible
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),    // IPv4-mapped
+    (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96), // NAT64
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),    // 6to4
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),    // Teredo
+];
+
+/// Whether a prefix lies in one of [`TRANSLATIONS`].
+fn is_translation(prefix: &IpNet) -> bool {
+    let IpNet::V6(prefix) = prefix else { return false };
+    let mut ranges = TRANSLATIONS.iter().filter_map(|(start, len)| Ipv6Net::new(*start, *len).ok());
+    ranges.any(|range| range.contains(prefix))
+}
+
+/// An IPv4-mapped prefix is an IPv4 prefix in another spelling.
 fn normalise_prefix(prefix: IpNet) -> IpNet {
     const MAPPED_BITS: u8 = 96;
-    match (prefix, normalise(prefix.addr())) {
-        (IpNet::V6(v6), IpAddr::V4(v4)) if v6.prefix_len() >= MAPPED_BITS => {
-            ipnet::Ipv4Net::new(v4, v6.prefix_len() - MAPPED_BITS).map_or(prefix, |net| net.trunc().into())
-        }
-        _ => prefix.trunc(),
+    let mapped = match prefix {
+        IpNet::V4(_) => None,
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_BITS)),
+    };
+    match mapped.and_then(|(address, len)| Ipv4Net::new(address, len).ok()) {
+        Some(v4) => v4.trunc().into(),
+        None => prefix.trunc(),
     }
 }
 

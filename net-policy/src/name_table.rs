@@ -1,4 +1,4 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -16,17 +16,27 @@ const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which addresses our resolver gave for which names.
 ///
-/// Bounded: at most `max_pins` pairs and `max_pins_per_name` addresses of a name; the one that
-/// expires first yields.
+/// Bounded: at most `max_pins` pairs and `max_pins_per_name` addresses of a name; the one that was
+/// given longest ago yields.
 #[derive(Debug)]
 pub struct NameTable {
     max_pins: usize,
     max_pins_per_name: usize,
-    by_address: HashMap<IpAddr, HashMap<HostName, Instant>>,
-    by_name: HashMap<HostName, VecDeque<IpAddr>>,
-    /// Every pair in the order it was last pinned.
-    order: VecDeque<(HostName, IpAddr)>,
-    len: usize,
+    by_address: HashMap<IpAddr, HashMap<HostName, Pin>>,
+    /// The addresses of each name, by the age of their pins.
+    by_name: HashMap<HostName, BTreeMap<Age, IpAddr>>,
+    /// Every pair, by the age of its pin.
+    by_age: BTreeMap<Age, (HostName, IpAddr)>,
+    next_age: Age,
+}
+
+/// Counts up with every pin.
+type Age = u64;
+
+#[derive(Clone, Copy, Debug)]
+struct Pin {
+    expires: Instant,
+    age: Age,
 }
 
 impl NameTable {
@@ -37,8 +47,8 @@ impl NameTable {
             max_pins_per_name: max_pins_per_name.max(1),
             by_address: HashMap::new(),
             by_name: HashMap::new(),
-            order: VecDeque::new(),
-            len: 0,
+            by_age: BTreeMap::new(),
+            next_age: 0,
         }
     }
 
@@ -46,35 +56,34 @@ impl NameTable {
     pub fn pin(&mut self, name: &HostName, address: IpAddr, ttl: Duration, now: Instant) {
         let address = normalise(address);
         let expires = now + ttl.clamp(MIN_TTL, MAX_TTL) + PIN_GRACE;
-        if let Some(pinned) = self.by_address.get_mut(&address).and_then(|names| names.get_mut(name)) {
-            *pinned = expires.max(*pinned);
-            return;
-        }
-        let full_name = self.by_name.get(name).filter(|list| list.len() >= self.max_pins_per_name);
-        if let Some(oldest) = full_name.and_then(|list| list.front().copied()) {
+        // A pin that is given again is the youngest, and never expires sooner than it would have.
+        let given = self.unpin(name, address);
+        let expires = given.map_or(expires, |pin| pin.expires.max(expires));
+        let full_name = self.by_name.get(name).filter(|pinned| pinned.len() >= self.max_pins_per_name);
+        if let Some(oldest) = full_name.and_then(|pinned| pinned.values().next().copied()) {
             self.unpin(name, oldest);
         }
-        while self.len >= self.max_pins {
-            let Some((name, address)) = self.order.pop_front() else { break };
+        while self.by_age.len() >= self.max_pins {
+            let Some((name, address)) = self.by_age.values().next().cloned() else { break };
             self.unpin(&name, address);
         }
-        self.by_address.entry(address).or_default().insert(name.clone(), expires);
-        self.by_name.entry(name.clone()).or_default().push_back(address);
-        self.order.push_back((name.clone(), address));
-        self.len += 1;
-        self.compact();
+        let age = self.next_age;
+        self.next_age += 1;
+        self.by_address.entry(address).or_default().insert(name.clone(), Pin { expires, age });
+        self.by_name.entry(name.clone()).or_default().insert(age, address);
+        self.by_age.insert(age, (name.clone(), address));
     }
 
     /// The names `address` is pinned to.
     pub fn names_of(&self, address: IpAddr, now: Instant) -> impl Iterator<Item = &HostName> {
         let names = self.by_address.get(&normalise(address));
-        names.into_iter().flatten().filter(move |(_, expires)| **expires > now).map(|(name, _)| name)
+        names.into_iter().flatten().filter(move |(_, pin)| pin.expires > now).map(|(name, _)| name)
     }
 
     /// Whether `address` is pinned to `name`.
     pub fn is_pinned(&self, name: &HostName, address: IpAddr, now: Instant) -> bool {
-        let expires = self.by_address.get(&normalise(address)).and_then(|names| names.get(name));
-        expires.is_some_and(|expires| *expires > now)
+        let pin = self.by_address.get(&normalise(address)).and_then(|names| names.get(name));
+        pin.is_some_and(|pin| pin.expires > now)
     }
 
     /// Removes what has expired.
@@ -82,8 +91,8 @@ impl NameTable {
         let expired: Vec<(HostName, IpAddr)> = self
             .by_address
             .iter()
-            .flat_map(|(address, names)| names.iter().map(move |(name, expires)| (name, *address, expires)))
-            .filter(|(_, _, expires)| **expires <= now)
+            .flat_map(|(address, names)| names.iter().map(move |(name, pin)| (name, *address, pin)))
+            .filter(|(_, _, pin)| pin.expires <= now)
             .map(|(name, address, _)| (name.clone(), address))
             .collect();
         for (name, address) in expired {
@@ -93,41 +102,27 @@ impl NameTable {
 
     /// The number of pins, expired ones included until they are removed.
     pub fn len(&self) -> usize {
-        self.len
+        self.by_age.len()
     }
 
     /// Whether there are no pins.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.by_age.is_empty()
     }
 
-    fn unpin(&mut self, name: &HostName, address: IpAddr) {
-        let Some(names) = self.by_address.get_mut(&address) else { return };
-        if names.remove(name).is_none() {
-            return;
-        }
+    fn unpin(&mut self, name: &HostName, address: IpAddr) -> Option<Pin> {
+        let names = self.by_address.get_mut(&address)?;
+        let pin = names.remove(name)?;
         if names.is_empty() {
             self.by_address.remove(&address);
         }
-        if let Some(list) = self.by_name.get_mut(name) {
-            list.retain(|pinned| *pinned != address);
-            if list.is_empty() {
+        if let Some(pinned) = self.by_name.get_mut(name) {
+            pinned.remove(&pin.age);
+            if pinned.is_empty() {
                 self.by_name.remove(name);
             }
         }
-        self.len -= 1;
-    }
-
-    /// Pairs that were unpinned stay in `order` until it holds more of them than live ones.
-    fn compact(&mut self) {
-        const SLACK: usize = 64;
-        if self.order.len() > 2 * self.len + SLACK {
-            let by_address = &self.by_address;
-            let mut seen = std::collections::HashSet::new();
-            self.order.retain(|(name, address)| {
-                by_address.get(address).is_some_and(|names| names.contains_key(name))
-                    && seen.insert((name.clone(), *address))
-            });
-        }
+        self.by_age.remove(&pin.age);
+        Some(pin)
     }
 }

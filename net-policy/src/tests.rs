@@ -159,6 +159,53 @@ fn a_pin_expires_after_its_grace() {
 }
 
 #[test]
+fn a_pin_that_is_given_again_is_the_youngest() {
+    let now = Instant::now();
+    let mut table = NameTable::new(3, 2);
+    let (a, b) = (name("a.example"), name("b.example"));
+    let address = |last: u8| IpAddr::from([1, 1, 1, last]);
+    for (host, last) in [(&a, 1), (&a, 2), (&a, 1), (&b, 3), (&b, 4)] {
+        table.pin(host, address(last), Duration::ZERO, now);
+    }
+    // Two of a name, three in all: of `a` the one that was given once has yielded.
+    assert!(!table.is_pinned(&a, address(2), now));
+    assert!(table.is_pinned(&a, address(1), now));
+    assert_eq!(table.len(), 3);
+}
+
+#[test]
+fn addresses_inside_addresses_are_judged_by_what_they_reach() {
+    const CASES: &[(&[&str], &str, &str)] = &[
+        (&["deny 2002::/16", "allow any"], "2002:808:808::1", "deny"),
+        (&["deny 64:ff9b::/64", "allow any"], "64:ff9b::808:808", "deny"),
+        (&["deny ::/0", "allow any"], "64:ff9b::808:808", "deny"),
+        (&["deny ::/0", "allow any"], "2001:0:1::1", "deny"),
+        (&["deny 8.8.8.8", "allow any"], "64:ff9b::808:808", "deny"),
+        (&["deny 8.8.8.8", "allow any"], "2002:808:808::1", "deny"),
+        (&["deny 8.8.8.8", "allow any"], "2001::f7f7:f7f7", "deny"),
+        (&["allow 8.8.8.8"], "64:ff9b::808:808", "allow"),
+        // A prefix of the translation allows what is translated, and no IPv4 address as such.
+        (&["allow 2002::/16"], "2002:808:808::1", "allow"),
+        (&["allow 2002:808::/32"], "8.8.8.8", "deny"),
+        (&["allow 64:ff9b::/96"], "64:ff9b::808:808", "allow"),
+        (&["allow 64:ff9b::/96"], "8.8.8.8", "deny"),
+        (&["allow 2001::/96"], "8.8.8.8", "deny"),
+        (&["allow 2002:a00:1::/112"], "10.0.9.9", "deny"),
+        // All of IPv6 is not all of IPv4.
+        (&["allow ::/0"], "64:ff9b::a00:1", "deny"),
+        (&["allow ::/0"], "2606:4700::1111", "allow"),
+        // Mapped is a spelling.
+        (&["allow ::ffff:10.0.0.0/104"], "10.9.9.9", "allow"),
+    ];
+    for (rules, address, expected) in CASES {
+        let policy = policy(rules);
+        let decision = World::new(&[]).decide(&policy, address, 443, None);
+        let allowed = matches!(decision, Decision::Allow { .. });
+        assert_eq!(allowed, *expected == "allow", "{rules:?} {address}: {}", word(decision));
+    }
+}
+
+#[test]
 fn pins_are_bounded_and_the_oldest_yields() {
     let now = Instant::now();
     let mut table = NameTable::new(50, 4);
