@@ -1,17 +1,20 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use pem::Pem;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SerialNumber,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::leaf::{self, Leaf, LeafSubject, MintError};
 
+const PKCS8_LABEL: &str = "PRIVATE KEY";
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -63,6 +66,9 @@ pub enum AuthorityError {
     /// The certificate is not valid now.
     #[error("the certificate is expired or not valid yet")]
     NotValidNow,
+    /// The life asked for begins before any time, or ends after the year 9999.
+    #[error("the lifetime is out of range")]
+    Lifetime,
     /// The crypto provider failed.
     #[error("the key or certificate could not be made")]
     Crypto,
@@ -73,6 +79,8 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate_pem: String,
     certificate: CertificateDer<'static>,
+    /// What the key's encoding is called in PEM (RFC 7468, section 10; RFC 5915, section 4).
+    key_label: &'static str,
     not_before: SystemTime,
     not_after: SystemTime,
 }
@@ -81,10 +89,12 @@ impl Authority {
     /// Makes a new authority with a P-256 key: path length 0, for signing certificates only.
     ///
     /// # Errors
-    /// `Crypto`.
+    /// `Lifetime` and `Crypto`.
     pub fn generate(params: &AuthorityParams, now: SystemTime) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate().map_err(|_| AuthorityError::Crypto)?;
-        let (not_before, not_after) = (now - params.backdate, now + params.lifetime);
+        let not_before = now.checked_sub(params.backdate).ok_or(AuthorityError::Lifetime)?;
+        let not_after = now.checked_add(params.lifetime).filter(|at| leaf::is_date(*at));
+        let not_after = not_after.ok_or(AuthorityError::Lifetime)?;
         let mut certificate = CertificateParams::default();
         certificate.distinguished_name = DistinguishedName::new();
         certificate.distinguished_name.push(DnType::CommonName, params.common_name.as_str());
@@ -97,6 +107,7 @@ impl Authority {
             certificate_pem: signed.pem(),
             certificate: signed.der().clone(),
             issuer: Issuer::new(certificate, key),
+            key_label: PKCS8_LABEL,
             not_before,
             not_after,
         })
@@ -105,7 +116,7 @@ impl Authority {
     /// Takes an authority the owner brings: one certificate and its key, both PEM.
     ///
     /// # Errors
-    /// Every variant of [`AuthorityError`] but `Crypto`. There is no fallback.
+    /// Every variant of [`AuthorityError`] but `Lifetime` and `Crypto`. There is no fallback.
     pub fn from_pem(certificate_pem: &str, key_pem: &str, now: SystemTime) -> Result<Self, AuthorityError> {
         let mut parsed =
             crate::parse_ca_pem(certificate_pem.as_bytes()).map_err(|_| AuthorityError::Certificate)?;
@@ -113,7 +124,14 @@ impl Authority {
             return Err(AuthorityError::Certificate);
         }
         let der = parsed.remove(0);
-        let key = KeyPair::from_pem(key_pem).map_err(|_| AuthorityError::Key)?;
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| AuthorityError::Key)?;
+        let key_label = match key {
+            PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+            PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+            PrivateKeyDer::Pkcs8(_) => PKCS8_LABEL,
+            _ => return Err(AuthorityError::Key),
+        };
+        let key = KeyPair::try_from(&key).map_err(|_| AuthorityError::Key)?;
         let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| AuthorityError::Certificate)?;
         if certificate.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
             return Err(AuthorityError::Mismatch);
@@ -129,12 +147,14 @@ impl Authority {
         let validity = certificate.validity();
         let (not_before, not_after) =
             (at(validity.not_before.timestamp()), at(validity.not_after.timestamp()));
-        if now < not_before || now > not_after {
+        if now < not_before || now >= not_after {
             return Err(AuthorityError::NotValidNow);
         }
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|_| AuthorityError::Certificate)?;
+        // Written anew: the owner's text may hold the key as well, and this one goes to the guest.
+        let certificate_pem = pem::encode(&Pem::new("CERTIFICATE", der.to_vec()));
         let certificate = der.into_owned();
-        Ok(Self { issuer, certificate_pem: certificate_pem.to_owned(), certificate, not_before, not_after })
+        Ok(Self { issuer, certificate_pem, certificate, key_label, not_before, not_after })
     }
 
     /// The certificate, for the guest to trust.
@@ -149,7 +169,8 @@ impl Authority {
 
     /// The key, for the owner to keep; zeroed when dropped.
     pub fn key_pem(&self) -> Zeroizing<String> {
-        Zeroizing::new(self.issuer.key().serialize_pem())
+        let key = Pem::new(self.key_label, self.issuer.key().serialize_der());
+        Zeroizing::new(pem::encode(&key))
     }
 
     /// Signs a certificate for `subject`: valid from 24 hours ago to 24 hours ahead, within the

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use net_core::HostName;
 use rcgen::{
@@ -93,6 +93,12 @@ pub(crate) fn sign(
         key: Zeroizing::new(key.serialize_der()),
         not_after,
     })
+}
+
+/// Whether a certificate can state the time (RFC 5280, section 4.1.2.5: years of four digits).
+pub(crate) fn is_date(at: SystemTime) -> bool {
+    const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
+    at.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000)
 }
 
 /// Sets the validity; times before 1970 become 1970.

@@ -177,6 +177,21 @@ fn an_authority_of_ones_own() {
 }
 
 #[test]
+fn a_life_beyond_all_dates_is_refused() {
+    let base = AuthorityParams::default();
+    for (backdate, lifetime) in [
+        (Duration::MAX, base.lifetime),
+        (base.backdate, Duration::MAX),
+        (base.backdate, Duration::from_secs(8_000 * 366 * 24 * 60 * 60)),
+    ] {
+        let mut params = base.clone();
+        (params.backdate, params.lifetime) = (backdate, lifetime);
+        let refused = Authority::generate(&params, SystemTime::now());
+        assert_eq!(refused.map(drop), Err(AuthorityError::Lifetime), "{backdate:?} {lifetime:?}");
+    }
+}
+
+#[test]
 fn leaves_stay_within_the_authority_s_life() {
     let now = SystemTime::now();
     let authority = authority();

@@ -73,6 +73,11 @@ impl<'f> IpPacket<'f> {
         if destination.is_multicast() || destination.is_unspecified() || destination.is_loopback() {
             return Err(DropReason::Unroutable);
         }
+        // Mapped and compatible addresses are spellings for programs, never seen on a wire; a socket
+        // would connect them to IPv4 (RFC 4942, section 2.2).
+        if destination.to_ipv4().is_some() {
+            return Err(DropReason::Unroutable);
+        }
         Ok(Self {
             bytes: &payload[..packet.total_len()],
             source,

@@ -3,7 +3,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
-use net_core::{Flow, HostName, HostPattern, Limits};
+use net_core::{Flow, HostName, HostPattern, Limits, normalise};
 use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query};
 use net_secrets::SecretSet;
 use tokio::sync::Notify;
@@ -169,7 +169,8 @@ impl Context {
         if let Some(elsewhere) = self.redirects.get(&upstream) {
             return *elsewhere;
         }
-        let is_gateway = self.addresses.is_gateway(upstream.ip());
+        // The policy looks through translations, so a translated gateway is the gateway here too.
+        let is_gateway = self.addresses.is_gateway(normalise(upstream.ip()));
         match upstream.ip() {
             IpAddr::V4(_) if is_gateway => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), upstream.port()),
             IpAddr::V6(_) if is_gateway => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), upstream.port()),

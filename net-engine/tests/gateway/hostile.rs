@@ -172,6 +172,12 @@ fn what_is_not_the_guest_s_or_not_for_a_host_is_dropped() {
         ("to loopback v6", syn(&own, SERVER_V6), |frame| {
             frame[38..54].copy_from_slice(&Ipv6Addr::LOCALHOST.octets());
         }),
+        ("to a mapped address", syn(&own, SERVER_V6), |frame| {
+            frame[38..54].copy_from_slice(&Ipv4Addr::new(172, 16, 0, 1).to_ipv6_mapped().octets());
+        }),
+        ("to a compatible address", syn(&own, SERVER_V6), |frame| {
+            frame[38..54].copy_from_slice(&Ipv4Addr::new(8, 8, 8, 8).to_ipv6_compatible().octets());
+        }),
         ("to unspecified v6", syn(&own, SERVER_V6), |frame| frame[38..54].fill(0)),
         ("first fragment", syn(&own, SERVER_V4), |frame| frame[20] = 0x20),
         ("last fragment", syn(&own, SERVER_V4), |frame| frame[21] = 1),
