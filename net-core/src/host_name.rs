@@ -80,6 +80,11 @@ impl HostName {
         if text.is_ascii() {
             return Self::parse(text);
         }
+        // Bounds the work on text nobody means as a name: a character takes at most four bytes, and
+        // what is mapped away (soft hyphens, joiners) does not fill three quarters of a name.
+        if text.len() > 4 * MAX_HOST_NAME_BYTES {
+            return Err(HostNameError::TooLong);
+        }
         let ascii = idna::domain_to_ascii(text).map_err(|_| HostNameError::Idna)?;
         Self::parse(&ascii)
     }
