@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::forms::{encodings, forms};
+use crate::forms::{encodings, escapes, forms};
 use crate::{Binding, Destination, Detector, Scrubber, SecretValue, Violation, ViolationKind};
 
 /// A value shorter than this is not looked for in responses: it occurs by chance.
@@ -161,9 +161,12 @@ impl SecretSet {
                     replacements.push(replacement);
                 }
             }
-            let percent = percent_encoding::percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-            patterns.push(percent.to_string().into_bytes());
-            replacements.push(placeholder.to_vec());
+            for form in escapes(value) {
+                if !patterns.contains(&form) {
+                    patterns.push(form);
+                    replacements.push(placeholder.to_vec());
+                }
+            }
         }
         Scrubber::new(patterns, replacements)
     }

@@ -210,6 +210,34 @@ fn an_echo_is_scrubbed_at_every_split() {
 }
 
 #[test]
+fn an_echo_is_scrubbed_as_the_usual_encoders_write_it() {
+    let value = r#"ab-cd/ef=g h"i_j~k"#;
+    let set = SecretSet::compile(vec![binding("TOKEN", "netsec_placeholder", value, &["*.example.com"])]);
+    let set = set.expect("a set");
+    let name = host("api.example.com");
+    let from = Destination { host: Some(&name), is_verified: true };
+    // encodeURIComponent, Python's quote and quote_plus, curl, PHP's rawurlencode, a form, JSON
+    // writers; the lower case of some.
+    const CASES: &[&str] = &[
+        "ab-cd%2Fef%3Dg%20h%22i_j~k",
+        "ab-cd/ef%3Dg%20h%22i_j~k",
+        "ab-cd%2Fef%3Dg+h%22i_j~k",
+        "ab-cd%2Fef%3Dg+h%22i_j%7Ek",
+        "ab-cd%2fef%3dg%20h%22i_j~k",
+        "%61b-cd",
+        r#"ab-cd/ef=g h\"i_j~k"#,
+        r#"ab-cd\/ef=g h\"i_j~k"#,
+    ];
+    for echo in CASES {
+        let scrubber = set.scrubber(&from).expect("a scrubber");
+        let clean = scrubber.scrub(format!("before {echo} behind").as_bytes());
+        // What no usual encoder writes is the limit of a finite list.
+        let expected = (*echo != "%61b-cd").then(|| b"before netsec_placeholder behind".to_vec());
+        assert_eq!(clean, expected, "{echo}");
+    }
+}
+
+#[test]
 fn a_revoked_set_replaces_nothing() {
     let set = SecretSet::default();
     assert_eq!(substitute(&set, "api.example.com", "x", "netsec_placeholder"), Ok(None));
