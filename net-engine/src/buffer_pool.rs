@@ -72,6 +72,11 @@ impl BufferPool {
         Self { rx_bytes, tx_bytes, max_live, live: 0, spare: Vec::new() }
     }
 
+    /// Pairs of rings in use.
+    pub(crate) fn live(&self) -> usize {
+        self.live
+    }
+
     /// A TCP socket over rings of its own, or `None` at the cap or when the kernel has no memory.
     pub(crate) fn socket(&mut self) -> Option<PooledSocket> {
         if self.live >= self.max_live {

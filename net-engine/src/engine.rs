@@ -201,18 +201,20 @@ async fn run_guest(attach: Attach) {
         .run_until(async move {
             let stack = Stack::new(gateway);
             let context = Rc::new(Context::new(stack.clone(), events, config));
-            let mut driver = std::pin::pin!(Driver::new(Rc::clone(&context), link).run());
+            let mut driver = tokio::task::spawn_local(Driver::new(Rc::clone(&context), link).run());
             let ended = loop {
                 tokio::select! {
-                    error = &mut driver => {
-                        context.events.push(Event::LinkClosed { reason: error.to_string() });
+                    ended = &mut driver => {
+                        // It is never aborted; a panic of it ends the guest like a failed link.
+                        let reason = ended.map_or_else(|panic| panic.to_string(), |error| error.to_string());
+                        context.events.push(Event::LinkClosed { reason });
                         return Some(Termination::LinkClosed);
                     }
                     () = context.terminated() => break Some(Termination::Violation),
                     command = commands.recv() => match command {
                         Some(Command::Counters(reply)) => {
                             // A caller that went away needs no answer.
-                            let _ = reply.send(stack.with(|gateway, _| gateway.counters()));
+                            let _ = reply.send(stack.with(|gateway| gateway.counters()));
                         }
                         Some(Command::SwapPolicy(policy, done)) => {
                             context.swap_policy(policy);
@@ -226,7 +228,7 @@ async fn run_guest(attach: Attach) {
                     },
                 }
             };
-            stack.with(|gateway, _| gateway.abort_all());
+            stack.with(Gateway::abort_all);
             stack.wake_driver();
             let _ = tokio::time::timeout(FAREWELL, driver).await;
             ended

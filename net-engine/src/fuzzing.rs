@@ -223,6 +223,10 @@ impl Run {
                 assert!(payload.len() <= packet.len() && packet.len() <= frame.len());
                 self.gateway.push_unreachable(packet, Unreachable::Port);
             }
+            Ingress::GivenUp { id } => {
+                assert_eq!(self.gateway.flow(id), None, "a flow that was given up is gone");
+                self.flows.retain(|own| *own != id);
+            }
             Ingress::Handled => {}
         }
     }

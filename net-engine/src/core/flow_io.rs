@@ -8,7 +8,7 @@ use smoltcp::socket::tcp::State;
 
 use super::FlowId;
 use super::gateway::Gateway;
-use super::tcp_flow::{OpenFlow, Refusal, StreamRead, StreamWrite, TcpState};
+use super::tcp_flow::{OpenFlow, Refusal, StreamRead, StreamWrite};
 
 impl Gateway {
     /// The 5-tuple of a flow.
@@ -21,16 +21,12 @@ impl Gateway {
     /// The ring is contiguous up to its end, so what the guest has sent may take two calls.
     /// On `Blocked`, [`register_reader`](Self::register_reader) says when to come back.
     pub fn read<R>(&mut self, id: FlowId, take: impl FnOnce(&[u8]) -> (usize, R)) -> StreamRead<R> {
-        let Some(open) = self.open_flow(id) else { return StreamRead::Reset };
-        let mut consumed = 0;
-        let read = open.read(|bytes| {
-            let (count, result) = take(bytes);
-            consumed = count;
-            (count, result)
-        });
-        if consumed > 0 {
-            // The window has opened; smoltcp says so once it has doubled.
-            self.mark_dirty(id);
+        let Some(open) = self.flows.open_mut(id) else { return StreamRead::Reset };
+        let moved_before = open.moved_bytes;
+        let read = open.read(take);
+        // The window has opened; smoltcp says so once it has doubled.
+        if open.moved_bytes != moved_before && open.mark_dirty() {
+            self.dirty.push_back(id);
         }
         read
     }
@@ -39,36 +35,32 @@ impl Gateway {
     ///
     /// On `Blocked`, [`register_writer`](Self::register_writer) says when to come back.
     pub fn write<R>(&mut self, id: FlowId, fill: impl FnOnce(&mut [u8]) -> (usize, R)) -> StreamWrite<R> {
-        let Some(open) = self.open_flow(id) else { return StreamWrite::Reset };
-        let mut written = 0;
-        let write = open.write(|room| {
-            let (count, result) = fill(room);
-            written = count;
-            (count, result)
-        });
-        if written > 0 {
-            self.mark_dirty(id);
+        let Some(open) = self.flows.open_mut(id) else { return StreamWrite::Reset };
+        let moved_before = open.moved_bytes;
+        let write = open.write(fill);
+        if open.moved_bytes != moved_before && open.mark_dirty() {
+            self.dirty.push_back(id);
         }
         write
     }
 
     /// Has `waker` woken when a read may no longer be `Blocked`. One reader per flow.
     pub fn register_reader(&mut self, id: FlowId, waker: &Waker) {
-        if let Some(open) = self.open_flow(id) {
+        if let Some(open) = self.flows.open_mut(id) {
             open.socket.tcp_mut().register_recv_waker(waker);
         }
     }
 
     /// Has `waker` woken when a write may no longer be `Blocked`. One writer per flow.
     pub fn register_writer(&mut self, id: FlowId, waker: &Waker) {
-        if let Some(open) = self.open_flow(id) {
+        if let Some(open) = self.flows.open_mut(id) {
             open.socket.tcp_mut().register_send_waker(waker);
         }
     }
 
     /// Ends our half of an open flow: what was written is still delivered, then FIN.
     pub fn close(&mut self, id: FlowId) {
-        if let Some(open) = self.open_flow(id) {
+        if let Some(open) = self.flows.open_mut(id) {
             open.socket.tcp_mut().close();
             self.mark_dirty(id);
         }
@@ -76,7 +68,7 @@ impl Gateway {
 
     /// Resets an open flow.
     pub fn abort(&mut self, id: FlowId) {
-        if let Some(open) = self.open_flow(id) {
+        if let Some(open) = self.flows.open_mut(id) {
             open.socket.tcp_mut().abort();
             self.mark_dirty(id);
         }
@@ -88,7 +80,7 @@ impl Gateway {
     /// [`Limits::drain_timeout`](net_core::Limits::drain_timeout) at most; any other is reset.
     pub fn release(&mut self, id: FlowId, now: Instant) {
         let drain_timeout = self.limits.drain_timeout;
-        let Some(open) = self.open_flow(id) else { return };
+        let Some(open) = self.flows.open_mut(id) else { return };
         match open.tcp().state() {
             State::FinWait1
             | State::FinWait2
@@ -114,18 +106,9 @@ impl Gateway {
     }
 
     /// Puts an open flow on the list of those that may have something to send.
-    pub(super) fn mark_dirty(&mut self, id: FlowId) {
-        if let Some(open) = self.open_flow(id)
-            && !std::mem::replace(&mut open.is_dirty, true)
-        {
+    fn mark_dirty(&mut self, id: FlowId) {
+        if self.flows.open_mut(id).is_some_and(OpenFlow::mark_dirty) {
             self.dirty.push_back(id);
-        }
-    }
-
-    fn open_flow(&mut self, id: FlowId) -> Option<&mut OpenFlow> {
-        match &mut self.flows.get_mut(id)?.state {
-            TcpState::Open(open) => Some(open),
-            TcpState::Held(_) | TcpState::Refused(..) => None,
         }
     }
 }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use net_core::Flow;
 
-use super::tcp_flow::TcpFlow;
+use super::tcp_flow::{OpenFlow, TcpFlow, TcpState};
 
 /// A TCP flow of one gateway. It never means another flow, even after its slot is reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +51,14 @@ impl FlowTable {
     pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut TcpFlow> {
         let slot = self.slots.get_mut(id.index)?;
         if slot.generation == id.generation { slot.flow.as_mut() } else { None }
+    }
+
+    /// The flow, if it has a socket.
+    pub(crate) fn open_mut(&mut self, id: FlowId) -> Option<&mut OpenFlow> {
+        match &mut self.get_mut(id)?.state {
+            TcpState::Open(open) => Some(open),
+            TcpState::Held(_) | TcpState::Refused(..) => None,
+        }
     }
 
     pub(crate) fn remove(&mut self, id: FlowId) -> Option<TcpFlow> {

@@ -2,9 +2,6 @@ use std::collections::VecDeque;
 
 use crate::link::FrameMeta;
 
-/// Buffers kept for the next frames; a queue that ran fuller gives the rest back.
-const MAX_SPARE: usize = 8;
-
 /// A frame on its way to the guest.
 #[derive(Debug)]
 pub struct QueuedFrame {
@@ -24,17 +21,20 @@ impl QueuedFrame {
 /// Frames that wait for the link, at most `capacity` of them.
 ///
 /// When it is full, sockets are not asked for more: nothing is dropped and nothing grows. The
-/// buffers are reused, so that a frame costs no allocation once the queue is warm.
+/// buffers are reused, so that a frame costs no allocation once the queue is warm; those that a
+/// whole burst left untouched are given back.
 #[derive(Debug)]
 pub(crate) struct FrameQueue {
     capacity: usize,
     waiting: VecDeque<QueuedFrame>,
     spare: Vec<Vec<u8>>,
+    /// How many of `spare` were not needed since the last [`FrameQueue::trim`].
+    untouched: usize,
 }
 
 impl FrameQueue {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), waiting: VecDeque::new(), spare: Vec::new() }
+        Self { capacity: capacity.max(1), waiting: VecDeque::new(), spare: Vec::new(), untouched: 0 }
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -46,6 +46,7 @@ impl FrameQueue {
     /// The slice holds old bytes: `fill` writes all of it.
     pub(crate) fn push<R>(&mut self, len: usize, fill: impl FnOnce(&mut [u8]) -> (FrameMeta, R)) -> R {
         let mut buffer = self.spare.pop().unwrap_or_default();
+        self.untouched = self.untouched.min(self.spare.len());
         // Buffers never shrink, so only growth is zeroed and a warm queue writes each byte once.
         if buffer.len() < len {
             buffer.resize(len, 0);
@@ -55,6 +56,12 @@ impl FrameQueue {
         result
     }
 
+    /// Gives back the buffers that were not needed since the last call.
+    pub(crate) fn trim(&mut self) {
+        self.spare.truncate(self.spare.len().saturating_sub(self.untouched));
+        self.untouched = self.spare.len();
+    }
+
     pub(crate) fn front(&self) -> Option<&QueuedFrame> {
         self.waiting.front()
     }
@@ -62,9 +69,29 @@ impl FrameQueue {
     /// Removes the front frame; its length in bytes.
     pub(crate) fn pop(&mut self) -> Option<usize> {
         let frame = self.waiting.pop_front()?;
-        if self.spare.len() < MAX_SPARE {
-            self.spare.push(frame.buffer);
-        }
+        self.spare.push(frame.buffer);
         Some(frame.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_kept_while_bursts_need_them() {
+        let mut queue = FrameQueue::new(4);
+        let burst = |queue: &mut FrameQueue, frames: usize| {
+            for _ in 0..frames {
+                queue.push(100, |_| (FrameMeta::default(), ()));
+            }
+            while queue.pop().is_some() {}
+            queue.trim();
+            queue.spare.len()
+        };
+        assert_eq!(burst(&mut queue, 4), 4);
+        assert_eq!(burst(&mut queue, 4), 4);
+        assert_eq!(burst(&mut queue, 1), 1);
+        assert_eq!(burst(&mut queue, 1), 1);
     }
 }

@@ -1,11 +1,12 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use net_core::{Flow, Limits, TimerQueue};
-use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
+use smoltcp::iface::{Config, Interface, SocketSet};
+use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::tcp::State;
-use smoltcp::wire::{HardwareAddress, IpListenEndpoint, IpProtocol, Ipv6Packet, TcpPacket};
+use smoltcp::wire::{HardwareAddress, IpListenEndpoint, IpProtocol, Ipv6Packet, TcpPacket, TcpRepr};
 use thiserror::Error;
 
 use super::device::{PacketDevice, Wire};
@@ -14,14 +15,10 @@ use super::flow_table::{FlowId, FlowTable};
 use super::ingress::IpPacket;
 use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState};
 use super::tombstone::{TimeWait, Tombstones};
-use super::{AddressError, Counters, DropReason, GuestAddresses, QueuedFrame, Unreachable};
+use super::{AddressError, Counters, DropReason, GuestAddresses, Unreachable};
 use super::{arp, icmp, ndp, tombstone, udp};
 use crate::buffer_pool::BufferPool;
 use crate::link::{Checksum, FrameMeta, LinkCapabilities};
-
-/// A flow that has nothing to send is looked at again no sooner: smoltcp may say "now" of work it
-/// then declines, and the driver must not spin on that.
-const MIN_TIMER: Duration = Duration::from_millis(1);
 
 /// ICMPv6 types of neighbour discovery (RFC 4861, section 4).
 const NDP_TYPES: std::ops::RangeInclusive<u8> = 133..=137;
@@ -51,6 +48,11 @@ pub enum Ingress<'f> {
         id: FlowId,
         /// Its 5-tuple.
         flow: Flow,
+    },
+    /// The guest has reset a flow that still waited: whoever dials for it need not go on.
+    GivenUp {
+        /// The id it had.
+        id: FlowId,
     },
     /// A UDP datagram.
     Datagram {
@@ -88,14 +90,16 @@ pub enum AcceptError {
 pub struct Gateway {
     addresses: GuestAddresses,
     pub(super) limits: Limits,
-    interface: Interface,
+    pub(super) interface: Interface,
     pub(super) wire: Wire,
     pub(super) flows: FlowTable,
-    pool: BufferPool,
-    tombstones: Tombstones,
-    timers: TimerQueue<FlowId>,
+    pub(super) pool: BufferPool,
+    pub(super) tombstones: Tombstones,
+    pub(super) timers: TimerQueue<FlowId>,
     /// Flows that may have something to send, each at most once.
     pub(super) dirty: VecDeque<FlowId>,
+    /// SYNs that wait, refused ones that were not answered yet included.
+    pub(super) held_syns: usize,
     /// The set segments of no flow are fed to: smoltcp answers them with RST.
     nobody: SocketSet<'static>,
 }
@@ -129,6 +133,7 @@ impl Gateway {
             tombstones: Tombstones::new(limits.max_tombstones),
             timers: TimerQueue::new(),
             dirty: VecDeque::new(),
+            held_syns: 0,
             nobody: SocketSet::new(Vec::new()),
             limits,
         })
@@ -141,7 +146,11 @@ impl Gateway {
 
     /// What went over the link so far.
     pub fn counters(&self) -> Counters {
-        self.wire.counters
+        Counters {
+            syns_held: u64::try_from(self.held_syns).unwrap_or(u64::MAX),
+            flows_open: u64::try_from(self.pool.live()).unwrap_or(u64::MAX),
+            ..self.wire.counters
+        }
     }
 
     /// Whether a frame may be handled: there is room for what it may be answered with.
@@ -232,9 +241,16 @@ impl Gateway {
     }
 
     fn handle_icmp(&mut self, packet: &IpPacket<'_>) {
-        if !self.addresses.is_gateway(packet.destination) {
+        let is_answered = if self.addresses.is_gateway(packet.destination) {
+            icmp::push_echo_reply(&mut self.wire, packet)
+        } else if icmp::is_echo_request(packet) {
             self.push_unreachable(packet.bytes, Unreachable::Prohibited);
-        } else if !icmp::push_echo_reply(&mut self.wire, packet) {
+            true
+        } else {
+            // An error is never answered by an error (RFC 1122, section 3.2.2; RFC 4443, section 2.4).
+            false
+        };
+        if !is_answered {
             self.wire.counters.count_drop(DropReason::Unroutable);
         }
     }
@@ -247,8 +263,7 @@ impl Gateway {
     ) -> Result<Ingress<'f>, DropReason> {
         let (tuple, segment) = packet.tcp(verify)?;
         if let Some(id) = self.flows.id_of(&tuple) {
-            self.handle_segment(id, packet, &segment, now);
-            return Ok(Ingress::Handled);
+            return Ok(self.handle_segment(id, packet, &segment, now));
         }
         match self.tombstones.handle(&tuple, &segment, now) {
             TimeWait::Acknowledge(sent) => {
@@ -262,27 +277,31 @@ impl Gateway {
             self.feed_nobody(packet.bytes, now);
             return Ok(Ingress::Handled);
         }
-        if self.wire.counters.syns_held >= u64::try_from(self.limits.max_held_syns).unwrap_or(u64::MAX) {
+        // Before anything is dialled for it: options that smoltcp would not take, flags that contradict.
+        let (source, destination) = (packet.source.into(), packet.destination.into());
+        TcpRepr::parse(&segment, &source, &destination, &ChecksumCapabilities::ignored())
+            .map_err(|_| DropReason::Malformed)?;
+        if self.held_syns >= self.limits.max_held_syns {
             self.feed_nobody(packet.bytes, now);
             self.wire.counters.flows_refused += 1;
             return Err(DropReason::Limit);
         }
         let syn = HeldSyn::new(packet.bytes, packet.header_bytes, self.wire.link.offload);
         let id = self.flows.insert(TcpFlow { tuple, state: TcpState::Held(syn) });
-        self.wire.counters.syns_held += 1;
+        self.held_syns += 1;
         Ok(Ingress::Syn { id, flow: tuple })
     }
 
     /// A segment of a flow we know.
-    fn handle_segment(
+    fn handle_segment<'f>(
         &mut self,
         id: FlowId,
         packet: &IpPacket<'_>,
         segment: &TcpPacket<&[u8]>,
         now: Instant,
-    ) {
+    ) -> Ingress<'f> {
         let offload = self.wire.link.offload;
-        let Some(flow) = self.flows.get_mut(id) else { return };
+        let Some(flow) = self.flows.get_mut(id) else { return Ingress::Handled };
         match &mut flow.state {
             TcpState::Held(syn) => {
                 if is_opening(segment) {
@@ -290,6 +309,7 @@ impl Gateway {
                     *syn = HeldSyn::new(packet.bytes, packet.header_bytes, offload);
                 } else if segment.rst() {
                     self.forget(id);
+                    return Ingress::GivenUp { id };
                 }
             }
             TcpState::Refused(..) => {}
@@ -300,13 +320,16 @@ impl Gateway {
                 if let Some(sent) = device.last_sent() {
                     open.last_sent = sent;
                 }
-                self.mark_dirty(id);
+                if open.mark_dirty() {
+                    self.dirty.push_back(id);
+                }
             }
         }
+        Ingress::Handled
     }
 
     /// Feeds a segment that belongs to no flow: smoltcp answers with RST where that is due.
-    fn feed_nobody(&mut self, packet: &[u8], now: Instant) {
+    pub(super) fn feed_nobody(&mut self, packet: &[u8], now: Instant) {
         let now = self.wire.smoltcp_now(now);
         let mut device = PacketDevice::new(&mut self.wire, Some(packet), u16::MAX);
         self.interface.poll_ingress_single(now, &mut device, &mut self.nobody);
@@ -336,20 +359,16 @@ impl Gateway {
         let smoltcp_now = self.wire.smoltcp_now(now);
         let mut device = PacketDevice::new(&mut self.wire, Some(&syn.packet), syn.guest_mss);
         self.interface.poll_ingress_single(smoltcp_now, &mut device, socket.set_mut());
-        let open = OpenFlow {
-            socket,
-            segment_bytes: syn.guest_mss,
-            last_sent: Default::default(),
-            is_dirty: false,
-            moved_bytes: 0,
-            linger_until: None,
-        };
-        flow.state = TcpState::Open(Box::new(open));
-        let counters = &mut self.wire.counters;
-        counters.syns_held -= 1;
-        counters.flows_opened += 1;
-        counters.flows_open += 1;
-        self.mark_dirty(id);
+        if socket.tcp().state() == State::Listen {
+            // smoltcp saw no connection in what `handle_tcp` took for one.
+            self.pool.release(socket, 0);
+            self.forget(id);
+            return Err(AcceptError::Gone);
+        }
+        flow.state = TcpState::Open(Box::new(OpenFlow::new(socket, syn.guest_mss)));
+        self.dirty.push_back(id);
+        self.held_syns -= 1;
+        self.wire.counters.flows_opened += 1;
         Ok(())
     }
 
@@ -405,121 +424,6 @@ impl Gateway {
         {
             icmp::push_unreachable(&mut self.wire, gateway, packet, why);
         }
-    }
-
-    /// The frame to send next.
-    pub fn next_frame(&self) -> Option<&QueuedFrame> {
-        self.wire.queue.front()
-    }
-
-    /// The frame [`next_frame`](Self::next_frame) lent was taken by the link.
-    pub fn frame_sent(&mut self) {
-        if let Some(bytes) = self.wire.queue.pop() {
-            self.wire.counters.frames_sent += 1;
-            self.wire.counters.bytes_sent += u64::try_from(bytes).unwrap_or(0);
-        }
-    }
-
-    /// Lets every flow that has something to send fill the queue; whether some still have more.
-    ///
-    /// Bounded by the queue: each pass sends at most [`Limits::max_queued_frames`] frames.
-    pub fn poll_flows(&mut self, now: Instant) -> bool {
-        while let Some(id) = self.timers.poll_expired(now) {
-            self.mark_dirty(id);
-        }
-        while let Some(id) = self.dirty.front().copied() {
-            if !self.poll_flow(id, now) {
-                return true;
-            }
-            self.dirty.pop_front();
-        }
-        false
-    }
-
-    /// Whether the flow has nothing more to send now.
-    fn poll_flow(&mut self, id: FlowId, now: Instant) -> bool {
-        let Some(flow) = self.flows.get_mut(id) else { return true };
-        let open = match &mut flow.state {
-            TcpState::Held(_) => return true,
-            TcpState::Refused(..) => return self.poll_refused(id, now),
-            TcpState::Open(open) => open,
-        };
-        let smoltcp_now = self.wire.smoltcp_now(now);
-        if open.linger_until.is_some_and(|until| until <= now)
-            || (open.linger_until.is_some() && open.tcp().can_recv())
-        {
-            // Nobody will read what the guest still sends: say so instead of letting it wait.
-            open.socket.tcp_mut().abort();
-        }
-        loop {
-            if self.wire.queue.is_full() {
-                return false;
-            }
-            let mut device = PacketDevice::new(&mut self.wire, None, open.segment_bytes);
-            let result = self.interface.poll_egress(smoltcp_now, &mut device, open.socket.set_mut());
-            if let Some(sent) = device.last_sent() {
-                open.last_sent = sent;
-            }
-            match result {
-                PollResult::None => break,
-                PollResult::SocketStateChanged => {}
-            }
-        }
-        open.is_dirty = false;
-        let wake_at = self.interface.poll_at(smoltcp_now, open.socket.set());
-        let due = wake_at.map(|at| self.wire.std_instant(at).max(now + MIN_TIMER));
-        let deadline = [due, open.linger_until].into_iter().flatten().min();
-        let is_orphan = open.linger_until.is_some();
-        let state = open.tcp().state();
-        if is_orphan && matches!(state, State::Closed | State::TimeWait) {
-            self.bury(id, state, now);
-        } else if let Some(deadline) = deadline {
-            self.timers.set(id, deadline);
-        } else {
-            self.timers.cancel(&id);
-        }
-        true
-    }
-
-    fn poll_refused(&mut self, id: FlowId, now: Instant) -> bool {
-        if self.wire.queue.is_full() {
-            return false;
-        }
-        let Some(flow) = self.forget(id) else { return true };
-        if let TcpState::Refused(syn, how) = flow.state {
-            match how {
-                Refusal::Reset => self.feed_nobody(&syn.packet, now),
-                Refusal::Unreachable(why) => self.push_unreachable(&syn.packet, why),
-                Refusal::Silence => {}
-            }
-        }
-        true
-    }
-
-    /// Removes an open flow that has ended and that nobody holds; TIME-WAIT leaves a tombstone.
-    fn bury(&mut self, id: FlowId, state: State, now: Instant) {
-        let Some(flow) = self.forget(id) else { return };
-        if let TcpState::Open(open) = flow.state {
-            if state == State::TimeWait {
-                self.tombstones.insert(flow.tuple, open.last_sent, now);
-            }
-            self.pool.release(open.socket, open.moved_bytes);
-        }
-    }
-
-    fn forget(&mut self, id: FlowId) -> Option<TcpFlow> {
-        let flow = self.flows.remove(id)?;
-        self.timers.cancel(&id);
-        match &flow.state {
-            TcpState::Held(_) | TcpState::Refused(..) => self.wire.counters.syns_held -= 1,
-            TcpState::Open(_) => self.wire.counters.flows_open -= 1,
-        }
-        Some(flow)
-    }
-
-    /// When [`poll_flows`](Self::poll_flows) must be called again at the latest.
-    pub fn poll_timeout(&mut self) -> Option<Instant> {
-        self.timers.poll_timeout()
     }
 }
 

@@ -86,6 +86,16 @@ pub(crate) fn push_unreachable(wire: &mut Wire, gateway: IpAddr, packet: &[u8], 
     }
 }
 
+/// Whether `packet`, an ICMP packet of either family, asks for an echo.
+pub(crate) fn is_echo_request(packet: &IpPacket<'_>) -> bool {
+    match packet.destination {
+        IpAddr::V4(_) => Icmpv4Packet::new_checked(packet.payload())
+            .is_ok_and(|icmp| icmp.msg_type() == Icmpv4Message::EchoRequest),
+        IpAddr::V6(_) => Icmpv6Packet::new_checked(packet.payload())
+            .is_ok_and(|icmp| icmp.msg_type() == Icmpv6Message::EchoRequest),
+    }
+}
+
 /// Queues the reply when `packet` is a sound echo request; whether it was one.
 pub(crate) fn push_echo_reply(wire: &mut Wire, packet: &IpPacket<'_>) -> bool {
     match packet.destination {

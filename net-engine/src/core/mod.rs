@@ -9,6 +9,7 @@ mod addresses;
 mod arp;
 mod counters;
 mod device;
+mod egress;
 mod ethernet;
 mod flow_io;
 mod flow_table;

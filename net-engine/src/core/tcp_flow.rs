@@ -15,6 +15,13 @@ const DEFAULT_MSS: u16 = 536;
 /// 65,535 bytes with room for options.
 const MAX_SUPER_SEGMENT: u16 = 65_400;
 
+/// Segments a super-segment is cut into at most: a guest that states a tiny MSS must not have the
+/// host's kernel cut one frame into tens of thousands.
+const MAX_SEGMENTS: u16 = 64;
+
+/// The smallest MSS a segment is cut to, that of Linux: below it headers are all there is.
+const MIN_MSS: u16 = 48;
+
 /// One TCP flow of the guest.
 pub(crate) struct TcpFlow {
     pub(crate) tuple: Flow,
@@ -57,9 +64,13 @@ impl HeldSyn {
         let Some((value_offset, guest_mss)) = find_mss(&packet[tcp_offset..]) else {
             return Self { packet, guest_mss: DEFAULT_MSS };
         };
-        let guest_mss = guest_mss.max(1);
+        if guest_mss == 0 {
+            // smoltcp takes it as if it were absent, as Linux does.
+            return Self { packet, guest_mss: DEFAULT_MSS };
+        }
+        let guest_mss = guest_mss.max(MIN_MSS);
         if offload {
-            let filled = (MAX_SUPER_SEGMENT / guest_mss).max(1) * guest_mss;
+            let filled = (MAX_SUPER_SEGMENT / guest_mss).clamp(1, MAX_SEGMENTS) * guest_mss;
             let at = tcp_offset + value_offset;
             packet[at..at + 2].copy_from_slice(&filled.to_be_bytes());
         }
@@ -99,6 +110,8 @@ pub(crate) struct OpenFlow {
     pub(crate) moved_bytes: u64,
     /// Set when nobody reads or writes the flow any more: when it ends at the latest.
     pub(crate) linger_until: Option<Instant>,
+    /// When the flow is looked at again at the latest, as the gateway's timers know it.
+    pub(crate) timer: Option<Instant>,
 }
 
 /// What reading from a flow gives.
@@ -128,6 +141,25 @@ pub enum StreamWrite<R> {
 }
 
 impl OpenFlow {
+    /// A flow that is on the dirty list: its SYN was just fed.
+    pub(crate) fn new(socket: PooledSocket, segment_bytes: u16) -> Self {
+        Self {
+            socket,
+            segment_bytes,
+            last_sent: LastSent::default(),
+            is_dirty: true,
+            moved_bytes: 0,
+            linger_until: None,
+            timer: None,
+        }
+    }
+
+    /// Whether the flow is to be put on the dirty list, which it then is.
+    #[must_use]
+    pub(crate) fn mark_dirty(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_dirty, true)
+    }
+
     pub(crate) fn tcp(&self) -> &Socket<'static> {
         self.socket.tcp()
     }
@@ -208,6 +240,13 @@ mod tests {
     }
 
     #[test]
+    fn a_tiny_mss_does_not_make_many_segments() {
+        let held = HeldSyn::new(&syn(&[2, 4, 0, 1]), 0, true);
+        let stated = u16::from_be_bytes([held.packet[22], held.packet[23]]);
+        assert_eq!((held.guest_mss, stated), (MIN_MSS, MIN_MSS * MAX_SEGMENTS));
+    }
+
+    #[test]
     fn hostile_options_end_the_search() {
         const CASES: &[(&[u8], u16)] = &[
             (&[], DEFAULT_MSS),
@@ -215,7 +254,8 @@ mod tests {
             (&[2, 0, 0, 0], DEFAULT_MSS),
             (&[2, 3, 0, 0], DEFAULT_MSS),
             (&[30, 0, 0, 0], DEFAULT_MSS),
-            (&[2, 4, 0, 0], 1),
+            (&[2, 4, 0, 0], DEFAULT_MSS),
+            (&[2, 4, 0, 1], MIN_MSS),
             (&[2, 4, 0xff, 0xff], 0xffff),
         ];
         for (options, expected) in CASES {

@@ -1,16 +1,26 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::uio::{readv, writev};
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Sleep, sleep};
 
 use super::virtio_header::{self, HEADER_BYTES};
 use super::{FrameMeta, Received, sys};
 
+/// How long a kernel without room for a frame is left alone: it announces no change.
+const NO_ROOM: Duration = Duration::from_millis(1);
+
 /// A descriptor that carries one frame behind a virtio-net header with each system call.
-pub(crate) struct VnetFd(State);
+pub(crate) struct VnetFd {
+    state: State,
+    /// Set while the kernel has no room.
+    pause: Option<Pin<Box<Sleep>>>,
+}
 
 enum State {
     /// Not polled yet: the reactor to register with is that of the thread that polls first.
@@ -20,23 +30,25 @@ enum State {
     Failed,
 }
 
+impl State {
+    fn registered(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {
+        if let Self::Idle(_) = self {
+            let Self::Idle(descriptor) = std::mem::replace(self, Self::Failed) else {
+                return Err(io::ErrorKind::NotConnected.into());
+            };
+            *self = Self::Registered(sys::register(descriptor)?);
+        }
+        match self {
+            Self::Registered(descriptor) => Ok(descriptor),
+            Self::Idle(_) | Self::Failed => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
 impl VnetFd {
     /// `descriptor` is non-blocking.
     pub(crate) fn new(descriptor: OwnedFd) -> Self {
-        Self(State::Idle(descriptor))
-    }
-
-    fn registered(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {
-        if let State::Idle(_) = self.0 {
-            let State::Idle(descriptor) = std::mem::replace(&mut self.0, State::Failed) else {
-                return Err(io::ErrorKind::NotConnected.into());
-            };
-            self.0 = State::Registered(sys::register(descriptor)?);
-        }
-        match &self.0 {
-            State::Registered(descriptor) => Ok(descriptor),
-            State::Idle(_) | State::Failed => Err(io::ErrorKind::NotConnected.into()),
-        }
+        Self { state: State::Idle(descriptor), pause: None }
     }
 
     pub(crate) fn poll_receive(
@@ -44,7 +56,7 @@ impl VnetFd {
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<Received>> {
-        let descriptor = self.registered()?;
+        let descriptor = self.state.registered()?;
         loop {
             let mut ready = ready!(descriptor.poll_read_ready(context))?;
             let mut header = [0; HEADER_BYTES];
@@ -57,7 +69,8 @@ impl VnetFd {
                 // A packet socket returns nothing when its interface is gone.
                 Ok(_) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Err(Errno::EAGAIN) => ready.clear_ready(),
-                Err(Errno::EINTR) => {}
+                // The interface was set down, which is said once: it may come up again.
+                Err(Errno::EINTR | Errno::ENETDOWN) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
@@ -69,7 +82,11 @@ impl VnetFd {
         meta: &FrameMeta,
         frame: &[u8],
     ) -> Poll<io::Result<()>> {
-        let descriptor = self.registered()?;
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
+        let descriptor = self.state.registered()?;
         let header = virtio_header::encode(meta);
         loop {
             let mut ready = ready!(descriptor.poll_write_ready(context))?;
@@ -77,12 +94,17 @@ impl VnetFd {
                 Ok(_) => return Poll::Ready(Ok(())),
                 // The kernel has no room: the frame waits, it is not lost.
                 Err(Errno::EAGAIN) => ready.clear_ready(),
-                // No room below the socket, which announces no change: offer it again at the next
-                // turn.
+                // No room below the socket: the frame is offered again a little later.
                 Err(Errno::ENOBUFS) => {
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
+                    let mut pause = Box::pin(sleep(NO_ROOM));
+                    if pause.as_mut().poll(context).is_pending() {
+                        self.pause = Some(pause);
+                        return Poll::Pending;
+                    }
                 }
+                // Nobody takes frames from an interface that is down, and nobody will take one that is
+                // larger than it allows: they are lost as they would be on any cable.
+                Err(Errno::EIO | Errno::ENETDOWN | Errno::EMSGSIZE) => return Poll::Ready(Ok(())),
                 Err(Errno::EINTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }

@@ -1,6 +1,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Instant;
 
 use net_core::{Flow, HostName, HostPattern, Limits, normalise};
@@ -37,7 +38,7 @@ pub(crate) struct Context {
     hosts: HostAddresses,
     secrets: RefCell<SecretSet>,
     sessions: RefCell<HashMap<FlowId, Session>>,
-    dns_queries: Cell<usize>,
+    dns_queries: Rc<Cell<usize>>,
     on_violation: ViolationAction,
     /// Notified when the guest's network must end.
     terminated: Notify,
@@ -46,8 +47,19 @@ pub(crate) struct Context {
 /// A running session, for the day the policy changes under it.
 struct Session {
     flow: Flow,
-    name: Option<HostName>,
+    stage: Stage,
     task: AbortHandle,
+}
+
+/// What the policy has said of a session, and so what a new one must say for it to stay.
+#[derive(Clone, Debug)]
+pub(crate) enum Stage {
+    /// It ends here: the policy is asked about its names, not about itself.
+    Dns,
+    /// It may be decided again, by a name: what is not denied may stay.
+    Open,
+    /// It is carried for good, for this name or for its address: it must be allowed.
+    Settled(Option<HostName>),
 }
 
 impl Context {
@@ -71,7 +83,7 @@ impl Context {
             hosts,
             secrets: RefCell::new(config.secrets),
             sessions: RefCell::new(HashMap::new()),
-            dns_queries: Cell::new(0),
+            dns_queries: Rc::default(),
             on_violation: config.on_violation,
             terminated: Notify::new(),
         }
@@ -117,23 +129,29 @@ impl Context {
     /// Replaces the policy and ends every session that the new one does not allow.
     pub(crate) fn swap_policy(&self, policy: Policy) {
         *self.policy.borrow_mut() = policy;
-        let denied: Vec<(FlowId, Flow, Option<HostName>)> = self
+        let verdicts: Vec<(FlowId, Flow, Option<HostName>, Decision)> = self
             .sessions
             .borrow()
             .iter()
-            .filter(|(_, session)| {
-                matches!(self.decide(&session.flow, session.name.as_ref()), Decision::Deny { .. })
+            .filter_map(|(id, session)| {
+                let (name, must_be_allowed) = match &session.stage {
+                    Stage::Dns => return None,
+                    Stage::Open => (None, false),
+                    Stage::Settled(name) => (name.clone(), true),
+                };
+                let decision = self.decide(&session.flow, name.as_ref());
+                let stays = match decision {
+                    Decision::Allow { .. } => true,
+                    Decision::NeedName => !must_be_allowed,
+                    Decision::Deny { .. } => false,
+                };
+                (!stays).then_some((*id, session.flow, name, decision))
             })
-            .map(|(id, session)| (*id, session.flow, session.name.clone()))
             .collect();
-        for (id, flow, name) in denied {
-            let decision = self.decide(&flow, name.as_ref());
+        for (id, flow, name, decision) in verdicts {
             self.report_denial(&flow, name, &decision);
-            let session = self.sessions.borrow_mut().remove(&id);
-            if let Some(session) = session {
-                session.task.abort();
-            }
-            self.stack.with(|gateway, _| {
+            self.end_session(id);
+            self.stack.with(|gateway| {
                 gateway.refuse(id, Refusal::Reset);
                 gateway.abort(id);
             });
@@ -194,14 +212,23 @@ impl Context {
         self.tls.has_authority() && self.intercepted_ports.contains(&port) && !is_bypassed
     }
 
-    pub(crate) fn enter_session(&self, id: FlowId, flow: Flow, task: AbortHandle) {
-        self.sessions.borrow_mut().insert(id, Session { flow, name: None, task });
+    pub(crate) fn enter_session(&self, id: FlowId, flow: Flow, stage: Stage, task: AbortHandle) {
+        self.sessions.borrow_mut().insert(id, Session { flow, stage, task });
     }
 
-    /// Notes the name a session's first flight showed.
-    pub(crate) fn name_session(&self, id: FlowId, name: &HostName) {
+    /// Notes that a session is carried for good, for `name` or for its address.
+    pub(crate) fn settle_session(&self, id: FlowId, name: Option<&HostName>) {
         if let Some(session) = self.sessions.borrow_mut().get_mut(&id) {
-            session.name = Some(name.clone());
+            session.stage = Stage::Settled(name.cloned());
+        }
+    }
+
+    /// Ends a session where it stands, with whatever it holds.
+    pub(crate) fn end_session(&self, id: FlowId) {
+        // Not in one expression: the aborted task may be dropped at once, and leaves the map itself.
+        let session = self.sessions.borrow_mut().remove(&id);
+        if let Some(session) = session {
+            session.task.abort();
         }
     }
 
@@ -214,20 +241,20 @@ impl Context {
     }
 
     /// A place among the DNS queries in flight, given back on drop.
-    pub(crate) fn enter_dns_query(&self) -> Option<DnsPlace<'_>> {
+    pub(crate) fn enter_dns_query(&self) -> Option<DnsPlace> {
         let count = self.dns_queries.get();
         if count >= self.limits.max_dns_queries {
             return None;
         }
         self.dns_queries.set(count + 1);
-        Some(DnsPlace(&self.dns_queries))
+        Some(DnsPlace(Rc::clone(&self.dns_queries)))
     }
 }
 
 /// See [`Context::enter_dns_query`].
-pub(crate) struct DnsPlace<'c>(&'c Cell<usize>);
+pub(crate) struct DnsPlace(Rc<Cell<usize>>);
 
-impl Drop for DnsPlace<'_> {
+impl Drop for DnsPlace {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }

@@ -56,7 +56,7 @@ impl From<io::Error> for DialError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Self::Refused,
-            io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => Self::NetworkUnreachable,
+            io::ErrorKind::NetworkUnreachable => Self::NetworkUnreachable,
             io::ErrorKind::HostUnreachable => Self::HostUnreachable,
             io::ErrorKind::TimedOut => Self::TimedOut,
             kind => Self::Host(kind),

@@ -6,22 +6,32 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
+use net_core::Flow;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::context::DnsPlace;
 use super::{Context, Stack, session};
-use crate::core::{Ingress, Unreachable};
+use crate::core::{FlowId, Gateway, Ingress, Unreachable};
 use crate::link::{Link, MAX_FRAME_BYTES};
 
 const DNS_PORT: u16 = 53;
 
 /// Moves frames between a guest's link and its gateway, and starts what they ask for.
 ///
-/// One future, polled when the link, a timer or a session has something for it. Each poll is
-/// bounded by [`Limits::max_frames_per_wakeup`](net_core::Limits::max_frames_per_wakeup).
+/// A task of its own, polled when the link, a timer or a session has something for it. Each poll
+/// moves about [`Limits::max_frames_per_wakeup`](net_core::Limits::max_frames_per_wakeup) frames,
+/// both ways together, before the guest's sessions get their turn.
 pub(crate) struct Driver {
     context: Rc<Context>,
     link: Box<dyn Link>,
     buffer: Box<[u8]>,
+}
+
+/// How far a step of the driver came.
+struct Progress {
+    frames: usize,
+    /// Whether there is nothing more to do: the link has no more frames, or took all of ours.
+    is_done: bool,
 }
 
 impl Driver {
@@ -41,81 +51,85 @@ impl Driver {
         stack.release_noted();
         let mut budget = self.context.limits.max_frames_per_wakeup;
         loop {
-            let (received, link_drained) = match self.receive(task, &stack, budget) {
+            let received = match self.receive(task, &stack, budget) {
                 Ok(progress) => progress,
                 Err(error) => return Poll::Ready(error),
             };
-            budget -= received;
-            let more = stack.with(|gateway, now| gateway.poll_flows(now));
-            match self.send(task, &stack) {
+            let more = stack.with_now(Gateway::poll_flows);
+            let sent = match self.send(task, &stack) {
+                Ok(progress) => progress,
                 Err(error) => return Poll::Ready(error),
-                // The link is full: it wakes us when it is not, and nothing else can help.
-                Ok(false) => break,
-                Ok(true) if more => {}
-                Ok(true) if link_drained => break,
-                Ok(true) if budget == 0 => {
-                    // Sessions get their turn before the next frames.
-                    task.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Ok(true) => {}
+            };
+            // A full link wakes us when it is not, and nothing else can help.
+            if !sent.is_done || (!more && received.is_done) {
+                break;
+            }
+            budget = budget.saturating_sub(received.frames + sent.frames);
+            if budget == 0 {
+                task.waker().wake_by_ref();
+                return Poll::Pending;
             }
         }
         self.arm(task, timer.as_mut(), &stack)
     }
 
-    /// Takes frames while there is room for answers; how many, and whether the link has no more.
-    fn receive(
-        &mut self,
-        task: &mut TaskContext<'_>,
-        stack: &Stack,
-        budget: usize,
-    ) -> io::Result<(usize, bool)> {
-        for received in 0..budget {
-            if !stack.with(|gateway, _| gateway.has_room()) {
-                return Ok((received, false));
-            }
-            let Poll::Ready(frame) = self.link.poll_receive(task, &mut self.buffer) else {
-                return Ok((received, true));
-            };
-            let frame = frame?;
-            let bytes = self.buffer.get(..frame.len).ok_or(io::ErrorKind::InvalidData)?;
-            let ingress = stack.with(|gateway, now| gateway.handle_frame(&frame.meta, bytes, now));
-            match ingress {
-                Ingress::Handled => {}
-                Ingress::Syn { id, flow } => session::start(&self.context, id, flow),
-                Ingress::Datagram { flow, payload, packet } if flow.upstream.port() == DNS_PORT => {
-                    answer_dns(&self.context, flow.guest, flow.upstream, payload, packet);
+    /// Takes frames while there is room for answers, and starts what they ask for.
+    fn receive(&mut self, task: &mut TaskContext<'_>, stack: &Stack, budget: usize) -> io::Result<Progress> {
+        let mut frames = 0;
+        while frames < budget {
+            let Self { context, link, buffer } = self;
+            // One borrow and one look at the clock for a run of frames that ask for nothing.
+            let batch = stack.with_now(|gateway, now| {
+                while frames < budget && gateway.has_room() {
+                    let Poll::Ready(received) = link.poll_receive(task, buffer) else {
+                        return Ok(Batch::Drained);
+                    };
+                    let received = received?;
+                    frames += 1;
+                    let bytes = buffer.get(..received.len).ok_or(io::ErrorKind::InvalidData)?;
+                    let asked = match gateway.handle_frame(&received.meta, bytes, now) {
+                        Ingress::Handled => continue,
+                        Ingress::Syn { id, flow } => Asked::Session { id, flow },
+                        Ingress::GivenUp { id } => Asked::GivenUp { id },
+                        Ingress::Datagram { flow, payload, packet } => {
+                            match Query::of(context, flow, payload) {
+                                Ok(query) => Asked::Answer(query),
+                                Err(why) => {
+                                    gateway.push_unreachable(packet, why);
+                                    continue;
+                                }
+                            }
+                        }
+                    };
+                    return Ok(Batch::Asked(asked));
                 }
-                Ingress::Datagram { packet, .. } => {
-                    // Saying so at once lets QUIC fall back to TCP in milliseconds.
-                    stack.with(|gateway, _| gateway.push_unreachable(packet, Unreachable::Port));
-                }
+                Ok::<_, io::Error>(Batch::Full)
+            })?;
+            match batch {
+                Batch::Drained => return Ok(Progress { frames, is_done: true }),
+                Batch::Full => break,
+                Batch::Asked(Asked::Session { id, flow }) => session::start(context, id, flow),
+                Batch::Asked(Asked::GivenUp { id }) => context.end_session(id),
+                Batch::Asked(Asked::Answer(query)) => query.answer(Rc::clone(context)),
             }
         }
-        Ok((budget, false))
+        Ok(Progress { frames, is_done: false })
     }
 
-    /// Sends what is queued; whether all of it was taken.
-    fn send(&mut self, task: &mut TaskContext<'_>, stack: &Stack) -> io::Result<bool> {
-        loop {
-            let sent = stack.with(|gateway, _| {
-                let Some(frame) = gateway.next_frame() else { return Ok(None) };
-                let taken = match self.link.poll_send(task, &frame.meta, frame.bytes()) {
-                    Poll::Ready(result) => result.map(|()| true),
-                    Poll::Pending => Ok(false),
-                };
-                if matches!(taken, Ok(true)) {
-                    gateway.frame_sent();
+    /// Sends what is queued.
+    fn send(&mut self, task: &mut TaskContext<'_>, stack: &Stack) -> io::Result<Progress> {
+        stack.with(|gateway| {
+            let mut frames = 0;
+            while let Some(frame) = gateway.next_frame() {
+                match self.link.poll_send(task, &frame.meta, frame.bytes()) {
+                    Poll::Ready(taken) => taken?,
+                    Poll::Pending => return Ok(Progress { frames, is_done: false }),
                 }
-                taken.map(Some)
-            })?;
-            match sent {
-                None => return Ok(true),
-                Some(true) => {}
-                Some(false) => return Ok(false),
+                gateway.frame_sent();
+                frames += 1;
             }
-        }
+            Ok(Progress { frames, is_done: true })
+        })
     }
 
     fn arm(
@@ -124,7 +138,7 @@ impl Driver {
         mut timer: Pin<&mut Sleep>,
         stack: &Stack,
     ) -> Poll<io::Error> {
-        let deadline = stack.with(|gateway, _| gateway.poll_timeout());
+        let deadline = stack.with(Gateway::poll_timeout);
         if let Some(deadline) = deadline {
             let deadline = Instant::from_std(deadline);
             if timer.deadline() != deadline {
@@ -138,19 +152,54 @@ impl Driver {
     }
 }
 
-fn answer_dns(context: &Rc<Context>, guest: SocketAddr, asked: SocketAddr, query: &[u8], packet: &[u8]) {
-    if context.enter_dns_query().is_none() {
-        context.stack.with(|gateway, _| gateway.push_unreachable(packet, Unreachable::Host));
-        return;
+/// What ended a run of frames.
+enum Batch {
+    /// The link has no more.
+    Drained,
+    /// The budget or the room for answers is used up.
+    Full,
+    /// The last one asks for something.
+    Asked(Asked),
+}
+
+/// What a frame asks of the shell, past the borrow of the gateway.
+enum Asked {
+    Session { id: FlowId, flow: Flow },
+    GivenUp { id: FlowId },
+    Answer(Query),
+}
+
+/// A DNS query on its way.
+struct Query {
+    guest: SocketAddr,
+    /// The resolver the guest asked: the answer comes from it.
+    asked: SocketAddr,
+    message: Vec<u8>,
+    _place: DnsPlace,
+}
+
+impl Query {
+    /// The query in a datagram, or what the guest is told instead.
+    fn of(context: &Context, flow: Flow, payload: &[u8]) -> Result<Self, Unreachable> {
+        if flow.upstream.port() != DNS_PORT {
+            // Saying so at once lets QUIC fall back to TCP in milliseconds.
+            return Err(Unreachable::Port);
+        }
+        let _place = context.enter_dns_query().ok_or(Unreachable::Host)?;
+        Ok(Self { guest: flow.guest, asked: flow.upstream, message: payload.to_vec(), _place })
     }
-    let context = Rc::clone(context);
-    let query = query.to_vec();
-    tokio::task::spawn_local(async move {
-        let Some(_place) = context.enter_dns_query() else { return };
-        let max_bytes = context.stack.with(|gateway, _| gateway.max_datagram_bytes(asked.is_ipv6()));
-        let Some(answer) = crate::dns::answer_datagram(&context, &query, max_bytes).await else { return };
-        // A full queue drops the answer, as a full link would: the resolver asks again.
-        let _ = context.stack.with(|gateway, _| gateway.push_datagram(asked, guest, &answer));
-        context.stack.wake_driver();
-    });
+
+    /// Answers it in a task of the guest's thread.
+    fn answer(self, context: Rc<Context>) {
+        tokio::task::spawn_local(async move {
+            let stack = &context.stack;
+            let max_bytes = stack.with(|gateway| gateway.max_datagram_bytes(self.asked.is_ipv6()));
+            let answer = crate::dns::answer_datagram(&context, &self.message, max_bytes).await;
+            if let Some(answer) = answer {
+                // A full queue drops the answer, as a full link would: the resolver asks again.
+                let _ = stack.with(|gateway| gateway.push_datagram(self.asked, self.guest, &answer));
+                stack.wake_driver();
+            }
+        });
+    }
 }

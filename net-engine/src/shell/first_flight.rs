@@ -86,7 +86,7 @@ enum More {
 
 async fn read_more(guest: &GuestStream, upstream: Option<&TcpStream>, prefix: &mut Vec<u8>) -> More {
     let from_guest = poll_fn(|context| {
-        guest.poll_read_with(context, |bytes| {
+        guest.poll_read_with(context, |_, bytes| {
             prefix.extend_from_slice(bytes);
             (bytes.len(), ())
         })

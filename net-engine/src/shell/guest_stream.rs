@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -27,12 +27,12 @@ impl GuestStream {
     pub(crate) fn poll_read_with<R>(
         &self,
         context: &mut Context<'_>,
-        take: impl FnOnce(&[u8]) -> (usize, R),
+        take: impl FnOnce(&mut Context<'_>, &[u8]) -> (usize, R),
     ) -> Poll<io::Result<Option<R>>> {
-        let (poll, used) = self.stack.with(|gateway, _| {
+        let (poll, used) = self.stack.with(|gateway| {
             let mut used = 0;
             let read = gateway.read(self.id, |bytes| {
-                let (count, result) = take(bytes);
+                let (count, result) = take(context, bytes);
                 used = count;
                 (count, result)
             });
@@ -57,12 +57,12 @@ impl GuestStream {
     pub(crate) fn poll_write_with<R>(
         &self,
         context: &mut Context<'_>,
-        fill: impl FnOnce(&mut [u8]) -> (usize, R),
+        fill: impl FnOnce(&mut Context<'_>, &mut [u8]) -> (usize, R),
     ) -> Poll<io::Result<R>> {
-        let (poll, used) = self.stack.with(|gateway, _| {
+        let (poll, used) = self.stack.with(|gateway| {
             let mut used = 0;
             let write = gateway.write(self.id, |room| {
-                let (count, result) = fill(room);
+                let (count, result) = fill(context, room);
                 used = count;
                 (count, result)
             });
@@ -84,13 +84,13 @@ impl GuestStream {
 
     /// Sends FIN once everything written has been delivered.
     pub(crate) fn close(&self) {
-        self.stack.with(|gateway, _| gateway.close(self.id));
+        self.stack.with(|gateway| gateway.close(self.id));
         self.stack.wake_driver();
     }
 
     /// Resets the connection.
     pub(crate) fn abort(&self) {
-        self.stack.with(|gateway, _| gateway.abort(self.id));
+        self.stack.with(|gateway| gateway.abort(self.id));
         self.stack.wake_driver();
     }
 }
@@ -107,7 +107,7 @@ impl AsyncRead for GuestStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll_read_with(context, |bytes| {
+        self.poll_read_with(context, |_, bytes| {
             let count = bytes.len().min(buffer.remaining());
             buffer.put_slice(&bytes[..count]);
             (count, ())
@@ -118,11 +118,31 @@ impl AsyncRead for GuestStream {
 
 impl AsyncWrite for GuestStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(context, |room| {
+        self.poll_write_with(context, |_, room| {
             let count = buffer.len().min(room.len());
             room[..count].copy_from_slice(&buffer[..count]);
             (count, count)
         })
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(context, |_, room| {
+            let mut filled = 0;
+            for buffer in buffers {
+                let count = buffer.len().min(room.len() - filled);
+                room[filled..filled + count].copy_from_slice(&buffer[..count]);
+                filled += count;
+            }
+            (filled, filled)
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

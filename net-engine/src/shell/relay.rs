@@ -1,11 +1,10 @@
 use std::future::poll_fn;
-use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use net_core::Limits;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -142,29 +141,24 @@ impl Halves {
 }
 
 /// One step from the guest to upstream: bytes moved, or `None` at the guest's FIN.
+///
+/// The socket is written by `poll_write`, not by `try_write`: after a short write it waits for room
+/// without asking the kernel once more.
 fn move_up(
     context: &mut Context<'_>,
     guest: &GuestStream,
-    upstream: &TcpStream,
+    upstream: &mut TcpStream,
 ) -> Poll<Result<Option<usize>, RelayEnd>> {
-    loop {
-        let step = guest.poll_read_with(context, |bytes| match upstream.try_write(bytes) {
-            Ok(count) => (count, Ok(Some(count))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Ok(None)),
-            Err(_) => (0, Err(RelayEnd::UpstreamReset)),
-        });
-        match ready!(step) {
-            Ok(None) => return Poll::Ready(Ok(None)),
-            Ok(Some(Ok(Some(count)))) => return Poll::Ready(Ok(Some(count))),
-            // The kernel's buffer is full: the guest's window closes until it is not.
-            Ok(Some(Ok(None))) => {
-                if ready!(upstream.poll_write_ready(context)).is_err() {
-                    return Poll::Ready(Err(RelayEnd::UpstreamReset));
-                }
-            }
-            Ok(Some(Err(end))) => return Poll::Ready(Err(end)),
-            Err(_) => return Poll::Ready(Err(RelayEnd::GuestReset)),
-        }
+    let step = guest.poll_read_with(context, |context, bytes| {
+        let written = Pin::new(upstream).poll_write(context, bytes);
+        let count = if let Poll::Ready(Ok(count)) = written { count } else { 0 };
+        (count, written)
+    });
+    match ready!(step) {
+        Ok(None) => Poll::Ready(Ok(None)),
+        // While the kernel's buffer is full the guest's window closes.
+        Ok(Some(written)) => written.map(|written| written.map(Some).map_err(|_| RelayEnd::UpstreamReset)),
+        Err(_) => Poll::Ready(Err(RelayEnd::GuestReset)),
     }
 }
 
@@ -172,24 +166,17 @@ fn move_up(
 fn move_down(
     context: &mut Context<'_>,
     guest: &GuestStream,
-    upstream: &TcpStream,
+    upstream: &mut TcpStream,
 ) -> Poll<Result<usize, RelayEnd>> {
-    loop {
-        let step = guest.poll_write_with(context, |room| match upstream.try_read(room) {
-            Ok(count) => (count, Ok(Some(count))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Ok(None)),
-            Err(_) => (0, Err(RelayEnd::UpstreamReset)),
-        });
-        match ready!(step) {
-            Ok(Ok(Some(count))) => return Poll::Ready(Ok(count)),
-            Ok(Ok(None)) => {
-                if ready!(upstream.poll_read_ready(context)).is_err() {
-                    return Poll::Ready(Err(RelayEnd::UpstreamReset));
-                }
-            }
-            Ok(Err(end)) => return Poll::Ready(Err(end)),
-            Err(_) => return Poll::Ready(Err(RelayEnd::GuestReset)),
-        }
+    let step = guest.poll_write_with(context, |context, room| {
+        let mut buffer = ReadBuf::new(room);
+        let read = Pin::new(upstream).poll_read(context, &mut buffer);
+        let count = buffer.filled().len();
+        (count, read.map_ok(|()| count))
+    });
+    match ready!(step) {
+        Ok(read) => read.map_err(|_| RelayEnd::UpstreamReset),
+        Err(_) => Poll::Ready(Err(RelayEnd::GuestReset)),
     }
 }
 

@@ -6,6 +6,7 @@ use net_core::Flow;
 use net_policy::{Decision, RuleId};
 use tokio::net::TcpStream;
 
+use super::context::Stage;
 use super::first_flight::{FirstFlight, Hello, first_flight};
 use super::{Context, GuestStream, dial, relay};
 use crate::core::{AcceptError, FlowId, Refusal};
@@ -18,32 +19,38 @@ const DNS_PORT: u16 = 53;
 /// Decides a new flow; where it may go on, a task of the guest's thread carries it.
 pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
     if flow.upstream.port() == DNS_PORT {
-        spawn(context, id, flow, serve_dns(Rc::clone(context), id));
+        spawn(context, id, flow, Stage::Dns, serve_dns(Rc::clone(context), id));
         return;
     }
     let decision = context.decide(&flow, None);
     if let Decision::Deny { .. } = decision {
         context.report_denial(&flow, None, &decision);
-        context.stack.with(|gateway, _| gateway.refuse(id, Refusal::Reset));
+        context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
         return;
     }
     let limit = context.limits.max_tcp_flows + context.limits.max_held_syns;
     if context.session_count() >= limit {
         context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
-        context.stack.with(|gateway, _| gateway.refuse(id, Refusal::Reset));
+        context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
         return;
     }
-    spawn(context, id, flow, run(Rc::clone(context), id, flow, decision));
+    spawn(context, id, flow, Stage::Open, run(Rc::clone(context), id, flow, decision));
 }
 
-fn spawn(context: &Rc<Context>, id: FlowId, flow: Flow, work: impl Future<Output = ()> + 'static) {
+fn spawn(
+    context: &Rc<Context>,
+    id: FlowId,
+    flow: Flow,
+    stage: Stage,
+    work: impl Future<Output = ()> + 'static,
+) {
     // Leaving happens on drop, so that an aborted session leaves too.
     let leave = LeaveOnDrop { context: Rc::clone(context), id };
     let task = tokio::task::spawn_local(async move {
         let _leave = leave;
         work.await;
     });
-    context.enter_session(id, flow, task.abort_handle());
+    context.enter_session(id, flow, stage, task.abort_handle());
 }
 
 struct LeaveOnDrop {
@@ -72,7 +79,7 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
             Ok(connected) => upstream = Some(connected),
             Err(error) => {
                 context.events.push(Event::DialFailed { flow, error });
-                context.stack.with(|gateway, _| gateway.refuse(id, error.refusal()));
+                context.stack.with(|gateway| gateway.refuse(id, error.refusal()));
                 context.stack.wake_driver();
                 return;
             }
@@ -81,10 +88,12 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
     let Some(guest) = accept(&context, id) else { return };
     let ended = match (decision, upstream) {
         (Decision::Allow { .. }, Some(mut upstream)) if !context.looks_into(flow.upstream.port()) => {
+            context.settle_session(id, None);
             relay(&guest, &mut upstream, &context.limits).await;
             Ok(())
         }
-        (decision, upstream) => look_into(&context, id, flow, decision, guest, upstream).await,
+        // On the heap: a flow that is only relayed, or only waits, does not carry the room for TLS.
+        (_, upstream) => Box::pin(look_into(&context, id, flow, guest, upstream)).await,
     };
     if let Err((error, name)) = ended {
         context.events.push(Event::InterceptFailed { flow, name, error });
@@ -92,7 +101,7 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
 }
 
 fn accept(context: &Context, id: FlowId) -> Option<GuestStream> {
-    let accepted = context.stack.with(|gateway, now| gateway.accept(id, now));
+    let accepted = context.stack.with_now(|gateway, now| gateway.accept(id, now));
     match accepted {
         Ok(()) => {
             context.stack.wake_driver();
@@ -100,7 +109,7 @@ fn accept(context: &Context, id: FlowId) -> Option<GuestStream> {
         }
         Err(AcceptError::Limit) => {
             context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
-            context.stack.with(|gateway, _| gateway.refuse(id, Refusal::Reset));
+            context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
             context.stack.wake_driver();
             None
         }
@@ -116,10 +125,12 @@ async fn look_into(
     context: &Rc<Context>,
     id: FlowId,
     flow: Flow,
-    decision: Decision,
     guest: GuestStream,
     upstream: Option<TcpStream>,
 ) -> Ended {
+    // The policy may have changed while upstream was dialled, and again while the guest was silent:
+    // a verdict is used at once or asked for again.
+    let decision = context.decide(&flow, None);
     // Where only HTTP or TLS may go on, it does not matter who speaks first: a server of HTTP/2 does.
     let waits_for_guest = must_show_name(context, &flow, decision);
     let speaker = if waits_for_guest { None } else { upstream.as_ref() };
@@ -130,6 +141,7 @@ async fn look_into(
             return Err((error, None));
         }
     };
+    let decision = context.decide(&flow, None);
     match flight {
         FirstFlight::Tls { prefix, hello } => {
             tls_stream(context, id, flow, decision, guest, upstream, prefix, hello).await
@@ -140,7 +152,7 @@ async fn look_into(
                 .await
                 .map_err(|error| (error, None))
         }
-        FirstFlight::Other { prefix } => opaque(context, flow, decision, guest, upstream, prefix).await,
+        FirstFlight::Other { prefix } => opaque(context, id, flow, decision, guest, upstream, prefix).await,
     }
 }
 
@@ -154,6 +166,7 @@ fn allowed_rule(decision: Decision) -> Option<RuleId> {
 /// A stream that is neither TLS nor HTTP, or on which upstream spoke first.
 async fn opaque(
     context: &Context,
+    id: FlowId,
     flow: Flow,
     decision: Decision,
     guest: GuestStream,
@@ -173,6 +186,7 @@ async fn opaque(
         guest.abort();
         return Err((InterceptError::Violation, None));
     }
+    context.settle_session(id, None);
     if write_all(&mut upstream, &prefix).await.is_ok() {
         relay(&guest, &mut upstream, &context.limits).await;
     } else {
@@ -227,9 +241,7 @@ async fn tls_stream(
             return Err((fail(&guest, InterceptError::NoName).await, name));
         }
     };
-    if let Some(name) = &name {
-        context.name_session(id, name);
-    }
+    context.settle_session(id, name.as_ref());
     let upstream = match upstream {
         Some(connected) => connected,
         None => match dial(context.dial_address(&flow), context.limits.connect_timeout).await {
@@ -274,7 +286,7 @@ pub(crate) async fn send_alert(guest: &GuestStream, description: u8) {
     const FATAL: u8 = 2;
     let record = [21, 3, 3, 0, 2, FATAL, description];
     let sent = std::future::poll_fn(|context| {
-        guest.poll_write_with(context, |room| {
+        guest.poll_write_with(context, |_, room| {
             let count = record.len().min(room.len());
             room[..count].copy_from_slice(&record[..count]);
             (count, ())

@@ -28,9 +28,14 @@ impl Stack {
         }))
     }
 
-    /// Runs `work` on the gateway with the current time. Never nested.
-    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Gateway, Instant) -> R) -> R {
-        work(&mut self.0.gateway.borrow_mut(), Instant::now())
+    /// Runs `work` on the gateway. Never nested.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Gateway) -> R) -> R {
+        work(&mut self.0.gateway.borrow_mut())
+    }
+
+    /// Runs `work` on the gateway with the current time, where time matters. Never nested.
+    pub(crate) fn with_now<R>(&self, work: impl FnOnce(&mut Gateway, Instant) -> R) -> R {
+        self.with(|gateway| work(gateway, Instant::now()))
     }
 
     /// Has the driver look at the gateway again.
@@ -55,7 +60,7 @@ impl Stack {
     pub(crate) fn release_noted(&self) {
         let noted = std::mem::take(&mut *self.0.released.borrow_mut());
         if !noted.is_empty() {
-            self.with(|gateway, now| noted.into_iter().for_each(|id| gateway.release(id, now)));
+            self.with_now(|gateway, now| noted.into_iter().for_each(|id| gateway.release(id, now)));
         }
     }
 }

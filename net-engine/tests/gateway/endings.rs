@@ -234,3 +234,18 @@ fn stopping_resets_every_flow() {
     let counters = world.gateway.counters();
     assert_eq!((counters.flows_open, counters.syns_held), (0, 0));
 }
+
+#[test]
+fn a_guest_that_resets_a_held_syn_gives_it_up() {
+    for server in SERVERS {
+        let mut world = World::new(Setup::default());
+        let at = world.syn_held((server, 443), 40_000);
+        world.guest.socket(at.guest).abort();
+        let addresses = *world.gateway.addresses();
+        let rst = Segment { control: TcpControl::Rst, ..Segment::syn(SocketAddr::new(server, 443)) };
+        let answers = world.answers(&rst.frame(&addresses));
+        assert!(answers.is_empty(), "{server}");
+        assert_eq!(world.given_up, [at.flow], "{server}");
+        assert_eq!(world.gateway.counters().syns_held, 0, "{server}");
+    }
+}

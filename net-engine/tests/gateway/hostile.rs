@@ -70,6 +70,7 @@ fn outcome(frame: &[u8]) -> String {
     let outcome = match world.gateway.handle_frame(&FrameMeta::default(), frame, world.now) {
         Ingress::Syn { flow, .. } => format!("syn {} {}", flow.guest.ip(), flow.upstream),
         Ingress::Datagram { flow, .. } => format!("datagram {} {}", flow.guest.ip(), flow.upstream),
+        Ingress::GivenUp { .. } => "given up".to_owned(),
         Ingress::Handled => String::new(),
     };
     let _ = world.gateway.poll_flows(world.now);
@@ -355,5 +356,34 @@ fn a_flood_of_holes_is_bounded_and_heals() {
             hand.world.now += Duration::from_millis(1);
         }
         assert!(hand.read().len() >= 10, "{server}: the stream is stuck");
+    }
+}
+
+#[test]
+fn an_icmp_error_is_never_answered_by_one() {
+    let addresses = GuestAddresses::default();
+    for server in SERVERS {
+        let request = ping(&addresses, server, b"data");
+        assert_eq!(outcome(&request), "answered", "{server}");
+        // Destination unreachable, time exceeded, and a reply nobody asked for.
+        for kind in if server.is_ipv4() { [3, 11, 0] } else { [1, 3, 129] } {
+            let mut message = request.clone();
+            message[if server.is_ipv4() { 34 } else { 54 }] = kind;
+            assert_eq!(outcome(&message), "dropped", "{server} type {kind}");
+        }
+    }
+}
+
+#[test]
+fn a_syn_that_no_socket_would_take_is_dropped_before_anybody_dials() {
+    let addresses = GuestAddresses::default();
+    for server in SERVERS {
+        let mut frame = syn(&addresses, server);
+        // The header ends with the MSS option: kind 2, length 4, whose length becomes 3.
+        let length = frame.len() - 3;
+        assert_eq!(frame[length - 1..=length], [2, 4]);
+        frame[length] = 3;
+        mend(&mut frame);
+        assert_eq!(outcome(&frame), "dropped", "{server}");
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     /// SYNs that were not looked at yet.
     pub(crate) syns: Vec<(FlowId, Flow)>,
+    /// Flows the guest reset while they waited.
+    pub(crate) given_up: Vec<FlowId>,
     /// Frames the guest was sent, complete, in order of sending.
     pub(crate) seen: Vec<Vec<u8>>,
     pub(crate) keep_seen: bool,
@@ -68,6 +70,7 @@ impl World {
             guest: Guest::new(&addresses, 1500),
             now: start,
             syns: Vec::new(),
+            given_up: Vec::new(),
             seen: Vec::new(),
             keep_seen: false,
             steps: 0,
@@ -139,6 +142,7 @@ impl World {
     pub(crate) fn feed(&mut self, frame: &[u8]) {
         match self.gateway.handle_frame(&FrameMeta::default(), frame, self.now) {
             Ingress::Syn { id, flow } => self.syns.push((id, flow)),
+            Ingress::GivenUp { id } => self.given_up.push(id),
             Ingress::Handled | Ingress::Datagram { .. } => {}
         }
     }

@@ -1,0 +1,61 @@
+//! Connection after connection leaves nothing behind. A process of its own: it looks at all of the
+//! process's memory.
+#![allow(dead_code, unreachable_pub, reason = "the world is that of the gateway tests, which use all of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+#[path = "../gateway/guest.rs"]
+mod guest;
+#[path = "../gateway/wire.rs"]
+mod wire;
+#[path = "../gateway/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use crate::world::{SERVERS, Setup, World};
+
+#[test]
+fn a_hundred_thousand_connections_leave_nothing() {
+    const CONNECTIONS: u32 = 100_000;
+    let mut world = World::new(Setup::default());
+    let mut resident = 0;
+    for index in 0..CONNECTIONS {
+        let server = SERVERS[usize::from(index % 3 == 0)];
+        let at = world.established((server, 443), 20_000 + (index % 40_000) as u16);
+        assert_eq!(world.fill(at.flow, b"hello"), 5);
+        // Every way to end takes its turn.
+        match index % 4 {
+            0 => world.gateway.abort(at.flow),
+            1 => world.guest.socket(at.guest).abort(),
+            2 => world.gateway.close(at.flow),
+            _ => world.guest.socket(at.guest).close(),
+        }
+        world.run_for(Duration::from_micros(200));
+        world.guest.socket(at.guest).close();
+        world.gateway.close(at.flow);
+        world.run_for(Duration::from_micros(300));
+        world.gateway.release(at.flow, world.now);
+        world.run_for(Duration::from_micros(300));
+        world.guest.sockets.remove(at.guest);
+        if index == CONNECTIONS / 5 {
+            resident = resident_bytes();
+        }
+    }
+    // The guest's sockets went before they had acknowledged our FIN: its retransmission is answered
+    // by RST.
+    world.run_for(Duration::from_secs(5));
+    let counters = world.gateway.counters();
+    assert_eq!((counters.flows_open, counters.syns_held), (0, 0));
+    assert_eq!(counters.flows_opened, u64::from(CONNECTIONS));
+    // Flows that are gone have no deadlines.
+    assert_eq!(world.gateway.poll_timeout(), None);
+    let grown = resident_bytes().saturating_sub(resident);
+    assert!(grown < 4 << 20, "{grown} bytes more after {} connections", CONNECTIONS / 5 * 4);
+}
+
+fn resident_bytes() -> usize {
+    // Elsewhere than on Linux the counters above are the whole test.
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * 4_096
+}
