@@ -280,6 +280,15 @@ impl AsyncWrite for Stream {
     }
 }
 
+impl Stream {
+    /// Resets the connection.
+    #[allow(dead_code, reason = "the demo's guest is well-behaved; that of the tests is not")]
+    pub(crate) fn abort(&self) {
+        self.guest.with_tcp(self.handle, tcp::Socket::abort);
+        self.guest.wake();
+    }
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
         // The scenes are few: the socket closes and stays in the set until the demo ends.

@@ -153,15 +153,15 @@ impl GuestAddresses {
 
     /// Whether `destination` is the gateway itself.
     pub fn is_gateway(&self, destination: IpAddr) -> bool {
-        match destination {
-            IpAddr::V4(v4) => self.ipv4.is_some_and(|pair| pair.gateway == v4),
-            IpAddr::V6(v6) => {
-                self.ipv6.is_some_and(|pair| pair.gateway == v6 || v6 == self.gateway_mac.link_local())
-            }
-        }
+        self.gateways().chain(self.gateway_link_local()).any(|own| own == destination)
     }
 
-    /// The gateway's addresses, IPv4 first.
+    /// The gateway's link-local address, where there is IPv6.
+    pub fn gateway_link_local(&self) -> Option<IpAddr> {
+        self.ipv6.map(|_| IpAddr::V6(self.gateway_mac.link_local()))
+    }
+
+    /// The gateway's routable addresses, IPv4 first: what a name for it resolves to.
     pub fn gateways(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.ipv4.map(|pair| IpAddr::V4(pair.gateway));
         let v6 = self.ipv6.map(|pair| IpAddr::V6(pair.gateway));

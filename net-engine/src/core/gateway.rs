@@ -320,6 +320,7 @@ impl Gateway {
                 if let Some(sent) = device.last_sent() {
                     open.last_sent = sent;
                 }
+                open.note_segment();
                 if open.mark_dirty() {
                     self.dirty.push_back(id);
                 }
@@ -347,6 +348,11 @@ impl Gateway {
         // The link is lossless and fast: every delay that trades latency for packets costs both.
         tcp.set_nagle_enabled(false);
         tcp.set_ack_delay(None);
+        // Until the guest acknowledges our SYN; see `OpenFlow::note_segment`.
+        let patience = self.limits.connect_timeout.as_micros();
+        tcp.set_timeout(Some(smoltcp::time::Duration::from_micros(
+            u64::try_from(patience).unwrap_or(u64::MAX),
+        )));
         let local = IpListenEndpoint {
             addr: Some(flow.tuple.upstream.ip().into()),
             port: flow.tuple.upstream.port(),

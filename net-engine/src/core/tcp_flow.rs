@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use net_core::Flow;
 use smoltcp::socket::tcp::{RecvError, Socket, State};
-use smoltcp::wire::{TcpOption, TcpPacket};
+use smoltcp::wire::{IPV6_HEADER_LEN, Ipv4Packet, Ipv6Packet, TcpOption, TcpPacket};
 
 use super::Unreachable;
 use super::device::LastSent;
@@ -55,12 +55,13 @@ pub(crate) struct HeldSyn {
 }
 
 impl HeldSyn {
-    /// Copies `packet`, whose TCP header starts at `tcp_offset`.
+    /// Copies `packet`, whose TCP header starts at `tcp_offset`. Data in it, which no Linux sends, is
+    /// for the guest to send again: a flow that only waits holds none.
     ///
     /// With `offload` the copy states an MSS as large as a frame, cut to a multiple of the real
     /// one: smoltcp then fills whole frames and the link cuts them evenly.
     pub(crate) fn new(packet: &[u8], tcp_offset: usize, offload: bool) -> Self {
-        let mut packet: Box<[u8]> = packet.into();
+        let mut packet = without_data(packet, tcp_offset);
         let Some((value_offset, guest_mss)) = find_mss(&packet[tcp_offset..]) else {
             return Self { packet, guest_mss: DEFAULT_MSS };
         };
@@ -76,6 +77,21 @@ impl HeldSyn {
         }
         Self { packet, guest_mss }
     }
+}
+
+/// An IP packet up to the end of its TCP header, its length corrected.
+fn without_data(packet: &[u8], tcp_offset: usize) -> Box<[u8]> {
+    let segment = TcpPacket::new_unchecked(&packet[tcp_offset..]);
+    let end = (tcp_offset + usize::from(segment.header_len())).min(packet.len());
+    let mut packet: Box<[u8]> = packet[..end].into();
+    if packet[0] >> 4 == 6 {
+        let mut header = Ipv6Packet::new_unchecked(&mut packet);
+        header.set_payload_len(u16::try_from(end.saturating_sub(IPV6_HEADER_LEN)).unwrap_or(u16::MAX));
+    } else {
+        // The header's checksum was verified on the way in; smoltcp is told not to look again.
+        Ipv4Packet::new_unchecked(&mut packet).set_total_len(u16::try_from(end).unwrap_or(u16::MAX));
+    }
+    packet
 }
 
 /// The MSS option of a segment and where its value lies.
@@ -164,12 +180,36 @@ impl OpenFlow {
         self.socket.tcp()
     }
 
+    /// Notes that the guest has sent something: a handshake that is over has no deadline any more, and
+    /// one the guest has reset is over for good.
+    pub(crate) fn note_segment(&mut self) {
+        let tcp = self.socket.tcp_mut();
+        if tcp.timeout().is_none() {
+            return;
+        }
+        match tcp.state() {
+            State::SynReceived | State::SynSent => {}
+            // smoltcp would take another SYN; our flow has ended.
+            State::Listen => tcp.abort(),
+            State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck
+            | State::TimeWait
+            | State::Closed => tcp.set_timeout(None),
+        }
+    }
+
     /// Lends the contiguous front of the receive ring; `take` says how much it consumed.
     pub(crate) fn read<R>(&mut self, take: impl FnOnce(&[u8]) -> (usize, R)) -> StreamRead<R> {
         let tcp = self.socket.tcp_mut();
         if !tcp.can_recv() {
             return match tcp.state() {
-                State::Listen | State::SynSent | State::SynReceived => StreamRead::Blocked,
+                State::SynSent | State::SynReceived => StreamRead::Blocked,
+                // Where smoltcp goes back to when the guest resets before it has acknowledged our SYN.
+                State::Listen => StreamRead::Reset,
                 State::Established | State::FinWait1 | State::FinWait2 => StreamRead::Blocked,
                 State::CloseWait | State::LastAck | State::Closing | State::TimeWait => StreamRead::Finished,
                 // A flow whose guest closed first and acknowledged our FIN ends here too.
@@ -194,13 +234,14 @@ impl OpenFlow {
         let tcp = self.socket.tcp_mut();
         if !tcp.can_send() {
             return match tcp.state() {
-                State::Listen | State::SynSent | State::SynReceived => StreamWrite::Blocked,
+                State::SynSent | State::SynReceived => StreamWrite::Blocked,
                 State::Established | State::CloseWait => StreamWrite::Blocked,
                 State::FinWait1
                 | State::FinWait2
                 | State::Closing
                 | State::LastAck
                 | State::TimeWait
+                | State::Listen
                 | State::Closed => StreamWrite::Reset,
             };
         }
@@ -219,30 +260,42 @@ impl OpenFlow {
 mod tests {
     use super::*;
 
+    const IP_BYTES: usize = 20;
+
     fn syn(options: &[u8]) -> Vec<u8> {
         let header_words = u8::try_from((20 + options.len()) / 4).unwrap();
-        let mut segment = vec![0u8; 20];
-        segment[12] = header_words << 4;
-        segment[13] = 2;
-        segment.extend_from_slice(options);
-        segment
+        let mut packet = vec![0u8; IP_BYTES + 20];
+        packet[0] = 0x45;
+        packet[IP_BYTES + 12] = header_words << 4;
+        packet[IP_BYTES + 13] = 2;
+        packet.extend_from_slice(options);
+        let total = u16::try_from(packet.len()).unwrap();
+        packet[2..4].copy_from_slice(&total.to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn data_in_a_syn_is_not_held() {
+        let bare = syn(&[2, 4, 0x05, 0xb4]);
+        let with_data = [&bare[..], &[7; 1_000]].concat();
+        assert_eq!(HeldSyn::new(&with_data, IP_BYTES, false).packet, bare.into());
     }
 
     #[test]
     fn the_mss_is_raised_to_a_multiple_only_with_offload() {
         let packet = syn(&[1, 1, 1, 1, 2, 4, 0x05, 0xb4]);
-        let plain = HeldSyn::new(&packet, 0, false);
+        let plain = HeldSyn::new(&packet, IP_BYTES, false);
         assert_eq!((plain.guest_mss, &*plain.packet), (1460, &*packet));
-        let raised = HeldSyn::new(&packet, 0, true);
+        let raised = HeldSyn::new(&packet, IP_BYTES, true);
         assert_eq!(raised.guest_mss, 1460);
-        let stated = u16::from_be_bytes([raised.packet[26], raised.packet[27]]);
+        let stated = u16::from_be_bytes([raised.packet[46], raised.packet[47]]);
         assert_eq!((stated % 1460, stated > 63_000), (0, true));
     }
 
     #[test]
     fn a_tiny_mss_does_not_make_many_segments() {
-        let held = HeldSyn::new(&syn(&[2, 4, 0, 1]), 0, true);
-        let stated = u16::from_be_bytes([held.packet[22], held.packet[23]]);
+        let held = HeldSyn::new(&syn(&[2, 4, 0, 1]), IP_BYTES, true);
+        let stated = u16::from_be_bytes([held.packet[42], held.packet[43]]);
         assert_eq!((held.guest_mss, stated), (MIN_MSS, MIN_MSS * MAX_SEGMENTS));
     }
 
@@ -259,7 +312,7 @@ mod tests {
             (&[2, 4, 0xff, 0xff], 0xffff),
         ];
         for (options, expected) in CASES {
-            assert_eq!(HeldSyn::new(&syn(options), 0, true).guest_mss, *expected, "{options:?}");
+            assert_eq!(HeldSyn::new(&syn(options), IP_BYTES, true).guest_mss, *expected, "{options:?}");
         }
     }
 }

@@ -66,7 +66,9 @@ impl Context {
     pub(crate) fn new(stack: Stack, events: EventQueue, config: GuestConfig) -> Self {
         let pins = NameTable::new(config.limits.max_pins, config.limits.max_pins_per_name);
         let Interception { ports, bypass, authority } = config.interception;
-        let hosts = config.addresses.gateways().chain(config.host_addresses).collect();
+        let addresses = &config.addresses;
+        let own = addresses.gateways().chain(addresses.gateway_link_local());
+        let hosts = own.chain(config.host_addresses).collect();
         Self {
             stack,
             tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),

@@ -37,22 +37,47 @@ pub(crate) struct Hello {
     pub(crate) alpn: Vec<Vec<u8>>,
 }
 
+/// Whose silence is borne before the first flight, and for how long.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience<'u> {
+    /// The guest must show a name: [`Limits::hello_timeout`], whatever upstream says.
+    ForName,
+    /// As [`Patience::ForName`], but upstream may speak first.
+    ForEither(&'u TcpStream),
+    /// The port says nothing of the protocol: the guest has as long as any quiet stream to begin, and
+    /// [`Limits::hello_timeout`] to end its first flight. Upstream may speak first.
+    Unhurried(&'u TcpStream),
+}
+
 /// Reads from the guest until the stream can be told apart.
 ///
 /// Ends early when upstream has something to say: a protocol whose server speaks first waits for
 /// nothing.
 pub(crate) async fn first_flight(
     guest: &GuestStream,
-    upstream: Option<&TcpStream>,
+    patience: Patience<'_>,
     limits: &Limits,
 ) -> Result<FirstFlight, InterceptError> {
-    let deadline = Instant::now() + limits.hello_timeout;
+    let (upstream, first_byte) = match patience {
+        Patience::ForName => (None, limits.hello_timeout),
+        Patience::ForEither(upstream) => (Some(upstream), limits.hello_timeout),
+        Patience::Unhurried(upstream) => (Some(upstream), limits.tcp_idle_timeout),
+    };
+    let mut deadline = Instant::now() + first_byte;
     let mut prefix = Vec::new();
     loop {
+        let is_first = prefix.is_empty();
         let more = timeout_at(deadline, read_more(guest, upstream, &mut prefix)).await;
+        if is_first {
+            deadline = deadline.min(Instant::now() + limits.hello_timeout);
+        }
         match more {
             Err(_elapsed) => return Err(InterceptError::HelloTimeout),
             Ok(More::ServerSpoke) => return Ok(FirstFlight::Other { prefix: prefix.into() }),
+            // Where upstream may speak first, a guest may have nothing to say.
+            Ok(More::Closed) if prefix.is_empty() && upstream.is_some() => {
+                return Ok(FirstFlight::Other { prefix: Bytes::new() });
+            }
             Ok(More::Closed) if prefix.is_empty() => return Err(InterceptError::GuestClosed),
             Ok(More::Closed) => {
                 // A half-closed guest may still have said all it had to say, in some protocol of

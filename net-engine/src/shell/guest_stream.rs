@@ -82,6 +82,19 @@ impl GuestStream {
         poll
     }
 
+    /// Whether the connection is closed; where it is not, has the task woken when it may be.
+    ///
+    /// Whoever waits for something else learns of the guest's reset by this.
+    pub(crate) fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.stack.with(|gateway| {
+            if gateway.is_closed(self.id) {
+                return Poll::Ready(());
+            }
+            gateway.register_reader(self.id, context.waker());
+            Poll::Pending
+        })
+    }
+
     /// Sends FIN once everything written has been delivered.
     pub(crate) fn close(&self) {
         self.stack.with(|gateway| gateway.close(self.id));

@@ -7,7 +7,7 @@ use net_policy::{Decision, RuleId};
 use tokio::net::TcpStream;
 
 use super::context::Stage;
-use super::first_flight::{FirstFlight, Hello, first_flight};
+use super::first_flight::{FirstFlight, Hello, Patience, first_flight};
 use super::{Context, GuestStream, dial, relay};
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::event::Event;
@@ -87,7 +87,7 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
     }
     let Some(guest) = accept(&context, id) else { return };
     let ended = match (decision, upstream) {
-        (Decision::Allow { .. }, Some(mut upstream)) if !context.looks_into(flow.upstream.port()) => {
+        (Decision::Allow { rule }, Some(mut upstream)) if !must_look(&context, &flow, rule) => {
             context.settle_session(id, None);
             relay(&guest, &mut upstream, &context.limits).await;
             Ok(())
@@ -131,10 +131,19 @@ async fn look_into(
     // The policy may have changed while upstream was dialled, and again while the guest was silent:
     // a verdict is used at once or asked for again.
     let decision = context.decide(&flow, None);
-    // Where only HTTP or TLS may go on, it does not matter who speaks first: a server of HTTP/2 does.
-    let waits_for_guest = must_show_name(context, &flow, decision);
-    let speaker = if waits_for_guest { None } else { upstream.as_ref() };
-    let flight = match first_flight(&guest, speaker, &context.limits).await {
+    let patience = match &upstream {
+        // Where only HTTP or TLS may go on, it does not matter who speaks first: a server of HTTP/2
+        // does.
+        Some(upstream) if !must_show_name(context, &flow, decision) => {
+            if context.looks_into(flow.upstream.port()) {
+                Patience::ForEither(upstream)
+            } else {
+                Patience::Unhurried(upstream)
+            }
+        }
+        Some(_) | None => Patience::ForName,
+    };
+    let flight = match first_flight(&guest, patience, &context.limits).await {
         Ok(flight) => flight,
         Err(error) => {
             guest.abort();
@@ -173,9 +182,17 @@ async fn opaque(
     upstream: Option<TcpStream>,
     prefix: bytes::Bytes,
 ) -> Ended {
-    let (Decision::Allow { .. }, Some(mut upstream)) = (decision, upstream) else {
-        guest.abort();
-        return Err((InterceptError::NoName, None));
+    let mut upstream = match (decision, upstream) {
+        (Decision::Allow { .. }, Some(upstream)) => upstream,
+        (Decision::Deny { .. }, _) => {
+            context.report_denial(&flow, None, &decision);
+            guest.abort();
+            return Ok(());
+        }
+        (Decision::Allow { .. } | Decision::NeedName, _) => {
+            guest.abort();
+            return Err((InterceptError::NoName, None));
+        }
     };
     if must_show_name(context, &flow, decision) {
         guest.abort();
@@ -193,6 +210,12 @@ async fn opaque(
         guest.abort();
     }
     Ok(())
+}
+
+/// Whether the first flight is read before the stream goes on: by the port, or because the verdict
+/// rests on a name, which the stream must not contradict by one of its own.
+fn must_look(context: &Context, flow: &Flow, rule: RuleId) -> bool {
+    context.looks_into(flow.upstream.port()) || context.with_policy(|policy, _, _| policy.rests_on_name(rule))
 }
 
 /// Whether the stream must be TLS or HTTP: on their ports a verdict by name holds only for what

@@ -249,3 +249,52 @@ fn a_guest_that_resets_a_held_syn_gives_it_up() {
         assert_eq!(world.gateway.counters().syns_held, 0, "{server}");
     }
 }
+
+/// A SYN was accepted, and the guest has not answered ours.
+fn half_open(world: &mut World, server: std::net::IpAddr) -> net_engine::core::FlowId {
+    let addresses = *world.gateway.addresses();
+    world.feed(&Segment::syn(SocketAddr::new(server, 443)).frame(&addresses));
+    let (flow, _) = world.syns.remove(0);
+    world.gateway.accept(flow, world.now).expect("room for a flow");
+    let answers = world.answers(&[]);
+    assert!(answers.iter().any(|frame| tcp_of(frame).is_some_and(|tcp| tcp.syn() && tcp.ack())));
+    flow
+}
+
+#[test]
+fn a_guest_s_reset_before_it_is_connected_ends_the_flow() {
+    for server in SERVERS {
+        let mut world = World::new(Setup::default());
+        let addresses = *world.gateway.addresses();
+        let flow = half_open(&mut world, server);
+        let control = TcpControl::Rst;
+        let rst = Segment { control, seq: 1_001, ..Segment::syn(SocketAddr::new(server, 443)) };
+        world.answers(&rst.frame(&addresses));
+        assert_eq!(world.gateway.read(flow, |_| (0, ())), StreamRead::Reset, "{server}");
+        world.gateway.release(flow, world.now);
+        world.answers(&[]);
+        assert_eq!(world.gateway.counters().flows_open, 0, "{server}");
+    }
+}
+
+#[test]
+fn a_guest_that_never_acknowledges_our_syn_is_let_go() {
+    for server in SERVERS {
+        let mut world = World::new(Setup::default());
+        let patience = Setup::default().limits.connect_timeout;
+        let flow = half_open(&mut world, server);
+        // A guest that is gone: nobody takes what is sent.
+        let wait = |world: &mut World, until: std::time::Instant| {
+            while let Some(due) = world.gateway.poll_timeout().filter(|due| *due <= until) {
+                world.now = due;
+                world.answers(&[]);
+            }
+            world.now = until;
+        };
+        let start = world.now;
+        wait(&mut world, start + patience / 2);
+        assert_eq!(world.gateway.read(flow, |_| (0, ())), StreamRead::Blocked, "{server}");
+        wait(&mut world, start + 2 * patience);
+        assert_eq!(world.gateway.read(flow, |_| (0, ())), StreamRead::Reset, "{server}");
+    }
+}

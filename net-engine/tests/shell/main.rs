@@ -7,6 +7,7 @@
 mod guest;
 mod http;
 mod policy;
+mod relay;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod server;
 #[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
