@@ -8,7 +8,7 @@ use smoltcp::socket::tcp::State;
 
 use super::FlowId;
 use super::gateway::Gateway;
-use super::tcp_flow::{OpenFlow, Refusal, StreamRead, StreamWrite, TcpState};
+use super::tcp_flow::{OpenFlow, Refusal, StreamRead, StreamWrite};
 
 impl Gateway {
     /// The 5-tuple of a flow.
@@ -56,14 +56,6 @@ impl Gateway {
         if let Some(open) = self.flows.open_mut(id) {
             open.socket.tcp_mut().register_send_waker(waker);
         }
-    }
-
-    /// Whether a flow is closed, by a reset or because both halves have ended.
-    pub fn is_closed(&self, id: FlowId) -> bool {
-        self.flows.get(id).is_none_or(|flow| match &flow.state {
-            TcpState::Held(_) | TcpState::Refused(..) => false,
-            TcpState::Open(open) => open.tcp().state() == State::Closed,
-        })
     }
 
     /// Ends our half of an open flow: what was written is still delivered, then FIN.

@@ -82,17 +82,9 @@ impl GuestStream {
         poll
     }
 
-    /// Whether the connection is closed; where it is not, has the task woken when it may be.
-    ///
-    /// Whoever waits for something else learns of the guest's reset by this.
-    pub(crate) fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.stack.with(|gateway| {
-            if gateway.is_closed(self.id) {
-                return Poll::Ready(());
-            }
-            gateway.register_reader(self.id, context.waker());
-            Poll::Pending
-        })
+    /// Has the task woken when the guest sends or resets, whatever else it waits for.
+    pub(crate) fn wake_on_change(&self, context: &Context<'_>) {
+        self.stack.with(|gateway| gateway.register_reader(self.id, context.waker()));
     }
 
     /// Sends FIN once everything written has been delivered.

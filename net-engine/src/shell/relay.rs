@@ -122,11 +122,8 @@ impl Halves {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Also while upstream is what is waited for. Once our half is closed the connection may be
-        // over with bytes of the guest still on their way up.
-        if guest.poll_closed(context).is_ready() && self.down_open {
-            return Poll::Ready(RelayEnd::GuestReset);
-        }
+        // A reset is noticed also while both directions wait for upstream.
+        guest.wake_on_change(context);
         // The timer is moved only when it fires, not with every byte.
         while idle.as_mut().poll(context).is_ready() {
             let deadline = self.deadline(limits);
