@@ -9,6 +9,7 @@ mod service;
 mod stream;
 mod upstream;
 
+pub(crate) use nameservers::Resolvers;
 pub use nameservers::{NameserverError, Nameservers};
 pub(crate) use service::answer_datagram;
 pub(crate) use stream::serve_stream;

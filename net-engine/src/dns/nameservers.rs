@@ -1,6 +1,8 @@
+use std::cell::RefCell;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -9,11 +11,13 @@ const DNS_PORT: u16 = 53;
 /// Most nameservers taken from a resolv.conf; more than a resolver ever asks.
 const MAX_SYSTEM_NAMESERVERS: usize = 8;
 
+/// How old what was read may be: queries, which the guest makes, are no reason to read more often.
+const REREAD: Duration = Duration::from_secs(1);
+
 /// The resolvers names are asked of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Nameservers {
-    /// Those of the host's `/etc/resolv.conf`, read again for every query: it changes with the
-    /// network the host is on.
+    /// Those of the host's `/etc/resolv.conf`, followed as it changes with the network the host is on.
     #[default]
     System,
     /// These, in this order.
@@ -40,12 +44,32 @@ impl Nameservers {
         }
         text.parse().map_err(|_| NameserverError)
     }
+}
 
-    /// The resolvers to ask now, in order.
-    pub(crate) fn current(&self) -> Vec<SocketAddr> {
-        match self {
-            Self::Fixed(list) => list.clone(),
-            Self::System => read_resolv_conf(Path::new("/etc/resolv.conf")),
+/// The resolvers of one guest as they are now.
+pub(crate) struct Resolvers {
+    configured: Nameservers,
+    read: RefCell<Option<(Instant, Vec<SocketAddr>)>>,
+}
+
+impl Resolvers {
+    pub(crate) fn new(configured: Nameservers) -> Self {
+        Self { configured, read: RefCell::default() }
+    }
+
+    /// The resolvers to ask, in order.
+    pub(crate) fn current(&self, now: Instant) -> Vec<SocketAddr> {
+        if let Nameservers::Fixed(list) = &self.configured {
+            return list.clone();
+        }
+        let mut read = self.read.borrow_mut();
+        match &*read {
+            Some((at, list)) if now.saturating_duration_since(*at) < REREAD => list.clone(),
+            Some(_) | None => {
+                let list = read_resolv_conf(Path::new("/etc/resolv.conf"));
+                *read = Some((now, list.clone()));
+                list
+            }
         }
     }
 }

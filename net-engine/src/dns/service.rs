@@ -48,7 +48,7 @@ async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) ->
         refuse(context, question, context.with_policy(|policy, _, _| policy.describe_name(&decision)));
         return own(Reply::Refused);
     }
-    let nameservers = context.nameservers.current();
+    let nameservers = context.resolvers.current(crate::shell::now());
     let asked = upstream::ask(&nameservers, &question.to_upstream(), context.limits.dns_timeout).await;
     let Some(bytes) = asked else { return own(Reply::Failed) };
     let verdict = context.with_policy(|policy, _, hosts| filter_answer(question, &bytes, policy, hosts));

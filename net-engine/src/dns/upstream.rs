@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use hickory_net::NetError;
 use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, Message};
 use hickory_net::runtime::TokioRuntimeProvider;
 use hickory_net::tcp::TcpClientStream;
@@ -32,18 +33,28 @@ pub(crate) async fn ask(
 async fn ask_one(nameserver: SocketAddr, question: &Message, timeout: Duration) -> Option<Vec<u8>> {
     let provider = TokioRuntimeProvider::new();
     let mut udp = UdpClientStream::builder(nameserver, provider.clone()).with_timeout(Some(timeout)).build();
-    let answer = udp.send_message(request(question)?).next().await?.ok()?;
-    if !answer.metadata.truncation {
-        return Some(answer.into_buffer());
+    match udp.send_message(request(question, true)?).next().await? {
+        Ok(answer) if !answer.metadata.truncation => return Some(answer.into_buffer()),
+        // Over TCP nobody forges: an answer that was cut short, or to a question spelled otherwise, is
+        // asked for again there.
+        Ok(_) | Err(NetError::QueryCaseMismatch) => {}
+        Err(_) => return None,
     }
     let tcp = TcpClientStream::exchange(nameserver, None, timeout, None, provider).await.ok()?;
-    let answer = tcp.send(request(question)?).next().await?.ok()?;
+    let answer = tcp.send(request(question, false)?).next().await?.ok()?;
     Some(answer.into_buffer())
 }
 
-/// The question under an id of its own: what the guest chose must not help to forge an answer.
-fn request(question: &Message) -> Option<DnsRequest> {
+/// The question under an id of its own, and over UDP with a spelling of its own: what the guest chose
+/// must not help to forge an answer (RFC 5452, section 9).
+fn request(question: &Message, respell: bool) -> Option<DnsRequest> {
     let mut message = question.clone();
     message.metadata.id = u16::try_from(getrandom::u32().ok()? >> 16).ok()?;
-    Some(DnsRequest::new(message, DnsRequestOptions::default()))
+    let mut options = DnsRequestOptions::default();
+    options.case_randomization = respell;
+    let original = message.queries.first().cloned();
+    if respell {
+        message.queries.iter_mut().for_each(|query| query.name.randomize_label_case());
+    }
+    Some(DnsRequest::new(message, options).with_original_query(original))
 }

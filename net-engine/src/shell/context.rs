@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::Stack;
 use crate::core::{FlowId, GuestAddresses, Refusal};
-use crate::dns::Nameservers;
+use crate::dns::Resolvers;
 use crate::event::{Event, EventQueue};
 use crate::guest_config::{GuestConfig, Interception, ViolationAction};
 use crate::tls::TlsParts;
@@ -28,7 +28,7 @@ pub(crate) struct Context {
     pub(crate) events: EventQueue,
     pub(crate) tls: TlsParts,
     pub(crate) host_alias: HostName,
-    pub(crate) nameservers: Nameservers,
+    pub(crate) resolvers: Resolvers,
     addresses: GuestAddresses,
     redirects: HashMap<SocketAddr, SocketAddr>,
     intercepted_ports: BTreeSet<u16>,
@@ -77,7 +77,7 @@ impl Context {
             intercepted_ports: ports,
             bypass,
             host_alias: config.host_alias,
-            nameservers: config.nameservers,
+            resolvers: Resolvers::new(config.nameservers),
             redirects: config.redirects,
             addresses: config.addresses,
             policy: RefCell::new(config.policy),
