@@ -22,11 +22,12 @@ async fn embed() -> Result<()> {
     // What this guest may reach. Without rules it reaches nothing.
     let policy = Policy::new(vec![parse_target("example.com:443")?.into_rule(Action::Allow)]);
     let config = GuestConfig { policy, ..GuestConfig::default() };
-    let addresses = config.addresses;
 
     let capabilities = LinkCapabilities { mtu: 1500, offload: false };
     let (engine_end, guest_end) = link::pair(capabilities, 256);
-    let guest = engine.attach(Box::new(engine_end), config).await?;
+    // The slot gives the guest addresses that no other guest of this host has.
+    let guest = engine.attach(0, Box::new(engine_end), config).await?;
+    let addresses = guest.addresses();
     println!("attached: the guest is {} behind {}", addresses.guest_mac, addresses.gateway_mac);
 
     // Decisions arrive as events; each prints as one line.

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use crate::core::{AddressError, Counters, Gateway, GatewayConfig};
+use crate::core::{AddressError, Counters, Gateway, GatewayConfig, GuestAddresses};
 use crate::event::{Event, EventQueue};
 use crate::guest_config::{GuestConfig, Termination};
 use crate::link::Link;
@@ -103,15 +103,25 @@ impl Engine {
         EngineBuilder { workers: 1 }
     }
 
-    /// Attaches a guest by its link, on the worker with the fewest guests.
+    /// Attaches a guest by its link, on the worker with the fewest guests. Its addresses are those of
+    /// `slot` unless the configuration has others.
     ///
     /// # Errors
     /// [`AttachError`]; nothing was started then.
-    pub async fn attach(&self, link: Box<dyn Link>, config: GuestConfig) -> Result<Guest, AttachError> {
+    pub async fn attach(
+        &self,
+        slot: u64,
+        link: Box<dyn Link>,
+        config: GuestConfig,
+    ) -> Result<Guest, AttachError> {
         let random_seed = getrandom::u64().map_err(|_| AttachError::Randomness)?;
+        let addresses = match config.addresses {
+            Some(addresses) => addresses,
+            None => GuestAddresses::for_slot(slot)?,
+        };
         let gateway = Gateway::new(
             GatewayConfig {
-                addresses: config.addresses,
+                addresses,
                 link: link.capabilities(),
                 limits: config.limits.clone(),
                 random_seed,
@@ -129,7 +139,7 @@ impl Engine {
         let events = EventQueue::new(config.limits.max_queued_events);
         let attach = Attach { link, gateway, config, commands, events: events.clone(), guests };
         worker.commands.send(attach).await.map_err(|_| AttachError::Stopped)?;
-        Ok(Guest { commands: sender, events })
+        Ok(Guest { commands: sender, events, addresses })
     }
 }
 
@@ -260,9 +270,15 @@ impl Drop for Engine {
 pub struct Guest {
     commands: mpsc::Sender<Command>,
     events: EventQueue,
+    addresses: GuestAddresses,
 }
 
 impl Guest {
+    /// The addresses on its link: what its interface is to be given.
+    pub fn addresses(&self) -> &GuestAddresses {
+        &self.addresses
+    }
+
     /// The next event; `None` once the guest has stopped and every event was taken.
     pub async fn next_event(&self) -> Option<Event> {
         self.events.next().await

@@ -69,8 +69,8 @@ impl fmt::Debug for TerminationHook {
 /// Everything one guest's network is made of.
 #[derive(Debug)]
 pub struct GuestConfig {
-    /// The addresses on the guest's link.
-    pub addresses: GuestAddresses,
+    /// The addresses on the guest's link; `None` for those of its slot.
+    pub addresses: Option<GuestAddresses>,
     /// What may leave. The default denies everything.
     pub policy: Policy,
     /// Which TLS streams are opened.
@@ -103,7 +103,7 @@ impl Default for GuestConfig {
     /// A guest that may do nothing: no rules, no interception, no secrets.
     fn default() -> Self {
         Self {
-            addresses: GuestAddresses::default(),
+            addresses: None,
             policy: Policy::default(),
             interception: Interception::default(),
             secrets: SecretSet::default(),

@@ -19,7 +19,7 @@
 //! let rule = parse_target("example.com:443")?.into_rule(Action::Allow);
 //! let config = GuestConfig { policy: Policy::new(vec![rule]), ..GuestConfig::default() };
 //! let (engine_end, guest_end) = link::pair(link::LinkCapabilities { mtu: 1500, offload: false }, 64);
-//! let guest = engine.attach(Box::new(engine_end), config).await?;
+//! let guest = engine.attach(0, Box::new(engine_end), config).await?;
 //! // … hand `guest_end` to the VMM …
 //! guest.stop().await;
 //! # drop(guest_end);

@@ -116,9 +116,9 @@ impl Stage {
             redirects,
             ..GuestConfig::default()
         };
-        let addresses = config.addresses;
         let (engine_end, guest_end) = link::pair(LinkCapabilities { mtu: 1500, offload: false }, 256);
-        let handle = engine.attach(Box::new(engine_end), config).await?;
+        let handle = engine.attach(0, Box::new(engine_end), config).await?;
+        let addresses = *handle.addresses();
         let guest = Guest::boot(&addresses, guest_end);
         let placeholder = placeholder.to_string();
         Ok(Self { upstream, guest, handle, addresses, authority_pem, placeholder })

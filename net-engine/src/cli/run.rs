@@ -21,6 +21,7 @@ use super::config::Config;
 use super::plan::{self, Plan};
 use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
+use crate::core::GuestAddresses;
 use crate::link::{Link, PacketLink, TapLink};
 use crate::{Engine, Guest, GuestConfig};
 
@@ -42,7 +43,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     let environment = environment(&plan, files.ca_bundle.as_deref());
     let sandbox_plan = SandboxPlan {
         link: plan.link,
-        addresses: plan.guest.addresses,
+        addresses: GuestAddresses::default(),
         mtu: plan.mtu,
         command,
         environment,
@@ -77,7 +78,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
 /// Carries the command's network until it ends; its exit status.
 async fn carry(config: GuestConfig, link: Box<dyn Link>, sandbox: &Sandbox) -> Result<u8> {
     let engine = Engine::builder().build()?;
-    let guest = engine.attach(link, config).await?;
+    let guest = engine.attach(0, link, config).await?;
     let mut reporter = Reporter::default();
     let mut ended = signal(SignalKind::child())?;
     let mut signals = Signals::listen()?;
@@ -168,7 +169,7 @@ impl Files {
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
         let resolv_conf = directory.path().join("resolv.conf");
         let lines: Vec<String> =
-            plan.guest.addresses.gateways().map(|gateway| format!("nameserver {gateway}\n")).collect();
+            GuestAddresses::default().gateways().map(|gateway| format!("nameserver {gateway}\n")).collect();
         write(&resolv_conf, &lines.concat())?;
         let ca_bundle = match &plan.ca_bundle {
             Some(pem) => {

@@ -84,29 +84,50 @@ pub enum AddressError {
     /// The prefix length is not one of the family.
     #[error("the prefix length is out of range")]
     PrefixLen,
+    /// Above [`GuestAddresses::MAX_SLOT`].
+    #[error("the slot is above {}", GuestAddresses::MAX_SLOT)]
+    Slot,
 }
 
 impl Default for GuestAddresses {
-    /// The link of a single guest: 172.16.0.2/30 and fd6e:6574::2/64 behind gateways `.1`, `::1`.
+    /// Those of slot 0: 172.16.0.2/30 and fd6e:6574::2/64 behind gateways `.1`, `::1`.
     fn default() -> Self {
-        Self {
-            guest_mac: MacAddress([0x02, 0x6e, 0x65, 0x00, 0x00, 0x02]),
-            gateway_mac: MacAddress([0x02, 0x6e, 0x65, 0x00, 0x00, 0x01]),
-            ipv4: Some(Ipv4Pair {
-                guest: Ipv4Addr::new(172, 16, 0, 2),
-                gateway: Ipv4Addr::new(172, 16, 0, 1),
-                prefix_len: 30,
-            }),
-            ipv6: Some(Ipv6Pair {
-                guest: Ipv6Addr::new(0xfd6e, 0x6574, 0, 0, 0, 0, 0, 2),
-                gateway: Ipv6Addr::new(0xfd6e, 0x6574, 0, 0, 0, 0, 0, 1),
-                prefix_len: 64,
-            }),
-        }
+        Self::in_slot(0)
     }
 }
 
 impl GuestAddresses {
+    /// The addresses of one guest among many: the same for the same slot, no two slots' alike.
+    ///
+    /// MAC addresses are locally administered; IPv4 is a /30 out of 172.16.0.0/12, IPv6 a /64 out of
+    /// fd6e:6574::/48. In both the gateway is `1` and the guest `2`.
+    ///
+    /// # Errors
+    /// [`AddressError::Slot`] above [`MAX_SLOT`](Self::MAX_SLOT).
+    pub fn for_slot(slot: u64) -> Result<Self, AddressError> {
+        match u16::try_from(slot) {
+            Ok(slot) => Ok(Self::in_slot(slot)),
+            Err(_) => Err(AddressError::Slot),
+        }
+    }
+
+    /// The last slot: a /48 has as many /64s.
+    pub const MAX_SLOT: u64 = u16::MAX as u64;
+
+    fn in_slot(slot: u16) -> Self {
+        // Slot by slot four MAC and IPv4 addresses: network, gateway, guest, broadcast.
+        let [_, first, second, third] = (u32::from(slot) * 4).to_be_bytes();
+        let mac = |host: u8| MacAddress([0x02, 0x6e, 0x65, first, second, third | host]);
+        let v4 = |host: u8| Ipv4Addr::new(172, 16 + first, second, third | host);
+        let v6 = |host| Ipv6Addr::new(0xfd6e, 0x6574, 0, slot, 0, 0, 0, host);
+        Self {
+            guest_mac: mac(2),
+            gateway_mac: mac(1),
+            ipv4: Some(Ipv4Pair { guest: v4(2), gateway: v4(1), prefix_len: 30 }),
+            ipv6: Some(Ipv6Pair { guest: v6(2), gateway: v6(1), prefix_len: 64 }),
+        }
+    }
+
     /// Checks that the addresses make a link.
     ///
     /// # Errors
@@ -172,6 +193,26 @@ impl GuestAddresses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_slot_has_addresses_of_its_own() {
+        let mut seen = std::collections::BTreeSet::new();
+        for slot in [0, 1, 63, 64, 16_383, 16_384, GuestAddresses::MAX_SLOT] {
+            let own = GuestAddresses::for_slot(slot).unwrap();
+            assert_eq!(own.validate(), Ok(()), "slot {slot}");
+            assert_eq!(own.guest_mac.0[0] & 3, 2, "locally administered and unicast");
+            let (v4, v6) = (own.ipv4.unwrap(), own.ipv6.unwrap());
+            assert!(seen.insert((own.guest_mac, v4.guest, v6.guest)), "slot {slot}");
+            assert_eq!(
+                u32::from(v4.guest.octets()[0]) << 4 | u32::from(v4.guest.octets()[1]) >> 4,
+                172 << 4 | 1
+            );
+        }
+        assert_eq!(GuestAddresses::for_slot(GuestAddresses::MAX_SLOT + 1), Err(AddressError::Slot));
+        let second = GuestAddresses::for_slot(1).unwrap();
+        assert_eq!(second.ipv4.unwrap().gateway, Ipv4Addr::new(172, 16, 0, 5));
+        assert_eq!(second.ipv6.unwrap().guest, "fd6e:6574:0:1::2".parse::<Ipv6Addr>().unwrap());
+    }
 
     #[test]
     fn validation() {

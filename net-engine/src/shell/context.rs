@@ -64,9 +64,9 @@ pub(crate) enum Stage {
 
 impl Context {
     pub(crate) fn new(stack: Stack, events: EventQueue, config: GuestConfig) -> Self {
+        let addresses = stack.with(|gateway| *gateway.addresses());
         let pins = NameTable::new(config.limits.max_pins, config.limits.max_pins_per_name);
         let Interception { ports, bypass, authority } = config.interception;
-        let addresses = &config.addresses;
         let own = addresses.gateways().chain(addresses.gateway_link_local());
         let hosts = own.chain(config.host_addresses).collect();
         Self {
@@ -79,7 +79,7 @@ impl Context {
             host_alias: config.host_alias,
             resolvers: Resolvers::new(config.nameservers),
             redirects: config.redirects,
-            addresses: config.addresses,
+            addresses,
             policy: RefCell::new(config.policy),
             pins: RefCell::new(pins),
             hosts,

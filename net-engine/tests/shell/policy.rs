@@ -106,7 +106,7 @@ fn a_link_that_ends_is_reported() {
         let engine = net_engine::Engine::builder().build().unwrap();
         let capabilities = net_engine::link::LinkCapabilities { mtu: 1500, offload: false };
         let (engine_end, guest_end) = net_engine::link::pair(capabilities, 8);
-        let handle = engine.attach(Box::new(engine_end), config).await.unwrap();
+        let handle = engine.attach(0, Box::new(engine_end), config).await.unwrap();
         drop(guest_end);
         assert_eq!(
             timeout(PATIENCE, told).await.expect("the hook is called").unwrap(),

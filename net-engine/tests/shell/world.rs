@@ -83,12 +83,12 @@ impl World {
             on_termination: setup.on_termination,
             ..GuestConfig::default()
         };
-        let addresses = config.addresses;
         let engine = Engine::builder().build().unwrap();
         let (engine_end, guest_end) = link::pair(LinkCapabilities { mtu: 1500, offload: false }, 256);
-        let handle = engine.attach(Box::new(engine_end), config).await.unwrap();
-        let guest = Guest::boot(&addresses, guest_end);
-        Self { engine, handle, guest, resolver: resolver(&addresses) }
+        let handle = engine.attach(0, Box::new(engine_end), config).await.unwrap();
+        let guest = Guest::boot(handle.addresses(), guest_end);
+        let resolver = resolver(handle.addresses());
+        Self { engine, handle, guest, resolver }
     }
 
     /// Has the guest ask for a name, so that its addresses are pinned.
