@@ -126,10 +126,9 @@ impl Policy {
         if let Some(name) = query.name {
             return self.first_match(query, Some(name));
         }
-        let mut verdicts =
-            query.pins.names_of(query.address, query.now).map(|name| self.first_match(query, Some(name)));
-        let Some(first) = verdicts.next() else { return self.first_match(query, None) };
-        if verdicts.all(|verdict| is_same_verdict(verdict, first)) { first } else { Decision::NeedName }
+        let names = query.pins.names_of(query.address, query.now);
+        let verdicts = names.map(|name| self.first_match(query, Some(name)));
+        verdicts.reduce(both).unwrap_or_else(|| self.first_match(query, None))
     }
 
     fn first_match(&self, query: &Query<'_>, name: Option<&HostName>) -> Decision {
@@ -241,15 +240,22 @@ impl Policy {
     }
 }
 
-fn is_same_verdict(one: Decision, other: Decision) -> bool {
+/// What two names of one address lead to, in whatever order they come: of two rules with the same
+/// verdict the first. The name a stream shows says later which of them holds.
+fn both(one: Decision, other: Decision) -> Decision {
     match (one, other) {
-        // Different rules may allow: the name a stream shows says later which of them holds.
-        (Decision::Allow { .. }, Decision::Allow { .. }) => true,
-        (Decision::Deny { .. }, Decision::Deny { .. }) => true,
-        (Decision::Allow { .. }, Decision::Deny { .. }) | (Decision::Deny { .. }, Decision::Allow { .. }) => {
-            false
+        (Decision::Allow { rule: one }, Decision::Allow { rule: other }) => {
+            Decision::Allow { rule: one.min(other) }
         }
-        (Decision::NeedName, _) | (_, Decision::NeedName) => false,
+        (Decision::Deny { rule: own, reason }, Decision::Deny { rule: others, reason: other_reason }) => {
+            // A rule tells more than that there was none, and `NotPinned` more than `Default`.
+            let tells = |rule: Option<RuleId>, reason| (rule.is_none(), rule, reason == DenyReason::Default);
+            if tells(own, reason) <= tells(others, other_reason) { one } else { other }
+        }
+        (Decision::Allow { .. }, Decision::Deny { .. }) | (Decision::Deny { .. }, Decision::Allow { .. }) => {
+            Decision::NeedName
+        }
+        (Decision::NeedName, _) | (_, Decision::NeedName) => Decision::NeedName,
     }
 }
 

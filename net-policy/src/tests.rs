@@ -287,6 +287,27 @@ proptest! {
     }
 
     #[test]
+    fn the_order_in_which_names_were_pinned_decides_nothing(
+        rules in proptest::collection::vec(any_rule(), 0..8),
+        names in Just(["a.example", "x.b.example", "new.example", "evil.org", "b.example"]).prop_shuffle(),
+        count in 1usize..5,
+        port in prop_oneof![Just(80u16), Just(443)],
+    ) {
+        let policy = Policy::new(rules);
+        let decide = |names: &mut dyn Iterator<Item = &&str>| {
+            let pins: Vec<(&str, &str)> = names.map(|name| (*name, "1.2.3.4")).collect();
+            World::new(&pins).decide(&policy, "1.2.3.4", port, None)
+        };
+        let names = &names[..count];
+        let decision = decide(&mut names.iter());
+        // Each table has an order of its own.
+        for _ in 0..4 {
+            prop_assert_eq!(decide(&mut names.iter()), decision);
+            prop_assert_eq!(decide(&mut names.iter().rev()), decision);
+        }
+    }
+
+    #[test]
     fn an_empty_policy_denies(address: [u8; 16], port: u16) {
         let world = World::new(&[]);
         let address = IpAddr::from(address).to_string();

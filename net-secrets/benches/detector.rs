@@ -1,27 +1,31 @@
 //! Searching a body for placeholders that are not there: the cost of every uploaded byte.
 
+mod sets;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use net_secrets::{Binding, Placeholder, SecretSet, SecretValue};
 
 const BODY_BYTES: usize = 256 << 10;
+/// About what hyper reads at once.
+const CHUNK_BYTES: usize = 16 << 10;
 
 fn detector(criterion: &mut Criterion) {
-    let body: Vec<u8> = (0..BODY_BYTES).map(|index| b"{\"key\": \"some value\", "[index % 22]).collect();
-    let mut group = criterion.benchmark_group("detect/clean_body");
-    group.throughput(Throughput::Bytes(BODY_BYTES as u64));
-    for count in [1u8, 10, 120] {
-        let bindings = (0..count).map(|index| Binding {
-            env: format!("TOKEN_{index}"),
-            placeholder: Placeholder::generate([index; 16]),
-            value: SecretValue::new(vec![b'v'; 40]),
-            hosts: vec!["api.example.com".parse().expect("a pattern")],
-        });
-        let set = SecretSet::compile(bindings.collect()).expect("a set");
-        group.bench_function(format!("{count}secrets"), |bencher| {
-            bencher.iter(|| set.detector().feed(std::hint::black_box(&body)).expect("a clean body").len());
-        });
+    let clean = sets::repeat(b"{\"key\": \"some value\", ", BODY_BYTES);
+    let percent = sets::repeat(b"name=J%C3%B6rg+%26+S%C3%B6hne&text=%2Fa%2Fb%3Fc%3Dd&", BODY_BYTES);
+    for (id, body) in [("detect/clean_body", clean), ("detect/percent_body", percent)] {
+        let mut group = criterion.benchmark_group(id);
+        group.throughput(Throughput::Bytes(BODY_BYTES as u64));
+        for count in [1u8, 10, 120] {
+            let set = sets::secrets(count);
+            group.bench_function(format!("{count}secrets"), |bencher| {
+                bencher.iter(|| {
+                    let mut detector = set.detector();
+                    let pieces = sets::chunks(std::hint::black_box(&body), CHUNK_BYTES);
+                    pieces.map(|piece| detector.feed(piece).expect("a clean body").len()).sum::<usize>()
+                });
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 criterion_group!(benches, detector);

@@ -2,98 +2,167 @@ use std::sync::Arc;
 
 use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton, StateID};
+use bytes::Bytes;
 
-use crate::forms::open_suffix;
+use crate::percent::PercentDecoder;
 use crate::set::Compiled;
 use crate::{Violation, ViolationKind};
 
 /// A suffix that may grow into a placeholder is held back once it is this long.
 const MIN_HELD_BYTES: usize = 8;
 
+/// What is decoded at once: it stays in the cache, and bounds the memory of a stream.
+const BLOCK_BYTES: usize = 16 << 10;
+
 /// Finds placeholders in a stream of bytes, however it is cut.
 ///
 /// Looks at the bytes as they are and percent-decoded, once and twice. Holds back at most the
 /// longest form of a placeholder.
-pub struct Detector {
-    compiled: Option<Arc<Compiled>>,
-    /// Raw, decoded once, decoded twice; empty without secrets.
-    scanners: Vec<Scanner>,
-    /// Bytes since the last percent sign, as far as they matter.
-    since_escape: usize,
+pub struct Detector(Option<Looking>);
+
+/// A detector that has something to look for.
+struct Looking {
+    compiled: Arc<Compiled>,
+    levels: Levels,
     held: Vec<u8>,
 }
 
 impl Detector {
     pub(crate) fn new(compiled: Option<Arc<Compiled>>) -> Self {
-        let scanners = compiled.as_deref().map(|compiled| Scanner::all(compiled).into()).unwrap_or_default();
-        Self { compiled, scanners, since_escape: usize::MAX, held: Vec::new() }
+        Self(compiled.map(|compiled| {
+            let levels = Levels::new(&compiled);
+            Looking { compiled, levels, held: Vec::new() }
+        }))
     }
 
-    /// Takes the next bytes; what may leave now.
+    /// Takes the next bytes; what may leave now, uncopied where nothing is held back.
     ///
     /// # Errors
     /// [`Violation`]: nothing more of the stream may leave.
-    pub fn feed(&mut self, chunk: &[u8]) -> Result<Vec<u8>, Violation> {
-        let Some(compiled) = &self.compiled else { return Ok(chunk.to_vec()) };
-        let longest = compiled.detect_forms.iter().map(Vec::len).max().unwrap_or(0);
-        match chunk.iter().rposition(|byte| *byte == b'%') {
-            Some(last) => self.since_escape = chunk.len() - last,
-            None => self.since_escape = self.since_escape.saturating_add(chunk.len()),
+    pub fn feed(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
+        let Some(Looking { compiled, levels, held }) = &mut self.0 else { return Ok(chunk) };
+        levels.feed(compiled, &chunk)?;
+        if !levels.raw.is_within(compiled) {
+            // No form has begun.
+            return Ok(behind(held, chunk));
         }
-        if self.since_escape.saturating_sub(chunk.len()) > longest {
-            // No escape is near: what is decoded is what there is, and one scan tells for all.
-            if let Some((raw, decoded)) = self.scanners.split_first_mut() {
-                raw.feed(compiled, chunk)?;
-                decoded.iter_mut().for_each(|scanner| scanner.state = raw.state);
-            }
-        } else {
-            self.scanners.iter_mut().try_for_each(|scanner| scanner.feed(compiled, chunk))?;
-        }
-        let mut bytes = std::mem::take(&mut self.held);
-        bytes.extend_from_slice(chunk);
-        let open = open_suffix(&bytes, &compiled.detect_forms, MIN_HELD_BYTES);
-        self.held = bytes.split_off(open);
-        Ok(bytes)
+        let bytes = behind(held, chunk);
+        let open = compiled.detect_forms.open_suffix(&bytes, MIN_HELD_BYTES);
+        *held = bytes[open..].to_vec();
+        Ok(bytes.slice(..open))
     }
 
     /// The stream has ended: what was held back may leave.
     #[must_use]
-    pub fn finish(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
+    pub fn finish(&mut self) -> Bytes {
+        self.0.as_mut().map(|looking| std::mem::take(&mut looking.held).into()).unwrap_or_default()
     }
+}
+
+/// What was held back and the next bytes in one.
+fn behind(held: &mut Vec<u8>, chunk: Bytes) -> Bytes {
+    if held.is_empty() {
+        return chunk;
+    }
+    let mut bytes = std::mem::take(held);
+    bytes.extend_from_slice(&chunk);
+    bytes.into()
 }
 
 /// Scans a whole text.
 pub(crate) fn scan(compiled: &Compiled, text: &[u8]) -> Result<(), Violation> {
-    Scanner::all(compiled).iter_mut().try_for_each(|scanner| scanner.feed(compiled, text))
+    Levels::new(compiled).feed(compiled, text)
 }
 
-/// One automaton run over a stream, behind some percent decoders.
-struct Scanner {
-    state: StateID,
-    decoders: Vec<PercentDecoder>,
+/// A stream as it is, decoded once, and decoded twice.
+struct Levels {
+    raw: Scanner,
+    decoded: [Decoded; 2],
 }
 
-impl Scanner {
-    /// Raw, decoded once, decoded twice.
-    fn all(compiled: &Compiled) -> [Self; 3] {
-        // An unanchored start exists in every automaton that is built with default options.
-        let state = compiled.detect.start_state(Anchored::No).unwrap_or_default();
-        [0, 1, 2].map(|times| Self { state, decoders: vec![PercentDecoder::default(); times] })
+impl Levels {
+    fn new(compiled: &Compiled) -> Self {
+        let raw = Scanner { state: compiled.detect_start };
+        Self { raw, decoded: [Decoded::new(raw), Decoded::new(raw)] }
     }
 
-    fn feed(&mut self, compiled: &Compiled, chunk: &[u8]) -> Result<(), Violation> {
-        for byte in chunk {
-            self.push(compiled, *byte, 0)?;
+    fn feed(&mut self, compiled: &Compiled, bytes: &[u8]) -> Result<(), Violation> {
+        let Self { raw, decoded: [once, twice] } = self;
+        for block in bytes.chunks(BLOCK_BYTES) {
+            raw.feed(compiled, block)?;
+            let (block, scanner) = once.feed(compiled, block, *raw)?;
+            twice.feed(compiled, block, scanner)?;
         }
         Ok(())
     }
+}
 
-    fn push(&mut self, compiled: &Compiled, byte: u8, level: usize) -> Result<(), Violation> {
-        let Some(decoder) = self.decoders.get_mut(level) else { return self.step(compiled, byte) };
-        let (decoded, count) = decoder.push(byte);
-        for byte in decoded.into_iter().take(count) {
-            self.push(compiled, byte, level + 1)?;
+/// What the level below shows, percent-decoded once more.
+struct Decoded {
+    decoder: PercentDecoder,
+    scanner: Scanner,
+    /// Bytes of the level below since its last percent sign.
+    since_escape: usize,
+    block: Vec<u8>,
+}
+
+impl Decoded {
+    fn new(scanner: Scanner) -> Self {
+        Self { decoder: PercentDecoder::default(), scanner, since_escape: usize::MAX, block: Vec::new() }
+    }
+
+    /// Scans the next block of the level below, whose scanner has done so; the block decoded, and
+    /// the scanner behind it.
+    fn feed<'b>(
+        &'b mut self,
+        compiled: &Compiled,
+        block: &'b [u8],
+        below: Scanner,
+    ) -> Result<(&'b [u8], Scanner), Violation> {
+        let is_far = self.since_escape > compiled.detect_forms.longest();
+        match memchr::memrchr(b'%', block) {
+            Some(last) => self.since_escape = block.len() - last,
+            None => self.since_escape = self.since_escape.saturating_add(block.len()),
+        }
+        if is_far && self.since_escape >= block.len().saturating_add(compiled.detect_forms.longest()) {
+            // No escape is near: both levels show the same, and one scan tells for both.
+            self.scanner = below;
+            return Ok((block, below));
+        }
+        self.block.clear();
+        self.decoder.feed(block, &mut self.block);
+        self.scanner.feed(compiled, &self.block)?;
+        Ok((&self.block, self.scanner))
+    }
+}
+
+/// One automaton run over a stream.
+#[derive(Clone, Copy)]
+struct Scanner {
+    state: StateID,
+}
+
+impl Scanner {
+    /// Whether the stream ends in the beginning of a form.
+    fn is_within(self, compiled: &Compiled) -> bool {
+        self.state != compiled.detect_start
+    }
+
+    fn feed(&mut self, compiled: &Compiled, bytes: &[u8]) -> Result<(), Violation> {
+        let prefilter = &compiled.detect_prefilter;
+        // A form that goes on in the next piece may have begun in these.
+        let tail = bytes.len().saturating_sub(prefilter.bytes() - 1);
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            if !self.is_within(compiled) && at < tail {
+                let next = prefilter.find(bytes, at).unwrap_or(tail);
+                if next > at {
+                    at = next;
+                    continue;
+                }
+            }
+            self.step(compiled, *byte)?;
+            at += 1;
         }
         Ok(())
     }
@@ -106,35 +175,5 @@ impl Scanner {
         let pattern = compiled.detect.match_pattern(self.state, 0).as_usize();
         let owner = &compiled.bindings[compiled.detect_owner[pattern]];
         Err(Violation { env: owner.env.clone(), kind: ViolationKind::Place })
-    }
-}
-
-/// Percent-decodes a stream (RFC 3986, section 2.1); what is no escape passes unchanged.
-#[derive(Clone, Copy, Default)]
-enum PercentDecoder {
-    #[default]
-    Plain,
-    Percent,
-    Digit(u8),
-}
-
-impl PercentDecoder {
-    /// Takes a byte; up to three come out.
-    fn push(&mut self, byte: u8) -> ([u8; 3], usize) {
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let (next, out, count) = match *self {
-            Self::Plain if byte == b'%' => (Self::Percent, [0; 3], 0),
-            Self::Plain => (Self::Plain, [byte, 0, 0], 1),
-            Self::Percent if digit(byte).is_some() => (Self::Digit(byte), [0; 3], 0),
-            Self::Percent if byte == b'%' => (Self::Percent, [b'%', 0, 0], 1),
-            Self::Percent => (Self::Plain, [b'%', byte, 0], 2),
-            Self::Digit(high) => match (digit(high), digit(byte)) {
-                (Some(high), Some(low)) => (Self::Plain, [high << 4 | low, 0, 0], 1),
-                _ if byte == b'%' => (Self::Percent, [b'%', high, 0], 2),
-                _ => (Self::Plain, [b'%', high, byte], 3),
-            },
-        };
-        *self = next;
-        (out, count)
     }
 }

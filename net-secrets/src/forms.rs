@@ -3,27 +3,34 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use zeroize::Zeroizing;
+
+/// A form of what may be a value.
+pub(crate) type Form = Zeroizing<Vec<u8>>;
 
 /// Encoded forms shorter than this occur by chance and are not searched for.
 const MIN_FORM_BYTES: usize = 8;
 
 /// Every form of `text` in a fixed order, itself first; some may be equal or short.
-pub(crate) fn encodings(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut forms = vec![text.to_vec()];
+pub(crate) fn encodings(text: &[u8]) -> Vec<Form> {
+    let mut forms = vec![Zeroizing::new(text.to_vec())];
     for alignment in 0..3 {
         for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
             forms.push(base64_core(text, alignment, engine));
         }
     }
-    let lower: String = text.iter().map(|byte| format!("{byte:02x}")).collect();
-    forms.push(lower.to_uppercase().into_bytes());
-    forms.push(lower.into_bytes());
+    for digits in [b"0123456789ABCDEF", b"0123456789abcdef"] {
+        let nibbles = text.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        let mut hex = Zeroizing::new(Vec::with_capacity(text.len() * 2));
+        hex.extend(nibbles.map(|nibble| digits[usize::from(nibble)]));
+        forms.push(hex);
+    }
     forms
 }
 
 /// The forms of `text` worth looking for, itself first, without duplicates.
-pub(crate) fn forms(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut unique: Vec<Vec<u8>> = Vec::new();
+pub(crate) fn forms(text: &[u8]) -> Vec<Form> {
+    let mut unique: Vec<Form> = Vec::new();
     for (index, form) in encodings(text).into_iter().enumerate() {
         if (index == 0 || form.len() >= MIN_FORM_BYTES) && !unique.contains(&form) {
             unique.push(form);
@@ -49,26 +56,27 @@ const ESCAPED: &[&AsciiSet] = &[
 /// without `text` itself.
 ///
 /// An encoder that escapes more or less than these is not recognised.
-pub(crate) fn escapes(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut escapes: Vec<Vec<u8>> = Vec::new();
+pub(crate) fn escapes(text: &[u8]) -> Vec<Form> {
+    let mut escapes: Vec<Form> = Vec::new();
     for set in ESCAPED {
-        let upper = percent_encode(text, set).to_string();
+        let mut upper = Zeroizing::new(Vec::with_capacity(text.len() * 3));
+        percent_encode(text, set).for_each(|piece| upper.extend_from_slice(piece.as_bytes()));
         escapes.push(lower_escapes(&upper));
-        escapes.push(upper.replace("%20", "+").into_bytes());
-        escapes.push(upper.into_bytes());
+        escapes.push(plus_for_space(&upper));
+        escapes.push(upper);
     }
     for escapes_slash in [false, true] {
         escapes.push(json(text, escapes_slash));
     }
-    escapes.sort();
+    escapes.sort_by(|one, other| one.as_slice().cmp(other));
     escapes.dedup();
-    escapes.retain(|escape| escape != text);
+    escapes.retain(|escape| escape.as_slice() != text);
     escapes
 }
 
 /// The hex digits of every escape in lower case.
-fn lower_escapes(upper: &str) -> Vec<u8> {
-    let mut bytes = upper.as_bytes().to_vec();
+fn lower_escapes(upper: &[u8]) -> Form {
+    let mut bytes = Zeroizing::new(upper.to_vec());
     let mut at = 0;
     while at < bytes.len() {
         if bytes[at] == b'%' {
@@ -80,10 +88,29 @@ fn lower_escapes(upper: &str) -> Vec<u8> {
     bytes
 }
 
+/// A plus for every escaped space, as forms have it.
+fn plus_for_space(upper: &[u8]) -> Form {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(upper.len()));
+    let mut rest = upper;
+    while let Some((first, behind)) = rest.split_first() {
+        match rest.strip_prefix(b"%20") {
+            Some(behind) => {
+                bytes.push(b'+');
+                rest = behind;
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    bytes
+}
+
 /// The inside of a JSON string (RFC 8259, section 7), with the escapes that are due and, where
 /// asked, that of the slash, which some writers add.
-fn json(text: &[u8], escapes_slash: bool) -> Vec<u8> {
-    let mut escaped = Vec::with_capacity(text.len());
+fn json(text: &[u8], escapes_slash: bool) -> Form {
+    let mut escaped = Zeroizing::new(Vec::with_capacity(text.len() * 2));
     for byte in text {
         match byte {
             b'"' | b'\\' => escaped.extend([b'\\', *byte]),
@@ -101,26 +128,13 @@ fn base64_core(
     text: &[u8],
     alignment: usize,
     engine: &base64::engine::general_purpose::GeneralPurpose,
-) -> Vec<u8> {
-    let mut padded = vec![0; alignment];
+) -> Form {
+    let mut padded = Zeroizing::new(Vec::with_capacity(alignment + text.len()));
+    padded.resize(alignment, 0);
     padded.extend_from_slice(text);
-    let encoded = engine.encode(&padded);
+    let encoded = Zeroizing::new(engine.encode(&*padded));
     // The first characters mix with the bytes before, the last one with the bytes behind.
     let start = [0, 2, 3][alignment];
     let end = padded.len() * 8 / 6;
-    encoded.as_bytes().get(start..end).unwrap_or_default().to_vec()
-}
-
-/// Where the longest suffix of `bytes` begins that may grow into one of `patterns`: `bytes.len()`
-/// when none does. Suffixes shorter than `min_bytes` do not count.
-pub(crate) fn open_suffix(bytes: &[u8], patterns: &[Vec<u8>], min_bytes: usize) -> usize {
-    let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
-    let first = bytes.len().saturating_sub(longest.saturating_sub(1));
-    (first..bytes.len())
-        .find(|start| {
-            let suffix = &bytes[*start..];
-            suffix.len() >= min_bytes
-                && patterns.iter().any(|pattern| pattern.len() > suffix.len() && pattern.starts_with(suffix))
-        })
-        .unwrap_or(bytes.len())
+    Zeroizing::new(encoded.as_bytes().get(start..end).unwrap_or_default().to_vec())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use net_core::HostName;
 
 use crate::{Binding, Destination, Placeholder, SecretSet, SecretValue};
@@ -39,7 +40,7 @@ pub fn detection_ignores_chunks(bytes: &[u8]) {
         let mut detector = set.detector();
         let mut passed = Vec::new();
         for piece in pieces {
-            match detector.feed(piece) {
+            match detector.feed(Bytes::copy_from_slice(piece)) {
                 Ok(bytes) => passed.extend(bytes),
                 Err(violation) => return (passed, Some(violation)),
             }
@@ -67,7 +68,8 @@ pub fn scrubbing_ignores_chunks(bytes: &[u8]) {
     let from = Destination { host: Some(host), is_verified: true };
     let run = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let Some(mut scrubber) = set.scrubber(&from) else { return Vec::new() };
-        let mut clean: Vec<u8> = pieces.flat_map(|piece| scrubber.feed(piece)).collect();
+        let mut clean: Vec<u8> =
+            pieces.flat_map(|piece| scrubber.feed(Bytes::copy_from_slice(piece))).collect();
         clean.extend(scrubber.finish());
         clean
     };

@@ -9,7 +9,8 @@
 //! the caller.
 //!
 //! **Trust.** Requests and responses are hostile. Work per byte does not depend on the number of
-//! secrets; memory of a stream is bounded by the longest form of one.
+//! secrets; memory of a stream is bounded by the longest form of one and, where it holds escapes, by
+//! two blocks of 16 KiB.
 //!
 //! ```
 //! use net_secrets::{Binding, Destination, Placeholder, SecretSet, SecretValue};
@@ -38,7 +39,11 @@ mod forms;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, doc(hidden))]
 pub mod fuzzing;
+mod patterns;
+mod percent;
 mod placeholder;
+mod prefilter;
+mod scrub;
 mod scrubber;
 mod set;
 mod source;

@@ -1,63 +1,57 @@
-use aho_corasick::{AhoCorasick, MatchKind};
+use std::sync::Arc;
+
+use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use crate::forms::open_suffix;
+use crate::scrub::Scrub;
 
 /// Turns real values back into placeholders in a stream of bytes, however it is cut.
 ///
 /// Holds back at most the longest form of a value. A longer value wins over one it starts with.
 pub struct Scrubber {
-    automaton: AhoCorasick,
-    patterns: Zeroizing<Vec<Vec<u8>>>,
-    replacements: Vec<Vec<u8>>,
+    scrub: Arc<Scrub>,
     held: Zeroizing<Vec<u8>>,
 }
 
 impl Scrubber {
-    /// `None` when there is nothing to look for.
-    pub(crate) fn new(patterns: Vec<Vec<u8>>, replacements: Vec<Vec<u8>>) -> Option<Self> {
-        if patterns.is_empty() {
-            return None;
-        }
-        let patterns = Zeroizing::new(patterns);
-        let automaton =
-            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns.iter()).ok()?;
-        Some(Self { automaton, patterns, replacements, held: Zeroizing::default() })
+    pub(crate) fn new(scrub: Arc<Scrub>) -> Self {
+        Self { scrub, held: Zeroizing::default() }
     }
 
-    /// Takes the next bytes; what may go to the guest now.
-    pub fn feed(&mut self, chunk: &[u8]) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut self.held);
-        bytes.extend_from_slice(chunk);
-        let open = open_suffix(&bytes, &self.patterns, 1);
-        let (clean, used) = self.replace(&bytes, open);
-        self.held = Zeroizing::new(bytes[used..].to_vec());
-        clean
+    /// Takes the next bytes; what may go to the guest now, uncopied where nothing is found or held
+    /// back.
+    pub fn feed(&mut self, chunk: Bytes) -> Bytes {
+        if self.held.is_empty() {
+            let (clean, used) = self.clean(&chunk);
+            return clean.unwrap_or_else(|| chunk.slice(..used));
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.held.len() + chunk.len()));
+        bytes.extend_from_slice(&self.held);
+        bytes.extend_from_slice(&chunk);
+        let (clean, used) = self.clean(&bytes);
+        clean.unwrap_or_else(|| Bytes::copy_from_slice(&bytes[..used]))
     }
 
     /// The stream has ended: what was held back, cleaned.
     #[must_use]
-    pub fn finish(&mut self) -> Vec<u8> {
+    pub fn finish(&mut self) -> Bytes {
         let bytes = std::mem::take(&mut self.held);
-        self.replace(&bytes, bytes.len()).0
+        match self.scrub.replace(&bytes, bytes.len()) {
+            (Some(clean), _) => clean.into(),
+            (None, _) => Bytes::copy_from_slice(&bytes),
+        }
     }
 
     /// Cleans a whole text; `None` when nothing was found.
     pub fn scrub(&self, text: &[u8]) -> Option<Vec<u8>> {
-        self.automaton.is_match(text).then(|| self.replace(text, text.len()).0)
+        self.scrub.replace(text, text.len()).0
     }
 
-    /// Replaces the matches that begin before `open`; the result and how much it covers.
-    fn replace(&self, bytes: &[u8], open: usize) -> (Vec<u8>, usize) {
-        let mut clean = Vec::with_capacity(bytes.len());
-        let mut done = 0;
-        for found in self.automaton.find_iter(bytes).take_while(|found| found.start() < open) {
-            clean.extend_from_slice(&bytes[done..found.start()]);
-            clean.extend_from_slice(&self.replacements[found.pattern().as_usize()]);
-            done = found.end();
-        }
-        let end = open.max(done);
-        clean.extend_from_slice(&bytes[done..end]);
-        (clean, end)
+    /// Cleans what can no longer grow and holds the rest back; `None` when nothing was found, and
+    /// how much that was.
+    fn clean(&mut self, bytes: &[u8]) -> (Option<Bytes>, usize) {
+        let (clean, used) = self.scrub.replace(bytes, self.scrub.open_suffix(bytes));
+        self.held = Zeroizing::new(bytes[used..].to_vec());
+        (clean.map(Bytes::from), used)
     }
 }

@@ -1,18 +1,19 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, Anchored, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::forms::{encodings, escapes, forms};
+use crate::forms::forms;
+use crate::patterns::Patterns;
+use crate::prefilter::Prefilter;
+use crate::scrub::Scrubs;
 use crate::{Binding, Destination, Detector, Scrubber, SecretValue, Violation, ViolationKind};
-
-/// A value shorter than this is not looked for in responses: it occurs by chance.
-const MIN_SCRUB_BYTES: usize = 6;
 
 /// All secrets of a guest at one moment. Immutable and cheap to clone.
 #[derive(Clone, Default)]
@@ -24,9 +25,13 @@ pub(crate) struct Compiled {
     raw: AhoCorasick,
     /// Every form of every placeholder, for streams.
     pub(crate) detect: NFA,
-    pub(crate) detect_forms: Vec<Vec<u8>>,
-    /// The binding of each form.
+    /// Where a scan starts, and is again once what may have begun has turned out to be no form.
+    pub(crate) detect_start: StateID,
+    pub(crate) detect_prefilter: Prefilter,
+    pub(crate) detect_forms: Patterns,
+    /// The binding of each pattern of `detect`.
     pub(crate) detect_owner: Vec<usize>,
+    scrubs: Scrubs,
 }
 
 /// Why bindings make no set.
@@ -51,7 +56,8 @@ pub enum CompileError {
 }
 
 impl SecretSet {
-    /// Compiles bindings into one automaton.
+    /// Compiles bindings into automata: one over all placeholders, and one for each set of values
+    /// that some host is bound to.
     ///
     /// # Errors
     /// [`CompileError`].
@@ -74,7 +80,7 @@ impl SecretSet {
         let (mut detect_forms, mut detect_owner) = (Vec::new(), Vec::new());
         for (owner, binding) in bindings.iter().enumerate() {
             for form in forms(binding.placeholder.as_str().as_bytes()) {
-                detect_forms.push(form);
+                detect_forms.push(form.to_vec());
                 detect_owner.push(owner);
             }
         }
@@ -82,7 +88,17 @@ impl SecretSet {
             .match_kind(MatchKind::Standard)
             .build(&detect_forms)
             .map_err(|_| CompileError::TooMany)?;
-        Ok(Self(Some(Arc::new(Compiled { bindings, raw, detect, detect_forms, detect_owner }))))
+        let detect_start = detect.start_state(Anchored::No).map_err(|_| CompileError::TooMany)?;
+        Ok(Self(Some(Arc::new(Compiled {
+            scrubs: Scrubs::compile(&bindings)?,
+            bindings,
+            raw,
+            detect,
+            detect_start,
+            detect_prefilter: Prefilter::new(&detect_forms),
+            detect_forms: Patterns::new(detect_forms),
+            detect_owner,
+        }))))
     }
 
     /// Whether there are no secrets.
@@ -131,9 +147,7 @@ impl SecretSet {
     /// # Errors
     /// [`Violation`] of kind `Place`.
     pub fn check(&self, text: &[u8]) -> Result<(), Violation> {
-        let mut detector = self.detector();
-        detector.feed(text)?;
-        Ok(())
+        self.0.as_ref().map_or(Ok(()), |compiled| compiled.find_any(text))
     }
 
     /// A detector for one stream of bytes towards upstream.
@@ -144,31 +158,8 @@ impl SecretSet {
     /// A scrubber for one stream of bytes from a host: it turns the values that are bound to the
     /// host into placeholders. `None` when none is.
     pub fn scrubber(&self, from: &Destination<'_>) -> Option<Scrubber> {
-        let compiled = self.0.as_ref()?;
-        let host = from.host?;
-        let (mut patterns, mut replacements) = (Vec::new(), Vec::new());
-        for binding in compiled.bindings.iter().filter(|binding| binding.covers(host)) {
-            let value = binding.value.expose();
-            if value.len() < MIN_SCRUB_BYTES {
-                continue;
-            }
-            let placeholder = binding.placeholder.as_str().as_bytes();
-            // Each form of the value becomes the same form of the placeholder.
-            let wanted = forms(value);
-            for (form, replacement) in encodings(value).into_iter().zip(encodings(placeholder)) {
-                if wanted.contains(&form) {
-                    patterns.push(form);
-                    replacements.push(replacement);
-                }
-            }
-            for form in escapes(value) {
-                if !patterns.contains(&form) {
-                    patterns.push(form);
-                    replacements.push(placeholder.to_vec());
-                }
-            }
-        }
-        Scrubber::new(patterns, replacements)
+        let scrub = self.0.as_ref()?.scrubs.of(from.host?)?;
+        Some(Scrubber::new(Arc::clone(scrub)))
     }
 }
 
@@ -181,6 +172,10 @@ impl fmt::Debug for SecretSet {
 impl Compiled {
     /// Replaces raw placeholders in one pass: what was put in is not looked at again.
     fn replace(&self, to: &Destination<'_>, text: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Violation> {
+        if self.find_any(text).is_ok() {
+            // A raw placeholder is one of the forms.
+            return Ok(None);
+        }
         let mut result = Zeroizing::new(Vec::new());
         // The text without its raw placeholders: what is left must hold no encoded one.
         let mut left = Vec::with_capacity(text.len());

@@ -1,5 +1,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use bytes::Bytes;
 use net_core::HostName;
 use proptest::prelude::*;
 
@@ -159,7 +160,7 @@ fn every_spelling_is_found_at_every_split_and_never_leaves_whole() {
             let mut left = Vec::new();
             let mut found = None;
             for piece in [&stream[..split], &stream[split..]] {
-                match detector.feed(piece) {
+                match detector.feed(Bytes::copy_from_slice(piece)) {
                     Ok(bytes) => left.extend_from_slice(&bytes),
                     Err(violation) => {
                         found = Some(violation.kind);
@@ -180,7 +181,7 @@ fn a_text_without_placeholders_passes_unchanged() {
         let mut detector = set.detector();
         let mut passed = Vec::new();
         for byte in text.bytes() {
-            passed.extend(detector.feed(&[byte]).expect(text));
+            passed.extend(detector.feed(Bytes::copy_from_slice(&[byte])).expect(text));
         }
         passed.extend(detector.finish());
         assert_eq!(String::from_utf8(passed).as_deref(), Ok(text));
@@ -197,8 +198,9 @@ fn an_echo_is_scrubbed_at_every_split() {
         let stream = format!("{{\"token\": \"{echo}\"}}");
         for split in 0..=stream.len() {
             let mut scrubber = set.scrubber(&from).expect("a scrubber");
-            let mut clean = scrubber.feed(&stream.as_bytes()[..split]);
-            clean.extend(scrubber.feed(&stream.as_bytes()[split..]));
+            let mut feed = |piece: &str| scrubber.feed(Bytes::copy_from_slice(piece.as_bytes())).to_vec();
+            let mut clean = feed(&stream[..split]);
+            clean.extend(feed(&stream[split..]));
             clean.extend(scrubber.finish());
             let clean = String::from_utf8(clean).expect("text");
             assert!(!clean.contains(&echo[8..]), "split at {split}: {clean}");
@@ -277,7 +279,71 @@ fn the_corpus_holds() {
     }
 }
 
+#[test]
+fn what_holds_nothing_passes_uncopied() {
+    let set = one_secret();
+    let name = host("api.example.com");
+    let chunk = Bytes::from(vec![b'x'; 1 << 10]);
+    let passed = set.detector().feed(chunk.clone()).expect("a clean chunk");
+    assert_eq!((passed.as_ptr(), passed.len()), (chunk.as_ptr(), chunk.len()));
+    let mut scrubber =
+        set.scrubber(&Destination { host: Some(&name), is_verified: true }).expect("a scrubber");
+    let passed = scrubber.feed(chunk.clone());
+    assert_eq!((passed.as_ptr(), passed.len()), (chunk.as_ptr(), chunk.len()));
+}
+
+/// Forms of placeholders, parts of them and what stands between, in any order.
+fn pieces() -> impl Strategy<Value = String> {
+    let forms: Vec<String> = ["netsec_placeholder", "another-one"]
+        .iter()
+        .flat_map(|text| spellings(text))
+        .map(|(_, text)| String::from_utf8(text).expect("text"))
+        .collect();
+    let part = (proptest::sample::select(forms), 0usize..80, 0usize..80)
+        .prop_map(|(form, from, to)| form.get(from..to.min(form.len())).unwrap_or_default().to_owned());
+    let piece = prop_oneof![4 => part, 1 => "[a-z%25]{0,12}", 1 => "[x]{0,100}"];
+    proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+/// Percent-decodes a whole text.
+fn decode(text: &[u8]) -> Vec<u8> {
+    percent_encoding::percent_decode(text).collect()
+}
+
 proptest! {
+    #[test]
+    fn the_detector_finds_what_a_search_for_every_form_finds(
+        text in pieces(),
+        cuts in proptest::collection::vec(1usize..60, 1..6),
+        others in prop_oneof![Just(0usize), Just(40)],
+    ) {
+        // Many unmarked placeholders leave no prefilter.
+        let mut bindings = vec![
+            binding("ONE", "netsec_placeholder", VALUE, &["a.example"]),
+            binding("TWO", "another-one", VALUE, &["a.example"]),
+        ];
+        bindings.extend((0..others).map(|number| {
+            binding("OTHER", &format!("{}-{number:09}", number * 7919), VALUE, &["a.example"])
+        }));
+        let set = SecretSet::compile(bindings).expect("a set");
+        let levels = [text.clone().into_bytes(), decode(text.as_bytes()), decode(&decode(text.as_bytes()))];
+        let expected = ["netsec_placeholder", "another-one"].iter().any(|placeholder| {
+            crate::forms::forms(placeholder.as_bytes()).iter().any(|form| {
+                levels.iter().any(|level| level.windows(form.len()).any(|window| window == form.as_slice()))
+            })
+        });
+        let mut detector = set.detector();
+        let (mut rest, mut found) = (Bytes::from(text.into_bytes()), false);
+        for cut in cuts.iter().cycle() {
+            let piece = rest.split_to((*cut).min(rest.len()));
+            found |= detector.feed(piece).is_err();
+            if found || rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(found, expected);
+    }
+
     #[test]
     fn chunks_change_nothing(text in "[nets_placeholder%0-9a-f]{0,60}(netsec_placeholder)?[a-z%]{0,20}", seed: u8) {
         let bytes = [&[seed], text.as_bytes()].concat();

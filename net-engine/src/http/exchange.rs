@@ -102,15 +102,15 @@ impl Exchange {
             let why = "another protocol inside this connection is not carried beside secrets";
             return Err(self.refuse(StatusCode::FORBIDDEN, why));
         }
+        let scrubber = secrets.scrubber(&to);
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         secrets
             .check(target.as_bytes())
-            .and_then(|()| headers::to_upstream(&mut parts.headers, &secrets, &to))
+            .and_then(|()| headers::to_upstream(&mut parts.headers, &secrets, &to, scrubber.is_some()))
             .map_err(|violation| self.violate(name, &violation))?;
         if let Some(protocol) = &upgrade {
             headers::put_upgrade(&mut parts.headers, protocol.clone());
         }
-        let scrubber = secrets.scrubber(&to);
         let method = parts.method.clone();
         let version = match self.version {
             HttpVersion::Http1 => Version::HTTP_11,
@@ -322,11 +322,11 @@ impl RequestFilter {
 
 impl Filter for RequestFilter {
     fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
-        self.detector.feed(&chunk).map(Bytes::from).map_err(|violation| self.report(violation))
+        self.detector.feed(chunk).map_err(|violation| self.report(violation))
     }
 
     fn end(&mut self) -> Bytes {
-        self.detector.finish().into()
+        self.detector.finish()
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
@@ -340,11 +340,11 @@ struct ResponseFilter(Scrubber);
 
 impl Filter for ResponseFilter {
     fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
-        Ok(self.0.feed(&chunk).into())
+        Ok(self.0.feed(chunk))
     }
 
     fn end(&mut self) -> Bytes {
-        self.0.finish().into()
+        self.0.finish()
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {

@@ -49,12 +49,13 @@ pub(super) fn put_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(UPGRADE, protocol);
 }
 
-/// Makes a guest's request headers upstream's: placeholders replaced, encodings that would hide an
-/// echo not asked for.
+/// Makes a guest's request headers upstream's: placeholders replaced, and, where the response is to
+/// be scrubbed, encodings that would hide an echo not asked for.
 pub(super) fn to_upstream(
     headers: &mut HeaderMap,
     secrets: &SecretSet,
     to: &Destination<'_>,
+    is_scrubbed: bool,
 ) -> Result<(), Violation> {
     remove_hop_by_hop(headers);
     // The body is polled at once, which answers the guest's expectation here.
@@ -63,7 +64,7 @@ pub(super) fn to_upstream(
         return Ok(());
     }
     substitute(headers, secrets, to)?;
-    if secrets.scrubber(to).is_some() {
+    if is_scrubbed {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     Ok(())
