@@ -36,13 +36,17 @@ pub(crate) const LOAD: &str = "/tmp/load";
 /// Our engine, likewise.
 pub(crate) const ENGINE: &str = "/tmp/net-engine";
 
-/// What every namespace with a TCP stack is told, the guests' too. The system's own congestion
-/// control may be one that paces, which would compare that instead. A namespace may have cubic where
-/// it is the system's own or in its `net.ipv4.tcp_allowed_congestion_control`, and reno anywhere;
-/// where nothing is lost the two are alike.
+/// The congestion control on both sides of every system.
+pub(crate) const CONGESTION_CONTROL: &str = "cubic";
+
+/// What every namespace with a TCP stack is told once it has its routes, the guests' too. The
+/// system's own congestion control may be one that paces, which would compare that instead. It is a
+/// property of the routes, because a namespace may not choose its default freely; `linkdown` is shown
+/// of a route and not understood.
 pub(crate) const TCP_SETTINGS: &str = "\
-    echo cubic > /proc/sys/net/ipv4/tcp_congestion_control || \
-    echo reno > /proc/sys/net/ipv4/tcp_congestion_control\n\
+    ip -4 route show | while read -r route; do\n\
+        ip -4 route replace ${route%linkdown} congctl cubic\n\
+    done\n\
     echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range\n\
     echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse\n";
 
@@ -83,32 +87,26 @@ impl Network {
             .collect();
         upstream.script(&format!(
             "ip link add up0 type veth peer name out0 netns {host}
-             {TCP_SETTINGS}
              echo 65535 > /proc/sys/net/core/somaxconn
              echo 65535 > /proc/sys/net/ipv4/tcp_max_syn_backlog
              ip link set lo up
              ip link set up0 up
-             {addresses}",
+             {addresses}
+             {TCP_SETTINGS}",
             host = host.pid(),
         ))?;
         host.script(&format!(
-            "{TCP_SETTINGS}
-             ip link set lo up
+            "ip link set lo up
              ip link set out0 up
              ip address add 192.31.196.1/24 dev out0
              ip address add 2001:4:112::1/64 dev out0 nodad
              ip route add default via {gateway}
              ip -6 route add default via {gateway_v6}
              echo nameserver {gateway} > /tmp/resolv.conf
-             mount --bind /tmp/resolv.conf /etc/resolv.conf"
+             mount --bind /tmp/resolv.conf /etc/resolv.conf
+             {TCP_SETTINGS}"
         ))?;
         Ok(Self { host, upstream })
-    }
-
-    /// The congestion control that the namespaces got.
-    pub(crate) fn congestion_control(&self) -> Result<String> {
-        let mut command = self.host.command("cat");
-        Ok(process::output(command.arg("/proc/sys/net/ipv4/tcp_congestion_control"))?.trim().to_owned())
     }
 
     /// Starts the servers; they end with the child that is returned.

@@ -30,7 +30,7 @@ pub(crate) fn all(samples: &Samples) -> Vec<Ratio> {
             let mut smallest: Option<f64> = None;
             for other in System::peers(mtu) {
                 let Some(series) = samples.of(measure, other) else { continue };
-                let ratio = ratio(own.unit.better(), own.median(), series.median());
+                let Some(ratio) = ratio(own.unit.better(), own.median(), series.median()) else { continue };
                 push(other.maker().name(), ratio);
                 if other.maker() != Maker::Direct {
                     // Against the best of them our lead is the smallest.
@@ -45,13 +45,14 @@ pub(crate) fn all(samples: &Samples) -> Vec<Ratio> {
     ratios
 }
 
-fn ratio(better: Better, ours: f64, theirs: f64) -> f64 {
+fn ratio(better: Better, ours: f64, theirs: f64) -> Option<f64> {
     let (ahead, behind) = match better {
         Better::More => (ours, theirs),
         Better::Less => (theirs, ours),
+        Better::Neither => return None,
     };
-    // Nothing beside nothing: no errors on either side, say.
-    if ahead == behind { 1.0 } else { ahead / behind }
+    // Nothing beside nothing is even.
+    Some(if ahead == behind { 1.0 } else { ahead / behind })
 }
 
 #[cfg(test)]
@@ -69,8 +70,9 @@ mod tests {
             (Better::Less, 0.0, 0.0, 1.0),
             (Better::More, 1.0, 0.0, f64::INFINITY),
         ];
+        assert_eq!(ratio(Better::Neither, 1.0, 2.0), None);
         for (better, ours, theirs, expected) in CASES {
-            assert_eq!(ratio(*better, *ours, *theirs), *expected, "{better:?} {ours} {theirs}");
+            assert_eq!(ratio(*better, *ours, *theirs), Some(*expected), "{better:?} {ours} {theirs}");
         }
     }
 

@@ -27,7 +27,6 @@ struct Figure {
 struct Report<'r> {
     rounds: usize,
     seconds: f64,
-    congestion_control: &'r str,
     figures: Vec<Figure>,
     ratios: Vec<Ratio>,
     absent: Vec<Absent<'r>>,
@@ -46,7 +45,6 @@ pub(crate) fn print(workspace: &Workspace, plan: &Plan, samples: &Samples) -> Re
     let report = Report {
         rounds: plan.rounds,
         seconds: plan.seconds,
-        congestion_control: &samples.congestion_control,
         figures: figures(samples),
         ratios: ratio::all(samples),
         absent: samples.absent.iter().map(|(system, why)| Absent { system: system.name(), why }).collect(),
@@ -57,7 +55,6 @@ pub(crate) fn print(workspace: &Workspace, plan: &Plan, samples: &Samples) -> Re
         println!("{line}");
     }
     println!();
-    println!("remark congestion control is {} everywhere", report.congestion_control);
     for Absent { system, why } in &report.absent {
         println!("absent {system}: {why}");
     }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::bench_engine::network::{ENGINE, LOAD, Network, SERVERS, Served, TCP_SETTINGS};
+use crate::bench_engine::network::{
+    CONGESTION_CONTROL, ENGINE, LOAD, Network, SERVERS, Served, TCP_SETTINGS,
+};
 use crate::bench_engine::system::{Maker, System};
 use crate::bench_engine::usage::{self, Usage};
 use crate::load::{Answer, Order};
@@ -77,18 +79,24 @@ impl Running {
             self.process = Some(slirp.id());
             self.children.push(slirp);
         }
+        self.reach()?;
         if self.system.maker() != Maker::Direct {
             let mut command = network.host.command("nsenter");
             command.args(["--net", "--target", &agent.to_string(), "sh", "-euc", TCP_SETTINGS]);
-            // It says so where it takes the second choice.
-            command.stderr(Stdio::null());
-            process::run(&mut command).context("cannot set congestion control in the guest")?;
+            process::run(&mut command).context("cannot set up TCP in the guest")?;
         }
-        let answer = self.ask(Order::Reach)?;
-        if answer != Answer::Reached {
-            bail!("unexpected answer {answer:?}");
+        let found = self.reach()?;
+        if found != CONGESTION_CONTROL {
+            bail!("congestion control is {found}, not {CONGESTION_CONTROL}");
         }
         Ok(())
+    }
+
+    /// Waits until a server answers; the congestion control towards it.
+    fn reach(&mut self) -> Result<String> {
+        let answer = self.ask(Order::Reach)?;
+        let Answer::Reached { congestion_control } = answer else { bail!("{answer:?}") };
+        Ok(congestion_control)
     }
 
     fn wait_for_agent(&mut self, own: u32) -> Result<u32> {

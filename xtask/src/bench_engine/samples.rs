@@ -24,6 +24,8 @@ pub(crate) enum Unit {
 pub(crate) enum Better {
     More,
     Less,
+    /// It must be what it must be; there is no ahead.
+    Neither,
 }
 
 impl Unit {
@@ -44,7 +46,8 @@ impl Unit {
     pub(crate) fn better(self) -> Better {
         match self {
             Self::GbitPerS | Self::PerS | Self::Share => Better::More,
-            Self::Us | Self::Ms | Self::SPerGib | Self::Kib | Self::Bytes | Self::Count => Better::Less,
+            Self::Us | Self::Ms | Self::SPerGib | Self::Kib | Self::Bytes => Better::Less,
+            Self::Count => Better::Neither,
         }
     }
 }
@@ -108,8 +111,6 @@ pub(crate) struct Samples {
     pub(crate) remarks: Vec<String>,
     /// Systems that did not start, and why.
     pub(crate) absent: Vec<(System, String)>,
-    /// The congestion control in all namespaces.
-    pub(crate) congestion_control: String,
     /// Samples taken although the machine did not become quiet.
     pub(crate) disturbed: usize,
 }

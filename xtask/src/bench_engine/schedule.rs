@@ -48,7 +48,6 @@ pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
     load::raise_descriptor_limit();
     let built = workspace.target.join("release");
     let network = Network::new(&built.join("xtask"), &built.join("net-engine"))?;
-    samples.congestion_control = network.congestion_control()?;
     let compared = Axis::compared(&plan.axes);
     if !compared.is_empty() {
         for round in 1..=plan.rounds {

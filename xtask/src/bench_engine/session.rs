@@ -168,7 +168,9 @@ impl<'s> Session<'s> {
                 self.throughput(Order::Down { streams: 1, seconds: self.seconds })?;
             self.own(format!("idle/{count}"), Unit::GbitPerS, gbit_per_s);
             // After the download, so that its buffers are in each of the samples.
-            resident.push((count, self.own_usage()?.rss_kib));
+            let rss_kib = self.own_usage()?.rss_kib;
+            self.own(format!("memory/idle/{count}"), Unit::Kib, rss_kib);
+            resident.push((count, rss_kib));
         }
         if let [(few, small), .., (many, large)] = resident[..] {
             let bytes = (large - small) * 1024.0 / (many - few) as f64;

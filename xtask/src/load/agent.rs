@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::load::answer::Answer;
 use crate::load::habit::Habit;
@@ -77,12 +78,19 @@ impl Agent {
 fn reach(servers: &Servers) -> Result<Answer> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match ping::run(servers, 1) {
-            Ok(_) => return Ok(Answer::Reached),
+        match ping::run(servers, 1).and_then(|_| congestion_control(servers)) {
+            Ok(congestion_control) => return Ok(Answer::Reached { congestion_control }),
             Err(error) if Instant::now() > deadline => bail!("no server can be reached: {error}"),
             Err(_) => thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// The one that connections to the servers get.
+fn congestion_control(servers: &Servers) -> io::Result<String> {
+    let name = getsockopt(&servers.connect(Habit::Echo)?, sockopt::TcpCongestion)?;
+    // The kernel fills the name up with NUL bytes.
+    Ok(name.to_string_lossy().trim_end_matches('\0').to_owned())
 }
 
 #[cfg(test)]
@@ -101,7 +109,7 @@ mod tests {
             let order = order.parse().expect("it is an order");
             agent.carry_out(order).unwrap_or_else(|error| panic!("{order}: {error:#}"))
         };
-        assert_eq!(answer("reach"), Answer::Reached);
+        assert!(matches!(answer("reach"), Answer::Reached { .. }));
         for order in ["up 2 0.1", "down 2 0.1"] {
             let Answer::Moved { total_bytes, broken: 0, .. } = answer(order) else { panic!("{order}") };
             assert!(total_bytes > 0, "{order}");
