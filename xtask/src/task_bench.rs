@@ -39,8 +39,8 @@ enum Whole {
 /// The engine beside pasta, slirp4netns and no engine at all
 ///
 /// A guest puts the same load on each, in namespaces that end with this command; the systems take
-/// turns. What is installed on a Debian-like system only by root is installed if missing; a peer
-/// that is absent is named. The figures are also written to `bench/engine.json` in the target
+/// turns. Root on a Debian-like system gets missing peers installed; one that is absent or does
+/// not start is named. The figures are also written to `bench/engine.json` in the target
 /// directory.
 #[derive(Args)]
 #[command(

@@ -122,12 +122,16 @@ impl Running {
     /// # Errors
     /// When it could not, or there is no agent any more.
     pub(crate) fn ask(&mut self, order: Order) -> Result<Answer> {
-        let orders = self.orders.as_mut().context("there is no agent")?;
+        let orders = self.orders.as_mut().context("there is no agent any more")?;
         writeln!(orders, "{order}").with_context(|| format!("the agent has ended before `{order}`"))?;
         let deadline = Instant::now() + ANSWER_PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.answers.recv_timeout(left).with_context(|| format!("no answer to `{order}`"))?;
+            let Ok(line) = self.answers.recv_timeout(left) else {
+                // An answer that came later would be taken for that to the next order.
+                self.orders = None;
+                bail!("no answer to `{order}`");
+            };
             match serde_json::from_str(&line) {
                 Ok(Answer::Failed { reason }) => bail!("`{order}` failed: {reason}"),
                 Ok(answer) => return Ok(answer),

@@ -56,7 +56,7 @@ impl<'s> Session<'s> {
                 Axis::Up => self.bulk("up", |streams, seconds| Order::Up { streams, seconds }),
                 Axis::Down => self.bulk("down", |streams, seconds| Order::Down { streams, seconds }),
                 Axis::Rtt => self.attempt("rtt", Self::rtt_awake),
-                Axis::RttIdle => self.attempt("rtt_idle", |session| session.rtt("rtt_idle")),
+                Axis::RttIdle => self.attempt("rtt_idle", Self::rtt_idle),
                 Axis::Connect => {
                     for clients in CLIENTS {
                         self.attempt("connect", |session| session.connect(clients));
@@ -122,15 +122,17 @@ impl<'s> Session<'s> {
     fn rtt_awake(&mut self) -> Result<()> {
         self.wait_for_quiet()?;
         let awake = Awake::new(self.network)?;
-        let done = self.rtt("rtt");
+        let done = self.round_trips("rtt");
         drop(awake);
         done
     }
 
-    fn rtt(&mut self, path: &str) -> Result<()> {
-        if path != "rtt" {
-            self.wait_for_quiet()?;
-        }
+    fn rtt_idle(&mut self) -> Result<()> {
+        self.wait_for_quiet()?;
+        self.round_trips("rtt_idle")
+    }
+
+    fn round_trips(&mut self, path: &str) -> Result<()> {
         let answer = self.running.ask(Order::Rtt { count: ROUND_TRIPS })?;
         let Answer::Rtt { p50_us, p99_us } = answer else { bail!("{answer:?}") };
         self.compared(path, Unit::Us, p50_us);
