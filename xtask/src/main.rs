@@ -5,12 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+mod bench_engine;
 mod e2e;
 mod figures;
 mod layers;
+mod load;
 mod nightly;
 mod process;
 mod programs;
+mod space;
 mod steps;
 mod task_bench;
 mod task_ci;
@@ -20,12 +23,14 @@ mod task_doc;
 mod task_e2e;
 mod task_fuzz;
 mod task_layers;
+mod task_load;
 mod task_test;
 mod tool;
 mod workspace;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
@@ -38,7 +43,8 @@ use crate::workspace::Workspace;
     after_help = "Examples:\n  cargo xtask demo            see the engine work, without root or network\n  \
                   cargo xtask test            everything a change must pass\n  \
                   cargo xtask test net-sni    the same for one crate\n  \
-                  cargo xtask bench net-sni   figures, and ratios to the peers"
+                  cargo xtask bench net-sni   figures, and ratios to the peers\n  \
+                  cargo xtask bench engine    the whole engine beside pasta and slirp4netns"
 )]
 struct Xtask {
     #[command(subcommand)]
@@ -56,26 +62,38 @@ enum Verb {
     Deny(task_deny::Deny),
     Doc(task_doc::Doc),
     Ci(task_ci::Ci),
+    #[command(hide = true)]
+    Load(task_load::Load),
 }
 
 fn main() -> ExitCode {
-    let xtask = Xtask::parse();
-    let done = Workspace::load().and_then(|workspace| match xtask.verb {
-        Verb::Test(verb) => verb.run(&workspace),
-        Verb::Demo(verb) => verb.run(&workspace),
-        Verb::E2e(verb) => verb.run(&workspace),
-        Verb::Bench(verb) => verb.run(&workspace),
-        Verb::Fuzz(verb) => verb.run(&workspace),
-        Verb::Layers(verb) => verb.run(&workspace),
-        Verb::Deny(verb) => verb.run(&workspace),
-        Verb::Doc(verb) => verb.run(&workspace),
-        Verb::Ci(verb) => verb.run(&workspace),
-    });
+    let verb = Xtask::parse().verb;
+    let done = if let Verb::Load(verb) = verb {
+        // It runs where there is no cargo to ask, and no time to.
+        verb.run()
+    } else {
+        Workspace::load().and_then(|workspace| run(verb, &workspace))
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(verb: Verb, workspace: &Workspace) -> Result<()> {
+    match verb {
+        Verb::Test(verb) => verb.run(workspace),
+        Verb::Demo(verb) => verb.run(workspace),
+        Verb::E2e(verb) => verb.run(workspace),
+        Verb::Bench(verb) => verb.run(workspace),
+        Verb::Fuzz(verb) => verb.run(workspace),
+        Verb::Layers(verb) => verb.run(workspace),
+        Verb::Deny(verb) => verb.run(workspace),
+        Verb::Doc(verb) => verb.run(workspace),
+        Verb::Ci(verb) => verb.run(workspace),
+        Verb::Load(verb) => verb.run(),
     }
 }

@@ -3,8 +3,9 @@
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 
+use crate::bench_engine::{self, Axis, Plan, System};
 use crate::workspace::Workspace;
 use crate::{figures, process};
 
@@ -13,11 +14,15 @@ use crate::{figures, process};
 /// `figure <id> <median> <unit> <min>..<max>`, one a result, and `ratio <id> <peer> <x.xx>`, one
 /// a peer: above 1 we are ahead. A bench names a peer by a segment `peer:<name>` in its id.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:\n  cargo xtask bench                     every crate\n  \
                         cargo xtask bench net-sni             one crate\n  \
                         cargo xtask bench net-sni classify    the ids that contain `classify`\n  \
-                        cargo xtask bench net-sni | grep ^ratio")]
+                        cargo xtask bench net-sni | grep ^ratio\n  \
+                        cargo xtask bench engine --help       the engine beside its peers")]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    whole: Option<Whole>,
     /// Only this crate
     #[arg(value_name = "CRATE")]
     name: Option<String>,
@@ -25,8 +30,54 @@ pub(crate) struct Bench {
     filter: Option<String>,
 }
 
+/// What is measured from outside, not by a crate's own benches.
+#[derive(Subcommand)]
+enum Whole {
+    Engine(EngineBench),
+}
+
+/// The engine beside pasta, slirp4netns and no engine at all
+///
+/// A guest puts the same load on each, in namespaces that end with this command; the systems take
+/// turns. Root on a Debian-like system gets missing peers installed; one that is absent or does
+/// not start is named. The figures are also written to `bench/engine.json` in the target
+/// directory.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask bench engine               everything, about 25 minutes\n  \
+                        cargo xtask bench engine --axes up --systems ours-1500,direct --rounds 1\n  \
+                        cargo xtask bench engine --axes rtt,connect --rounds 11\n  \
+                        cargo xtask bench engine --axes churn | grep ^figure"
+)]
+struct EngineBench {
+    /// How often each system is started and measured
+    #[arg(long, value_name = "N", default_value = "5", value_parser = positive)]
+    rounds: usize,
+    /// Only these systems
+    #[arg(long, value_enum, value_name = "SYSTEM", value_delimiter = ',')]
+    systems: Vec<System>,
+    /// Only what is measured on these axes
+    #[arg(long, value_enum, value_name = "AXIS", value_delimiter = ',')]
+    axes: Vec<Axis>,
+    /// How long a sample of throughput or connections takes
+    #[arg(long = "secs", value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    seconds: f64,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "give a whole number from 1".to_owned())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
+    seconds.ok_or_else(|| "give seconds from 0.1 to 60".to_owned())
+}
+
 impl Bench {
-    pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
+    pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
+        if let Some(Whole::Engine(EngineBench { rounds, systems, axes, seconds })) = self.whole {
+            return bench_engine::run(workspace, &Plan { rounds, systems, axes, seconds });
+        }
         let mut members = workspace.select(self.name.as_deref())?;
         members.retain(|member| member.has_benches());
         if members.is_empty() {

@@ -5,8 +5,8 @@ use std::process::Stdio;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::e2e::space::NOBODY;
 use crate::e2e::world::World;
+use crate::space::NOBODY;
 
 /// How the guest is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -122,7 +122,7 @@ pub(crate) fn become_user(user: User, is_root: bool) -> &'static [&'static str] 
 
 fn succeeds(world: &World, user: User, is_root: bool, script: &str) -> Result<bool> {
     let entry = world.host.entry();
-    let mut command = crate::e2e::space::clean(&entry[0]);
+    let mut command = crate::space::clean(&entry[0]);
     command.args(&entry[1..]).args(become_user(user, is_root)).args(["sh", "-c", script]);
     Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?.success())
 }

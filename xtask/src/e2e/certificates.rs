@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 
 use crate::e2e::scratch::Scratch;
-use crate::e2e::space::clean;
 use crate::e2e::world::{PEER, WEB};
 use crate::process;
+use crate::space::clean;
 
 /// The name by which a test tells the real certificate from a minted one.
 pub(crate) const ISSUER: &str = "Upstream Test CA";

@@ -10,12 +10,12 @@ use crate::e2e::cell::{Cell, Link, Skip, User, become_user, tun_is_closed};
 use crate::e2e::row::{Only, Row};
 use crate::e2e::scratch::Scratch;
 use crate::e2e::servers::Servers;
-use crate::e2e::space::{Owner, clean};
 use crate::e2e::verdict::{Words, judge};
 use crate::e2e::world::World;
 use crate::e2e::{certificates, rows, run};
 use crate::process;
 use crate::programs;
+use crate::space::{Owner, clean};
 use crate::steps::elapsed;
 use crate::workspace::Workspace;
 

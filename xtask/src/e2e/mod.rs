@@ -11,7 +11,6 @@ mod rows;
 mod run;
 mod scratch;
 mod servers;
-mod space;
 mod verdict;
 mod world;
 

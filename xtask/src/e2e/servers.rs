@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::e2e::scratch::Scratch;
-use crate::e2e::space::Space;
 use crate::e2e::world::{DNS, PEER, PRIVATE, WEB, World};
+use crate::space::Space;
 
 /// How long servers have to start listening.
 const START: Duration = Duration::from_secs(20);

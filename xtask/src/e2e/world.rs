@@ -9,7 +9,7 @@ use std::fs;
 use anyhow::Result;
 
 use crate::e2e::scratch::Scratch;
-use crate::e2e::space::{Owner, Space};
+use crate::space::{Owner, Space};
 
 /// Two namespaces and the veth pair between them.
 pub(crate) struct World {

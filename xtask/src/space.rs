@@ -27,7 +27,7 @@ pub(crate) enum Owner {
 }
 
 impl Space {
-    /// Makes the first namespace of a test world.
+    /// Makes the first namespace of a network.
     pub(crate) fn new(owner: Owner) -> Result<Self> {
         let mut words = vec!["unshare"];
         if owner != Owner::Root {
@@ -91,7 +91,7 @@ impl Space {
         let output = shell.wait_with_output()?;
         if !output.status.success() {
             let trace = String::from_utf8_lossy(&output.stderr);
-            bail!("cannot set up the test network ({}):\n{trace}", output.status);
+            bail!("cannot set up the network ({}):\n{trace}", output.status);
         }
         Ok(())
     }

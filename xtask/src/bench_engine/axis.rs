@@ -1,0 +1,62 @@
+//! What is measured.
+
+use clap::ValueEnum;
+
+/// A group of measures that are taken together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Axis {
+    /// Upload throughput, 1 and 4 streams, and CPU time
+    Up,
+    /// Download throughput, 1 and 4 streams, and CPU time
+    Down,
+    /// Round trips, the CPUs kept awake
+    Rtt,
+    /// Round trips on a machine that sleeps between them
+    RttIdle,
+    /// Short connections a second, 1 and 8 clients
+    Connect,
+    /// Download beside idle flows, and their memory (ours alone)
+    Idle,
+    /// Uploads to a slow server (ours alone)
+    Paced,
+    /// How late the end of a quiet stream arrives (ours alone)
+    Fin,
+    /// 100,000 short connections, and what they leave behind (ours alone)
+    Churn,
+}
+
+impl Axis {
+    /// Those on which all systems are compared.
+    const COMPARED: [Self; 5] = [Self::Up, Self::Down, Self::Rtt, Self::RttIdle, Self::Connect];
+    /// Those on which only ours is measured.
+    const ALONE: [Self; 4] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn];
+
+    /// The chosen ones of those that compare; none chosen means all.
+    pub(crate) fn compared(chosen: &[Self]) -> Vec<Self> {
+        select(&Self::COMPARED, chosen)
+    }
+
+    /// The chosen ones of those that do not; none chosen means all.
+    pub(crate) fn alone(chosen: &[Self]) -> Vec<Self> {
+        select(&Self::ALONE, chosen)
+    }
+}
+
+fn select(all: &[Axis], chosen: &[Axis]) -> Vec<Axis> {
+    all.iter().copied().filter(|axis| chosen.is_empty() || chosen.contains(axis)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_choice_is_every_axis_and_a_choice_is_kept_in_order() {
+        assert_eq!(Axis::compared(&[]), Axis::COMPARED);
+        assert_eq!(Axis::alone(&[]), Axis::ALONE);
+        let chosen = [Axis::Fin, Axis::Down, Axis::Up];
+        assert_eq!(Axis::compared(&chosen), [Axis::Up, Axis::Down]);
+        assert_eq!(Axis::alone(&chosen), [Axis::Fin]);
+        assert_eq!(Axis::value_variants().len(), Axis::COMPARED.len() + Axis::ALONE.len());
+    }
+}

@@ -1,0 +1,144 @@
+//! The network: a host's namespace, and the servers' one behind it.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::space::{Owner, Space};
+
+/// Where the servers are: IANA calls the block globally reachable and nobody runs a service in it
+/// (AS112, RFC 7535). So many, because a client that reconnects all the time runs out of ports
+/// towards one address.
+pub(crate) const SERVERS: [&str; 8] = [
+    "192.31.196.2",
+    "192.31.196.3",
+    "192.31.196.4",
+    "192.31.196.5",
+    "192.31.196.6",
+    "192.31.196.7",
+    "192.31.196.8",
+    "192.31.196.9",
+];
+
+/// The same, for IPv6.
+const SERVERS_V6: [&str; 2] = ["2001:4:112::2", "2001:4:112::3"];
+
+/// The host's default gateway. No server has it: pasta maps it to the host itself.
+const GATEWAYS: [&str; 2] = ["192.31.196.254", "2001:4:112::fe"];
+
+/// Where the programs are, inside. The directory is gone with the namespaces, and so is all that a
+/// system leaves in it.
+pub(crate) const LOAD: &str = "/tmp/load";
+/// Our engine, likewise.
+pub(crate) const ENGINE: &str = "/tmp/net-engine";
+
+/// The congestion control on both sides of every system.
+pub(crate) const CONGESTION_CONTROL: &str = "cubic";
+
+/// What every namespace with a TCP stack is told once it has its routes, the guests' too. The
+/// system's own congestion control may be one that paces, which would compare that instead. It is a
+/// property of the routes, because a namespace may not choose its default freely; `linkdown` is shown
+/// of a route and not understood.
+pub(crate) const TCP_SETTINGS: &str = "\
+    ip -4 route show | while read -r route; do\n\
+        ip -4 route replace ${route%linkdown} congctl cubic\n\
+    done\n\
+    echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range\n\
+    echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse\n";
+
+/// Two namespaces and the veth pair between them.
+pub(crate) struct Network {
+    /// Where the systems run.
+    pub(crate) host: Space,
+    /// Where the servers run.
+    upstream: Space,
+}
+
+impl Network {
+    /// Makes the namespaces, joins them, and puts both programs inside.
+    ///
+    /// # Errors
+    /// When this user cannot have namespaces here.
+    pub(crate) fn new(load: &Path, engine: &Path) -> Result<Self> {
+        let is_root = process::output(std::process::Command::new("id").arg("-u"))?.trim() == "0";
+        let host = Space::new(if is_root { Owner::Root } else { Owner::User })
+            .context("this bench needs namespaces: run it as root, or where users may make them")?;
+        host.script("mount -t tmpfs -o mode=1777 bench /tmp")?;
+        // Made after the mount, so that both see it.
+        let upstream = host.sibling()?;
+        for (program, inside) in [(load, LOAD), (engine, ENGINE)] {
+            put(&host, program, inside)?;
+        }
+        let [gateway, gateway_v6] = GATEWAYS;
+        let addresses: String = SERVERS
+            .iter()
+            .chain([&gateway])
+            .map(|v4| format!("ip address add {v4}/24 dev up0\n"))
+            .chain(
+                SERVERS_V6
+                    .iter()
+                    .chain([&gateway_v6])
+                    .map(|v6| format!("ip address add {v6}/64 dev up0 nodad\n")),
+            )
+            .collect();
+        upstream.script(&format!(
+            "ip link add up0 type veth peer name out0 netns {host}
+             echo 65535 > /proc/sys/net/core/somaxconn
+             echo 65535 > /proc/sys/net/ipv4/tcp_max_syn_backlog
+             ip link set lo up
+             ip link set up0 up
+             {addresses}
+             {TCP_SETTINGS}",
+            host = host.pid(),
+        ))?;
+        host.script(&format!(
+            "ip link set lo up
+             ip link set out0 up
+             ip address add 192.31.196.1/24 dev out0
+             ip address add 2001:4:112::1/64 dev out0 nodad
+             ip route add default via {gateway}
+             ip -6 route add default via {gateway_v6}
+             echo nameserver {gateway} > /tmp/resolv.conf
+             mount --bind /tmp/resolv.conf /etc/resolv.conf
+             {TCP_SETTINGS}"
+        ))?;
+        Ok(Self { host, upstream })
+    }
+
+    /// Starts the servers; they end with the child that is returned.
+    pub(crate) fn serve(&self) -> Result<Served> {
+        let mut command = self.upstream.command(LOAD);
+        command.args(["load", "serve"]).args(SERVERS).args(SERVERS_V6);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().context("stdout is piped")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let served = Served(child);
+        if line.trim() != "listening" {
+            bail!("the servers did not start");
+        }
+        Ok(served)
+    }
+}
+
+/// Copies a program to where every user of these namespaces may run it.
+fn put(space: &Space, program: &Path, inside: &str) -> Result<()> {
+    let file = File::open(program).with_context(|| format!("cannot read {}", program.display()))?;
+    let mut command = space.command("sh");
+    command.args(["-c", "cat > \"$0\" && chmod 755 \"$0\"", inside]).stdin(file);
+    process::run(&mut command)
+}
+
+/// The running servers; they end when this is dropped.
+pub(crate) struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

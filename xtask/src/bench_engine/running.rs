@@ -1,0 +1,230 @@
+//! A system that runs, and the agent that is its guest.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::bench_engine::network::{
+    CONGESTION_CONTROL, ENGINE, LOAD, Network, SERVERS, Served, TCP_SETTINGS,
+};
+use crate::bench_engine::system::{Maker, System};
+use crate::bench_engine::usage::{self, Usage};
+use crate::load::{Answer, Order};
+use crate::process;
+
+/// How the kernel calls the agent's process.
+const AGENT: &str = "load";
+
+/// How long a system may take to start, and to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer that takes longer than its order by this much does not come.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Lines kept of what a system says, for when it fails.
+const MAX_REMARKS: usize = 8;
+
+/// One system with servers behind it and an agent in front of it, all of them fresh.
+pub(crate) struct Running {
+    system: System,
+    children: Vec<Child>,
+    /// The process of the system itself; the direct way has none.
+    process: Option<u32>,
+    orders: Option<ChildStdin>,
+    answers: mpsc::Receiver<String>,
+    remarks: Arc<Mutex<VecDeque<String>>>,
+    _served: Served,
+}
+
+impl Running {
+    /// Starts it, and waits until its guest reaches a server.
+    pub(crate) fn start(network: &Network, system: System) -> Result<Self> {
+        let served = network.serve()?;
+        let mut agent = agent_command(network, system);
+        let mut child = agent
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", process::line(&agent)))?;
+        let remarks = Arc::new(Mutex::new(VecDeque::new()));
+        let orders = child.stdin.take();
+        let answers = lines(child.stdout.take().context("stdout is piped")?);
+        remember(child.stderr.take().context("stderr is piped")?, &remarks);
+        let own = child.id();
+        let process = match system.maker() {
+            Maker::Ours | Maker::Pasta => Some(own),
+            Maker::Slirp | Maker::Direct => None,
+        };
+        let children = vec![child];
+        let mut running = Self { system, children, process, orders, answers, remarks, _served: served };
+        running.connect(network, own).with_context(|| running.said())?;
+        Ok(running)
+    }
+
+    fn connect(&mut self, network: &Network, own: u32) -> Result<()> {
+        let agent = self.wait_for_agent(own)?;
+        if self.system.maker() == Maker::Slirp {
+            let mtu = self.system.mtu().unwrap_or_default().to_string();
+            let mut command = network.host.command("slirp4netns");
+            command.args(["--configure", "--mtu", &mtu, &agent.to_string(), "tap0"]);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+            let mut slirp = command.spawn().context("cannot start slirp4netns")?;
+            remember(slirp.stderr.take().context("stderr is piped")?, &self.remarks);
+            self.process = Some(slirp.id());
+            self.children.push(slirp);
+        }
+        self.reach()?;
+        if self.system.maker() != Maker::Direct {
+            let mut command = network.host.command("nsenter");
+            command.args(["--net", "--target", &agent.to_string(), "sh", "-euc", TCP_SETTINGS]);
+            process::run(&mut command).context("cannot set up TCP in the guest")?;
+        }
+        let found = self.reach()?;
+        if found != CONGESTION_CONTROL {
+            bail!("congestion control is {found}, not {CONGESTION_CONTROL}");
+        }
+        Ok(())
+    }
+
+    /// Waits until a server answers; the congestion control towards it.
+    fn reach(&mut self) -> Result<String> {
+        let answer = self.ask(Order::Reach)?;
+        let Answer::Reached { congestion_control } = answer else { bail!("{answer:?}") };
+        Ok(congestion_control)
+    }
+
+    fn wait_for_agent(&mut self, own: u32) -> Result<u32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(agent) = usage::find(own, AGENT)? {
+                return Ok(agent);
+            }
+            for child in &mut self.children {
+                if let Some(status) = child.try_wait()? {
+                    bail!("it ended while starting ({status})");
+                }
+            }
+            if Instant::now() > deadline {
+                bail!("no command runs in it after {} s", PATIENCE.as_secs());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Has the agent carry out an order.
+    ///
+    /// # Errors
+    /// When it could not, or there is no agent any more.
+    pub(crate) fn ask(&mut self, order: Order) -> Result<Answer> {
+        let orders = self.orders.as_mut().context("there is no agent any more")?;
+        writeln!(orders, "{order}").with_context(|| format!("the agent has ended before `{order}`"))?;
+        let deadline = Instant::now() + ANSWER_PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.answers.recv_timeout(left) else {
+                // An answer that came later would be taken for that to the next order.
+                self.orders = None;
+                bail!("no answer to `{order}`");
+            };
+            match serde_json::from_str(&line) {
+                Ok(Answer::Failed { reason }) => bail!("`{order}` failed: {reason}"),
+                Ok(answer) => return Ok(answer),
+                // A system may talk on the standard output it shares with its command.
+                Err(_) => self.remark(line),
+            }
+        }
+    }
+
+    /// The CPU time the system has used so far.
+    pub(crate) fn cpu_time(&self) -> Result<Option<Duration>> {
+        self.process.map(|pid| usage::cpu_time(pid, AGENT)).transpose()
+    }
+
+    /// What the system's process holds.
+    pub(crate) fn usage(&self) -> Result<Option<Usage>> {
+        self.process.map(usage::of).transpose()
+    }
+
+    fn remark(&self, line: String) {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        push(&mut remarks, line);
+    }
+
+    /// The last things the system said.
+    pub(crate) fn said(&self) -> String {
+        let remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        if remarks.is_empty() {
+            return "it said nothing".to_owned();
+        }
+        format!("it said: {}", remarks.iter().map(String::as_str).collect::<Vec<_>>().join(" | "))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The agent ends with its input, and a system with its command; slirp4netns has none.
+        drop(self.orders.take());
+        let deadline = Instant::now() + PATIENCE;
+        for child in self.children.iter_mut().rev() {
+            if Some(child.id()) == self.process && self.system.maker() == Maker::Slirp {
+                let _ = child.kill();
+            }
+            while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The command whose output is the agent's.
+fn agent_command(network: &Network, system: System) -> Command {
+    let mtu = system.mtu().unwrap_or_default().to_string();
+    let words: Vec<&str> = match system.maker() {
+        Maker::Ours => vec![ENGINE, "run", "--allow", "any", "--no-intercept", "--mtu", &mtu, "--"],
+        // As root it would become nobody, who has no namespaces to give.
+        Maker::Pasta => vec!["pasta", "--foreground", "--config-net", "--runas", "0", "--mtu", &mtu, "--"],
+        Maker::Slirp => vec!["unshare", "--user", "--map-root-user", "--net", "--"],
+        Maker::Direct => vec!["env"],
+    };
+    let mut command = network.host.command(words[0]);
+    command.args(&words[1..]).args([LOAD, "load", "agent"]).args(SERVERS);
+    command
+}
+
+/// The lines of a pipe, read as they come.
+fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Keeps the last lines of a pipe.
+fn remember(pipe: impl Read + Send + 'static, remarks: &Arc<Mutex<VecDeque<String>>>) {
+    let remarks = Arc::clone(remarks);
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            push(&mut remarks.lock().unwrap_or_else(PoisonError::into_inner), line);
+        }
+    });
+}
+
+fn push(remarks: &mut VecDeque<String>, line: String) {
+    if remarks.len() == MAX_REMARKS {
+        remarks.pop_front();
+    }
+    remarks.push_back(line);
+}

@@ -1,0 +1,132 @@
+//! Whose turn it is: rounds, in each of which every system is started afresh and measured.
+
+use anyhow::{Result, bail};
+
+use crate::bench_engine::axis::Axis;
+use crate::bench_engine::network::Network;
+use crate::bench_engine::report;
+use crate::bench_engine::samples::Samples;
+use crate::bench_engine::session::Session;
+use crate::bench_engine::system::{Maker, System};
+use crate::workspace::Workspace;
+use crate::{load, process, programs};
+
+/// What the network and the load are made with.
+const NEEDED: &[(&str, &str)] = &[
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("chrt", "util-linux"),
+    ("taskset", "util-linux"),
+];
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    /// None chosen means all.
+    pub(crate) systems: Vec<System>,
+    /// None chosen means all.
+    pub(crate) axes: Vec<Axis>,
+    /// How long a sample of throughput takes.
+    pub(crate) seconds: f64,
+}
+
+/// Carries the plan out and prints what was found.
+pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
+    let mut systems: Vec<System> = System::ALL
+        .into_iter()
+        .filter(|system| plan.systems.is_empty() || plan.systems.contains(system))
+        .collect();
+    let mut samples = Samples::default();
+    install(&mut systems, &mut samples)?;
+    // One at a time: built together the engine would have the features xtask asks for.
+    for package in ["net-engine", "xtask"] {
+        process::run(workspace.cargo().args(["build", "--release", "-p", package]))?;
+    }
+    load::raise_descriptor_limit();
+    let built = workspace.target.join("release");
+    let network = Network::new(&built.join("xtask"), &built.join("net-engine"))?;
+    let compared = Axis::compared(&plan.axes);
+    if !compared.is_empty() {
+        for round in 1..=plan.rounds {
+            systems.retain(|system| compare(&network, plan, round, *system, &compared, &mut samples));
+        }
+    }
+    if systems.contains(&System::Ours1500) {
+        for round in 1..=plan.rounds {
+            for axis in Axis::alone(&plan.axes) {
+                alone(&network, plan, round, axis, &mut samples);
+            }
+        }
+    }
+    report::print(workspace, plan, &samples)
+}
+
+/// Installs what is missing; drops the systems whose program cannot be had.
+fn install(systems: &mut Vec<System>, samples: &mut Samples) -> Result<()> {
+    let peers: Vec<_> = [Maker::Pasta, Maker::Slirp]
+        .into_iter()
+        .filter(|maker| systems.iter().any(|system| system.maker() == *maker))
+        .filter_map(Maker::program)
+        .collect();
+    let absent = programs::ensure(&[NEEDED, &peers].concat())?;
+    let needed: Vec<_> = absent
+        .iter()
+        .filter(|program| NEEDED.contains(program))
+        .map(|(program, package)| format!("{program} ({package})"))
+        .collect();
+    if !needed.is_empty() {
+        bail!("missing {}", needed.join(", "));
+    }
+    systems.retain(|system| {
+        let program = system.maker().program().filter(|program| absent.contains(program));
+        if let Some((program, package)) = program {
+            let why = format!("{program} (package {package}) is not installed");
+            eprintln!("{} is absent: {why}", system.name());
+            samples.absent.push((*system, why));
+        }
+        program.is_none()
+    });
+    Ok(())
+}
+
+/// Whether the system goes on to the next round: one that never started does not.
+fn compare(
+    network: &Network,
+    plan: &Plan,
+    round: usize,
+    system: System,
+    axes: &[Axis],
+    samples: &mut Samples,
+) -> bool {
+    let label = format!("{round}/{} {}", plan.rounds, system.name());
+    match Session::start(network, system, samples, label.clone(), plan.seconds) {
+        Ok(mut session) => {
+            session.compare(axes);
+            true
+        }
+        Err(error) if round == 1 => {
+            eprintln!("{} is absent: {error:#}", system.name());
+            samples.absent.push((system, format!("does not start: {error:#}")));
+            false
+        }
+        Err(error) => {
+            eprintln!("{label} does not start: {error:#}");
+            samples.remarks.push(format!("{label} does not start: {error:#}"));
+            true
+        }
+    }
+}
+
+fn alone(network: &Network, plan: &Plan, round: usize, axis: Axis, samples: &mut Samples) {
+    let label = format!("{round}/{} {}", plan.rounds, System::Ours1500.name());
+    match Session::start(network, System::Ours1500, samples, label.clone(), plan.seconds) {
+        Ok(mut session) => session.alone(axis),
+        Err(error) => {
+            eprintln!("{label} does not start: {error:#}");
+            samples.remarks.push(format!("{label} does not start: {error:#}"));
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! One system being measured in one round.
+
+use anyhow::{Result, bail};
+
+use crate::bench_engine::axis::Axis;
+use crate::bench_engine::network::Network;
+use crate::bench_engine::quiet::{self, Awake};
+use crate::bench_engine::running::Running;
+use crate::bench_engine::samples::{Measure, Samples, Unit};
+use crate::bench_engine::system::{Maker, System};
+use crate::bench_engine::usage::Usage;
+use crate::load::{Answer, Order, Pace};
+
+const STREAMS: [usize; 2] = [1, 4];
+const CLIENTS: [usize; 2] = [1, 8];
+const ROUND_TRIPS: usize = 5_000;
+const IDLE_FLOWS: [usize; 3] = [10, 1_000, 10_000];
+const PACES_MB_PER_S: [u64; 5] = [1, 5, 20, 50, 200];
+const PACED_SECONDS: f64 = 3.0;
+/// Milliseconds of quiet before the end, and how often.
+const FINS: [(u64, usize); 3] = [(20, 200), (100, 100), (1_000, 20)];
+const CHURN: (usize, usize) = (100_000, 8);
+
+/// A running system and where its samples go.
+pub(crate) struct Session<'s> {
+    network: &'s Network,
+    system: System,
+    running: Running,
+    samples: &'s mut Samples,
+    /// For people: the round and the system.
+    label: String,
+    /// How long a sample of throughput takes.
+    seconds: f64,
+}
+
+impl<'s> Session<'s> {
+    /// Starts the system.
+    pub(crate) fn start(
+        network: &'s Network,
+        system: System,
+        samples: &'s mut Samples,
+        label: String,
+        seconds: f64,
+    ) -> Result<Self> {
+        eprintln!("{label}  starts");
+        let running = Running::start(network, system)?;
+        Ok(Self { network, system, running, samples, label, seconds })
+    }
+
+    /// Takes the samples of every axis on which systems are compared. A failure is remarked and
+    /// the next sample tried.
+    pub(crate) fn compare(&mut self, axes: &[Axis]) {
+        self.attempt("memory", |session| session.memory("start"));
+        for axis in axes {
+            match axis {
+                Axis::Up => self.bulk("up", |streams, seconds| Order::Up { streams, seconds }),
+                Axis::Down => self.bulk("down", |streams, seconds| Order::Down { streams, seconds }),
+                Axis::Rtt => self.attempt("rtt", Self::rtt_awake),
+                Axis::RttIdle => self.attempt("rtt_idle", Self::rtt_idle),
+                Axis::Connect => {
+                    for clients in CLIENTS {
+                        self.attempt("connect", |session| session.connect(clients));
+                    }
+                }
+                Axis::Idle | Axis::Paced | Axis::Fin | Axis::Churn => {}
+            }
+        }
+        self.attempt("memory", |session| session.memory("end"));
+    }
+
+    /// Takes the samples of one axis on which only ours is measured.
+    pub(crate) fn alone(&mut self, axis: Axis) {
+        match axis {
+            Axis::Idle => self.attempt("idle", Self::idle),
+            Axis::Paced => {
+                for rate in PACES_MB_PER_S {
+                    self.attempt("paced", |session| session.paced(rate));
+                }
+            }
+            Axis::Fin => {
+                for (quiet_ms, count) in FINS {
+                    self.attempt("fin", |session| session.fin(quiet_ms, count));
+                }
+            }
+            Axis::Churn => self.attempt("churn", Self::churn),
+            Axis::Up | Axis::Down | Axis::Rtt | Axis::RttIdle | Axis::Connect => {}
+        }
+    }
+
+    fn bulk(&mut self, way: &str, order: impl Fn(usize, f64) -> Order) {
+        for streams in STREAMS {
+            let path = format!("tcp/{way}/{streams}");
+            match self.throughput(order(streams, self.seconds)) {
+                Ok(Throughput { gbit_per_s, cpu_s_per_gib }) => {
+                    self.compared(&path, Unit::GbitPerS, gbit_per_s);
+                    if let Some(cost) = cpu_s_per_gib.filter(|_| streams == 1) {
+                        self.compared(&format!("cpu/{way}"), Unit::SPerGib, cost);
+                    }
+                }
+                Err(error) => {
+                    self.remark(&path, &error);
+                    self.compared(&path, Unit::GbitPerS, 0.0);
+                }
+            }
+        }
+    }
+
+    fn throughput(&mut self, order: Order) -> Result<Throughput> {
+        self.wait_for_quiet()?;
+        let before = self.running.cpu_time()?;
+        let answer = self.running.ask(order)?;
+        let after = self.running.cpu_time()?;
+        let Answer::Moved { gbit_per_s, total_bytes, broken } = answer else { bail!("{answer:?}") };
+        if broken > 0 {
+            self.remark(&order.to_string(), &anyhow::anyhow!("{broken} connections broke"));
+        }
+        let used = before.zip(after).map(|(before, after)| after.saturating_sub(before).as_secs_f64());
+        let gib = total_bytes as f64 / f64::from(1 << 30);
+        Ok(Throughput { gbit_per_s, cpu_s_per_gib: used.filter(|_| gib > 0.0).map(|used| used / gib) })
+    }
+
+    fn rtt_awake(&mut self) -> Result<()> {
+        self.wait_for_quiet()?;
+        let awake = Awake::new(self.network)?;
+        let done = self.round_trips("rtt");
+        drop(awake);
+        done
+    }
+
+    fn rtt_idle(&mut self) -> Result<()> {
+        self.wait_for_quiet()?;
+        self.round_trips("rtt_idle")
+    }
+
+    fn round_trips(&mut self, path: &str) -> Result<()> {
+        let answer = self.running.ask(Order::Rtt { count: ROUND_TRIPS })?;
+        let Answer::Rtt { p50_us, p99_us } = answer else { bail!("{answer:?}") };
+        self.compared(path, Unit::Us, p50_us);
+        self.compared(&format!("{path}_p99"), Unit::Us, p99_us);
+        Ok(())
+    }
+
+    fn connect(&mut self, clients: usize) -> Result<()> {
+        self.wait_for_quiet()?;
+        let answer = self.running.ask(Order::Connect { clients, seconds: self.seconds })?;
+        let Answer::Short { per_s, errors, p99_ms, .. } = answer else { bail!("{answer:?}") };
+        self.compared(&format!("connect/{clients}"), Unit::PerS, per_s);
+        self.compared(&format!("connect_p99/{clients}"), Unit::Ms, p99_ms);
+        self.compared(&format!("connect_errors/{clients}"), Unit::Count, errors as f64);
+        Ok(())
+    }
+
+    fn memory(&mut self, when: &str) -> Result<()> {
+        let Some(usage) = self.running.usage()? else { return Ok(()) };
+        self.compared(&format!("memory/{when}"), Unit::Kib, usage.rss_kib);
+        if let Some(pss) = usage.pss_kib.filter(|_| self.system.maker() == Maker::Ours) {
+            self.compared(&format!("memory/{when}_pss"), Unit::Kib, pss);
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<()> {
+        let mut resident = Vec::new();
+        for count in IDLE_FLOWS {
+            let answer = self.running.ask(Order::Idle { count })?;
+            if answer != (Answer::Held { total: count }) {
+                bail!("{answer:?}");
+            }
+            let Throughput { gbit_per_s, .. } =
+                self.throughput(Order::Down { streams: 1, seconds: self.seconds })?;
+            self.own(format!("idle/{count}"), Unit::GbitPerS, gbit_per_s);
+            // After the download, so that its buffers are in each of the samples.
+            let rss_kib = self.own_usage()?.rss_kib;
+            self.own(format!("memory/idle/{count}"), Unit::Kib, rss_kib);
+            resident.push((count, rss_kib));
+        }
+        if let [(few, small), .., (many, large)] = resident[..] {
+            let bytes = (large - small) * 1024.0 / (many - few) as f64;
+            self.own("memory/idle_flow".to_owned(), Unit::Bytes, bytes);
+        }
+        Ok(())
+    }
+
+    fn paced(&mut self, mb_per_s: u64) -> Result<()> {
+        self.wait_for_quiet()?;
+        let rate = mb_per_s * 1_000_000;
+        let answer = self.running.ask(Order::Paced { rate, seconds: PACED_SECONDS })?;
+        let Answer::Paced(Pace { bytes, seconds, longest_gap_ms }) = answer else { bail!("{answer:?}") };
+        self.own(format!("paced/{mb_per_s}"), Unit::Share, bytes as f64 / seconds / rate as f64);
+        self.own(format!("gap/{mb_per_s}"), Unit::Ms, longest_gap_ms);
+        Ok(())
+    }
+
+    fn fin(&mut self, quiet_ms: u64, count: usize) -> Result<()> {
+        self.wait_for_quiet()?;
+        let answer = self.running.ask(Order::Fin { quiet_ms, count })?;
+        let Answer::Late { p99_ms, .. } = answer else { bail!("{answer:?}") };
+        self.own(format!("fin/{quiet_ms}"), Unit::Ms, p99_ms);
+        Ok(())
+    }
+
+    fn churn(&mut self) -> Result<()> {
+        let (count, clients) = CHURN;
+        self.churn_state("before")?;
+        let answer = self.running.ask(Order::Churn { count, clients })?;
+        let Answer::Short { per_s, errors, .. } = answer else { bail!("{answer:?}") };
+        self.own("churn/connections".to_owned(), Unit::PerS, per_s);
+        self.own("churn/errors".to_owned(), Unit::Count, errors as f64);
+        self.churn_state("after")
+    }
+
+    fn churn_state(&mut self, when: &str) -> Result<()> {
+        let Throughput { gbit_per_s, .. } =
+            self.throughput(Order::Down { streams: 1, seconds: self.seconds })?;
+        let Usage { rss_kib, descriptors, .. } = self.own_usage()?;
+        self.own(format!("churn/down_{when}"), Unit::GbitPerS, gbit_per_s);
+        self.own(format!("churn/memory_{when}"), Unit::Kib, rss_kib);
+        if let Some(descriptors) = descriptors {
+            self.own(format!("churn/descriptors_{when}"), Unit::Count, descriptors as f64);
+        }
+        Ok(())
+    }
+
+    fn own_usage(&self) -> Result<Usage> {
+        self.running.usage()?.ok_or_else(|| anyhow::anyhow!("{} is no process", self.system.name()))
+    }
+
+    fn attempt(&mut self, what: &str, sample: impl FnOnce(&mut Self) -> Result<()>) {
+        if let Err(error) = sample(self) {
+            self.remark(what, &error);
+        }
+    }
+
+    fn remark(&mut self, what: &str, error: &anyhow::Error) {
+        let remark = format!("{} {what}: {error:#}; {}", self.label, self.running.said());
+        eprintln!("{remark}");
+        self.samples.remarks.push(remark);
+    }
+
+    fn wait_for_quiet(&mut self) -> Result<()> {
+        if !quiet::wait()? {
+            self.samples.disturbed += 1;
+        }
+        Ok(())
+    }
+
+    fn compared(&mut self, path: &str, unit: Unit, value: f64) {
+        self.add(Measure::Compared(path.to_owned()), path, unit, value);
+    }
+
+    fn own(&mut self, id: String, unit: Unit, value: f64) {
+        self.add(Measure::Alone(id.clone()), &id, unit, value);
+    }
+
+    fn add(&mut self, measure: Measure, name: &str, unit: Unit, value: f64) {
+        eprintln!("{}  {name} {value:.3} {}", self.label, unit.label());
+        self.samples.add(measure, self.system, unit, value);
+    }
+}
+
+struct Throughput {
+    gbit_per_s: f64,
+    /// Of the system; there is none where nothing moved or nothing runs.
+    cpu_s_per_gib: Option<f64>,
+}

@@ -1,0 +1,112 @@
+//! Who is measured.
+
+use clap::ValueEnum;
+
+/// A way for a guest to reach the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum System {
+    #[value(name = "ours-1500")]
+    Ours1500,
+    #[value(name = "ours-65520")]
+    Ours65520,
+    #[value(name = "pasta-1500")]
+    Pasta1500,
+    #[value(name = "pasta-65520")]
+    Pasta65520,
+    #[value(name = "slirp4netns-1500")]
+    Slirp1500,
+    #[value(name = "slirp4netns-65520")]
+    Slirp65520,
+    /// No engine: the agent runs on the host's side of the veth pair.
+    #[value(name = "direct")]
+    Direct,
+}
+
+/// The program, whatever the MTU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Maker {
+    Ours,
+    Pasta,
+    Slirp,
+    Direct,
+}
+
+impl System {
+    /// Every system, in the order they take turns.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Ours1500,
+        Self::Pasta1500,
+        Self::Slirp1500,
+        Self::Ours65520,
+        Self::Pasta65520,
+        Self::Slirp65520,
+        Self::Direct,
+    ];
+
+    /// Ours, and their MTU.
+    pub(crate) const OURS: [(Self, u16); 2] = [(Self::Ours1500, 1500), (Self::Ours65520, 65520)];
+
+    /// Those that ours with this MTU is compared to.
+    pub(crate) fn peers(mtu: u16) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |system| {
+            system.maker() != Maker::Ours && system.mtu().is_none_or(|other| other == mtu)
+        })
+    }
+
+    pub(crate) fn maker(self) -> Maker {
+        match self {
+            Self::Ours1500 | Self::Ours65520 => Maker::Ours,
+            Self::Pasta1500 | Self::Pasta65520 => Maker::Pasta,
+            Self::Slirp1500 | Self::Slirp65520 => Maker::Slirp,
+            Self::Direct => Maker::Direct,
+        }
+    }
+
+    /// The MTU of the guest's interface, where there is such an interface.
+    pub(crate) fn mtu(self) -> Option<u16> {
+        match self {
+            Self::Ours1500 | Self::Pasta1500 | Self::Slirp1500 => Some(1500),
+            Self::Ours65520 | Self::Pasta65520 | Self::Slirp65520 => Some(65520),
+            Self::Direct => None,
+        }
+    }
+
+    /// What `--systems` calls it.
+    pub(crate) fn name(self) -> String {
+        self.mtu()
+            .map_or_else(|| self.maker().name().to_owned(), |mtu| format!("{}-{mtu}", self.maker().name()))
+    }
+}
+
+impl Maker {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Pasta => "pasta",
+            Self::Slirp => "slirp4netns",
+            Self::Direct => "direct",
+        }
+    }
+
+    /// The program that must be installed.
+    pub(crate) fn program(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Ours | Self::Direct => None,
+            Self::Pasta => Some(("pasta", "passt")),
+            Self::Slirp => Some(("slirp4netns", "slirp4netns")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_is_called_what_the_command_line_calls_it() {
+        for system in System::ALL {
+            let value = system.to_possible_value().expect("none is hidden");
+            assert_eq!(value.get_name(), system.name());
+        }
+    }
+}

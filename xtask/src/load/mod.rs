@@ -1,0 +1,37 @@
+//! The load that `bench engine` puts on a network: servers with habits, and an agent that runs as
+//! the guest's command and is told what to do a line at a time.
+//!
+//! Plain threads and blocking sockets, so that both ends are the same whatever is between them.
+//! Each habit is a file that holds both its ends.
+
+mod agent;
+mod answer;
+mod bulk;
+mod fin;
+mod habit;
+mod idle;
+mod order;
+mod paced;
+mod ping;
+mod rank;
+mod serve;
+mod servers;
+mod short;
+
+pub(crate) use agent::agent;
+pub(crate) use answer::{Answer, Pace};
+pub(crate) use order::Order;
+pub(crate) use rank::quantile;
+pub(crate) use serve::serve;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Allows this process and its children as many descriptors as the system lets them have.
+pub(crate) fn raise_descriptor_limit() {
+    const ENOUGH: u64 = 200_000;
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    // Only root may raise the second limit; the first goes as far as it can without.
+    if setrlimit(Resource::RLIMIT_NOFILE, ENOUGH.max(hard), ENOUGH.max(hard)).is_err() {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

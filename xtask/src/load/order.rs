@@ -1,0 +1,118 @@
+//! What the agent is told to do: a line of words.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+
+/// One order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Order {
+    /// Try until a server answers.
+    Reach,
+    /// Upload over so many connections for so many seconds.
+    Up { streams: usize, seconds: f64 },
+    /// Download likewise.
+    Down { streams: usize, seconds: f64 },
+    /// Exchange single bytes.
+    Rtt { count: usize },
+    /// Open short connections, so many at a time, for so many seconds.
+    Connect { clients: usize, seconds: f64 },
+    /// Open so many short connections.
+    Churn { count: usize, clients: usize },
+    /// Have so many idle connections open in all.
+    Idle { count: usize },
+    /// Upload to a server that reads so many bytes a second.
+    Paced { rate: u64, seconds: f64 },
+    /// Have the server end after this much silence, and see how late that arrives.
+    Fin { quiet_ms: u64, count: usize },
+    /// End.
+    Quit,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reach => f.write_str("reach"),
+            Self::Up { streams, seconds } => write!(f, "up {streams} {seconds}"),
+            Self::Down { streams, seconds } => write!(f, "down {streams} {seconds}"),
+            Self::Rtt { count } => write!(f, "rtt {count}"),
+            Self::Connect { clients, seconds } => write!(f, "connect {clients} {seconds}"),
+            Self::Churn { count, clients } => write!(f, "churn {count} {clients}"),
+            Self::Idle { count } => write!(f, "idle {count}"),
+            Self::Paced { rate, seconds } => write!(f, "paced {rate} {seconds}"),
+            Self::Fin { quiet_ms, count } => write!(f, "fin {quiet_ms} {count}"),
+            Self::Quit => f.write_str("quit"),
+        }
+    }
+}
+
+impl FromStr for Order {
+    type Err = anyhow::Error;
+
+    fn from_str(line: &str) -> Result<Self> {
+        let mut words = line.split_whitespace();
+        let verb = words.next().context("an empty order")?;
+        let order = match verb {
+            "reach" => Self::Reach,
+            "up" => Self::Up { streams: next(&mut words)?, seconds: seconds(&mut words)? },
+            "down" => Self::Down { streams: next(&mut words)?, seconds: seconds(&mut words)? },
+            "rtt" => Self::Rtt { count: next(&mut words)? },
+            "connect" => Self::Connect { clients: next(&mut words)?, seconds: seconds(&mut words)? },
+            "churn" => Self::Churn { count: next(&mut words)?, clients: next(&mut words)? },
+            "idle" => Self::Idle { count: next(&mut words)? },
+            "paced" => Self::Paced { rate: next(&mut words)?, seconds: seconds(&mut words)? },
+            "fin" => Self::Fin { quiet_ms: next(&mut words)?, count: next(&mut words)? },
+            "quit" => Self::Quit,
+            unknown => bail!("no such order: {unknown}"),
+        };
+        if let Some(word) = words.next() {
+            bail!("one word too many: {word}");
+        }
+        Ok(order)
+    }
+}
+
+fn next<'w, T: FromStr>(words: &mut impl Iterator<Item = &'w str>) -> Result<T> {
+    let word = words.next().context("a number is missing")?;
+    word.parse().ok().with_context(|| format!("not a number that fits: {word}"))
+}
+
+/// A time that can be slept.
+fn seconds<'w>(words: &mut impl Iterator<Item = &'w str>) -> Result<f64> {
+    let seconds = next(words)?;
+    if !(0.0..=3600.0).contains(&seconds) {
+        bail!("not a number of seconds: {seconds}");
+    }
+    Ok(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_reads_as_it_was_written() {
+        for order in [
+            Order::Reach,
+            Order::Up { streams: 4, seconds: 2.0 },
+            Order::Down { streams: 1, seconds: 0.5 },
+            Order::Rtt { count: 100 },
+            Order::Connect { clients: 8, seconds: 2.0 },
+            Order::Churn { count: 100_000, clients: 8 },
+            Order::Idle { count: 10_000 },
+            Order::Paced { rate: 20_000_000, seconds: 3.0 },
+            Order::Fin { quiet_ms: 20, count: 200 },
+            Order::Quit,
+        ] {
+            assert_eq!(order.to_string().parse::<Order>().expect("it is an order"), order);
+        }
+    }
+
+    #[test]
+    fn what_is_no_order_is_refused() {
+        for line in ["", "upp 1 1", "up", "up 1", "up one 1", "up 1 -1", "up 1 inf", "up 1 1 1", "quit now"] {
+            assert!(line.parse::<Order>().is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `cargo xtask load`
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::load;
+
+/// One end of the load that `bench engine` measures
+#[derive(Args)]
+pub(crate) struct Load {
+    #[command(subcommand)]
+    end: End,
+}
+
+#[derive(Subcommand)]
+enum End {
+    /// Listen on these addresses, a port for each habit, until killed
+    Serve {
+        #[arg(required = true)]
+        addresses: Vec<IpAddr>,
+    },
+    /// Read an order a line, carry it out against these servers, answer with a line of JSON
+    Agent {
+        #[arg(required = true)]
+        servers: Vec<IpAddr>,
+    },
+    /// Keep a CPU busy until killed
+    Spin,
+}
+
+impl Load {
+    pub(crate) fn run(self) -> Result<()> {
+        match self.end {
+            End::Serve { addresses } => Ok(load::serve(&addresses)?),
+            End::Agent { servers } => load::agent(servers),
+            End::Spin => loop {
+                std::hint::spin_loop();
+            },
+        }
+    }
+}
