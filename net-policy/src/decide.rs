@@ -65,6 +65,8 @@ pub enum DenyReason {
     Default,
     /// A rule allows the name, and our resolver never gave this address for it.
     NotPinned,
+    /// A rule allows the name, and what it resolves to is not public and not allowed as an address.
+    NotPublic,
     /// Nothing may be sent to such an address.
     Reserved,
 }
@@ -76,6 +78,9 @@ impl DenyReason {
             Self::Rule => "by rule",
             Self::Default => "no rule allows it",
             Self::NotPinned => "the address was not resolved for this name",
+            Self::NotPublic => {
+                "the name leads to an address that is not public, and no rule allows that address here"
+            }
             Self::Reserved => "the address is no destination",
         }
     }
@@ -117,8 +122,8 @@ impl Policy {
 
     /// May this flow go on?
     ///
-    /// Work is linear in the rules and in the names pinned to the address, which
-    /// [`NameTable`] bounds.
+    /// Work is linear in the rules and in the names pinned to the address, of which
+    /// [`NameTable`] keeps few.
     pub fn decide(&self, query: &Query<'_>) -> Decision {
         if is_reserved(query) {
             return Decision::Deny { rule: None, reason: DenyReason::Reserved };
@@ -126,36 +131,63 @@ impl Policy {
         if let Some(name) = query.name {
             return self.first_match(query, Some(name));
         }
-        let names = query.pins.names_of(query.address, query.now);
-        let verdicts = names.map(|name| self.first_match(query, Some(name)));
-        verdicts.reduce(both).unwrap_or_else(|| self.first_match(query, None))
+        let mut verdict = None;
+        for name in query.pins.names_of(query.address, query.now) {
+            let own = self.first_match(query, Some(name));
+            let joined = verdict.map_or(own, |others| both(others, own));
+            if joined == Decision::NeedName {
+                // No further name changes that.
+                return joined;
+            }
+            verdict = Some(joined);
+        }
+        verdict.unwrap_or_else(|| self.first_match(query, None))
     }
 
     fn first_match(&self, query: &Query<'_>, name: Option<&HostName>) -> Decision {
-        let mut unpinned = false;
+        let mut reason = DenyReason::Default;
         for (index, rule) in self.rules.iter().enumerate() {
             if !rule.covers(query.direction, query.protocol, query.port) {
                 continue;
             }
             let matches = match (&rule.destination, name) {
                 (Destination::Domain(_), None) => false,
-                (Destination::Domain(pattern), Some(name)) => {
-                    let is_pinned = || query.pins.is_pinned(name, query.address, query.now);
-                    let by_name = pattern.matches(name);
-                    // Denying by name needs no pin; allowing does, or a false name would open
-                    // any address.
-                    let matches = by_name && (rule.action == Action::Deny || is_pinned());
-                    unpinned |= by_name && !matches;
-                    matches
-                }
+                (Destination::Domain(pattern), Some(name)) if !pattern.matches(name) => false,
+                // Denying by name needs no pin; allowing does, or a false name would open any address.
+                (Destination::Domain(_), Some(_)) if rule.action == Action::Deny => true,
+                (Destination::Domain(_), Some(name)) => match self.reach(query, name) {
+                    Ok(()) => true,
+                    Err(why) => {
+                        reason = why;
+                        false
+                    }
+                },
                 (destination, _) => destination.contains(query.address, rule.action, query.hosts),
             };
             if matches {
                 return verdict(rule, RuleId(index));
             }
         }
-        let reason = if unpinned { DenyReason::NotPinned } else { DenyReason::Default };
         Decision::Deny { rule: None, reason }
+    }
+
+    /// Whether a name that is allowed opens the address of a flow: it must be pinned to the name, and
+    /// where it is not public the owner must allow it as such, for this protocol and port.
+    fn reach(&self, query: &Query<'_>, name: &HostName) -> Result<(), DenyReason> {
+        if !query.pins.is_pinned(name, query.address, query.now) {
+            return Err(DenyReason::NotPinned);
+        }
+        if Group::of(query.address, query.hosts) == Some(Group::Public) {
+            return Ok(());
+        }
+        let first = self.rules.iter().find(|rule| {
+            rule.covers(query.direction, query.protocol, query.port)
+                && permits_as_such(rule, query.address, query.hosts)
+        });
+        match first.map(|rule| rule.action) {
+            Some(Action::Allow) => Ok(()),
+            Some(Action::Deny) | None => Err(DenyReason::NotPublic),
+        }
     }
 
     /// May this name be resolved?
@@ -206,8 +238,7 @@ impl Policy {
         self.rules.iter().any(|rule| {
             rule.action == Action::Allow
                 && rule.direction.covers(Direction::Egress)
-                && matches!(rule.destination, Destination::Cidr(_) | Destination::Group(_))
-                && rule.destination.contains(address, Action::Allow, hosts)
+                && permits_as_such(rule, address, hosts)
         })
     }
 
@@ -264,6 +295,12 @@ fn verdict(rule: &Rule, id: RuleId) -> Decision {
         Action::Allow => Decision::Allow { rule: id },
         Action::Deny => Decision::Deny { rule: Some(id), reason: DenyReason::Rule },
     }
+}
+
+/// Whether a rule means an address by an address, a prefix or a group.
+fn permits_as_such(rule: &Rule, address: IpAddr, hosts: &HostAddresses) -> bool {
+    matches!(rule.destination, Destination::Cidr(_) | Destination::Group(_))
+        && rule.destination.contains(address, rule.action, hosts)
 }
 
 fn covers_everything(rule: &Rule) -> bool {

@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use net_core::{HostName, normalise};
 
+/// Names one address may have. A site shares its addresses among many; a guest that asks for one name
+/// after the other below a domain of its own must not make each decision slow.
+const MAX_NAMES_PER_ADDRESS: usize = 256;
+
 /// A pin lives at least this long: a TTL of 0 still allows the connection it was asked for.
 pub const MIN_TTL: Duration = Duration::from_secs(1);
 
@@ -16,8 +20,13 @@ const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which addresses our resolver gave for which names.
 ///
-/// Bounded: at most `max_pins` pairs and `max_pins_per_name` addresses of a name; the one that was
-/// given longest ago yields.
+/// Bounded: at most `max_pins` pairs, `max_pins_per_name` addresses of a name and 256 names of an
+/// address; the one that was given longest ago yields.
+///
+/// A pin holds for the address as it was given. That an IPv4-mapped or NAT64 address (RFC 6052) is the
+/// one inside is the translation's whole point, so these are one with it; 6to4 and Teredo (RFC 3056,
+/// RFC 4380) carry an address that somebody else may have written there, so for them a pin of the
+/// inner address only serves to deny.
 #[derive(Debug)]
 pub struct NameTable {
     max_pins: usize,
@@ -54,7 +63,7 @@ impl NameTable {
 
     /// Pins `address` to `name` for `ttl` (see [`MIN_TTL`] and [`PIN_GRACE`]).
     pub fn pin(&mut self, name: &HostName, address: IpAddr, ttl: Duration, now: Instant) {
-        let address = normalise(address);
+        let address = translated(address);
         let expires = now + ttl.clamp(MIN_TTL, MAX_TTL) + PIN_GRACE;
         // A pin that is given again is the youngest, and never expires sooner than it would have.
         let given = self.unpin(name, address);
@@ -62,6 +71,11 @@ impl NameTable {
         let full_name = self.by_name.get(name).filter(|pinned| pinned.len() >= self.max_pins_per_name);
         if let Some(oldest) = full_name.and_then(|pinned| pinned.values().next().copied()) {
             self.unpin(name, oldest);
+        }
+        let full_address = self.by_address.get(&address).filter(|names| names.len() >= MAX_NAMES_PER_ADDRESS);
+        let oldest = full_address.and_then(|names| names.iter().min_by_key(|(_, pin)| pin.age));
+        if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+            self.unpin(&oldest, address);
         }
         while self.by_age.len() >= self.max_pins {
             let Some((name, address)) = self.by_age.values().next().cloned() else { break };
@@ -74,15 +88,17 @@ impl NameTable {
         self.by_age.insert(age, (name.clone(), address));
     }
 
-    /// The names `address` is pinned to.
+    /// The names `address`, or the address inside it, is pinned to.
     pub fn names_of(&self, address: IpAddr, now: Instant) -> impl Iterator<Item = &HostName> {
-        let names = self.by_address.get(&normalise(address));
-        names.into_iter().flatten().filter(move |(_, pin)| pin.expires > now).map(|(name, _)| name)
+        let (own, inner) = (translated(address), normalise(address));
+        let inner = (inner != own).then_some(inner);
+        let names = [Some(own), inner].into_iter().flatten().filter_map(|key| self.by_address.get(&key));
+        names.flatten().filter(move |(_, pin)| pin.expires > now).map(|(name, _)| name)
     }
 
     /// Whether `address` is pinned to `name`.
     pub fn is_pinned(&self, name: &HostName, address: IpAddr, now: Instant) -> bool {
-        let pin = self.by_address.get(&normalise(address)).and_then(|names| names.get(name));
+        let pin = self.by_address.get(&translated(address)).and_then(|names| names.get(name));
         pin.is_some_and(|pin| pin.expires > now)
     }
 
@@ -125,4 +141,13 @@ impl NameTable {
         self.by_age.remove(&pin.age);
         Some(pin)
     }
+}
+
+/// The address that is reached by way of `address`, where a translator reaches it (RFC 4291, section
+/// 2.5.5.2; RFC 6052).
+fn translated(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
+    let is_translation =
+        v6.to_ipv4_mapped().is_some() || matches!(v6.segments(), [0x64, 0xff9b, 0, 0, 0, 0, ..]);
+    if is_translation { normalise(address) } else { address }
 }

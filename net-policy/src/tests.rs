@@ -65,6 +65,7 @@ fn word(decision: Decision) -> &'static str {
         Decision::Deny { reason: DenyReason::Rule, .. } => "rule",
         Decision::Deny { reason: DenyReason::Default, .. } => "default",
         Decision::Deny { reason: DenyReason::NotPinned, .. } => "not pinned",
+        Decision::Deny { reason: DenyReason::NotPublic, .. } => "not public",
         Decision::Deny { reason: DenyReason::Reserved, .. } => "reserved",
         Decision::NeedName => "name",
     }
@@ -203,6 +204,64 @@ fn addresses_inside_addresses_are_judged_by_what_they_reach() {
         let allowed = matches!(decision, Decision::Allow { .. });
         assert_eq!(allowed, *expected == "allow", "{rules:?} {address}: {}", word(decision));
     }
+}
+
+#[test]
+fn a_name_opens_no_port_of_a_private_address_that_its_owner_left_closed() {
+    let world = World::new(&[("in.example", "10.0.0.5"), ("in.example", "172.16.0.1")]);
+    const CASES: &[(&[&str], &str, u16, &str)] = &[
+        (&["allow in.example"], "10.0.0.5", 22, "not public"),
+        (&["allow in.example", "allow 10.0.0.5:8080"], "10.0.0.5", 22, "not public"),
+        (&["allow in.example", "allow 10.0.0.5:8080"], "10.0.0.5", 8080, "allow"),
+        (&["allow in.example", "allow private:8080"], "10.0.0.5", 22, "not public"),
+        (&["allow in.example", "deny 10.0.0.5", "allow private"], "10.0.0.5", 22, "rule"),
+        (&["allow in.example", "allow host:8080"], "172.16.0.1", 22, "not public"),
+        (&["allow in.example", "allow host:8080"], "172.16.0.1", 8080, "allow"),
+        // A rule for everything is not one for a private place.
+        (&["allow in.example", "allow any"], "10.0.0.5", 22, "allow"),
+    ];
+    for (rules, address, port, expected) in CASES {
+        for shown in [None, Some("in.example")] {
+            let decision = world.decide(&policy(rules), address, *port, shown);
+            assert_eq!(word(decision), *expected, "{rules:?} {address}:{port} {shown:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pin_holds_for_the_address_that_was_given() {
+    const CASES: &[(&str, &str, bool)] = &[
+        ("1.2.3.4", "::ffff:1.2.3.4", true),
+        ("1.2.3.4", "64:ff9b::102:304", true),
+        ("64:ff9b::102:304", "1.2.3.4", true),
+        ("1.2.3.4", "2002:102:304::1", false),
+        ("2002:102:304::1", "1.2.3.4", false),
+        ("2002:102:304::1", "2002:102:304::2", false),
+        ("1.2.3.4", "2001::fefd:fcfb", false),
+    ];
+    for (given, dialled, is_open) in CASES {
+        let world = World::new(&[("a.example", given)]);
+        let decision = world.decide(&policy(&["allow a.example"]), dialled, 443, Some("a.example"));
+        assert_eq!(word(decision) == "allow", *is_open, "{given} {dialled}");
+        // To deny, any spelling will do.
+        if *given == "1.2.3.4" {
+            let denied = world.decide(&policy(&["deny a.example", "allow any"]), dialled, 443, None);
+            assert_eq!(word(denied), "rule", "{given} {dialled}");
+        }
+    }
+}
+
+#[test]
+fn an_address_has_a_bounded_number_of_names() {
+    let now = Instant::now();
+    let mut table = NameTable::new(4_096, 16);
+    let address = IpAddr::from([1, 1, 1, 1]);
+    for index in 0..1_000 {
+        table.pin(&name(&format!("h{index}.example")), address, Duration::ZERO, now);
+    }
+    assert_eq!(table.names_of(address, now).count(), 256);
+    assert!(table.is_pinned(&name("h999.example"), address, now), "the newest holds");
+    assert!(!table.is_pinned(&name("h743.example"), address, now), "the oldest yields");
 }
 
 #[test]
