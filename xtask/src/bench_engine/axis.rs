@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 /// A group of measures that are taken together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
 pub(crate) enum Axis {
     /// Upload throughput, 1 and 4 streams, and CPU time
     Up,
