@@ -2,6 +2,7 @@
 
 mod args;
 mod config;
+mod environment;
 mod plan;
 mod report;
 mod run;
