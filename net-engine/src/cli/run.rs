@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{CheckArgs, PolicyArgs, RunArgs};
 use super::config::Config;
+use super::confine::confine;
 use super::environment;
 use super::plan::{self, Plan};
 use super::report::Reporter;
@@ -48,8 +49,10 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     };
     let (sandbox, descriptor, kind) =
         sandbox::spawn(&sandbox_plan).map_err(|error| anyhow!("{error}"))?;
+    let confinement = confine(files.directory.path());
     if args.verbose > 0 {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
+        eprintln!("net-engine: {confinement}");
     }
     let link: Box<dyn Link> = match kind {
         LinkKind::Tap => Box::new(TapLink::from_descriptor(descriptor, plan.mtu)),
@@ -154,7 +157,7 @@ impl Signals {
 
 /// Files the command reads; gone when it has ended.
 struct Files {
-    _directory: TempDir,
+    directory: TempDir,
     resolv_conf: PathBuf,
     ca_bundle: Option<PathBuf>,
 }
@@ -176,7 +179,7 @@ impl Files {
             }
             None => None,
         };
-        Ok(Self { _directory: directory, resolv_conf, ca_bundle })
+        Ok(Self { directory, resolv_conf, ca_bundle })
     }
 }
 
