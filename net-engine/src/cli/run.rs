@@ -29,7 +29,10 @@ use crate::{Engine, Guest, GuestConfig};
 pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     // Nobody of the same user reads the secrets out of this process, the command least of all.
     nix::sys::prctl::set_dumpable(false).context("the process cannot be protected")?;
+    // Made before any secret is read; what is wrong with the flags is said first.
+    let user_namespace = sandbox::make_user_namespace();
     let plan = Plan::new(&args)?;
+    let user_namespace = user_namespace.map_err(|error| anyhow!("{error}"))?;
     let command: Vec<CString> = args
         .command
         .into_iter()
@@ -42,13 +45,17 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         link: plan.link,
         addresses: plan.guest.addresses,
         mtu: plan.mtu,
+        has_terminal: fs::File::open("/dev/tty").is_ok(),
         command,
         environment,
         resolv_conf: files.resolv_conf.clone(),
         ca_bundle: files.ca_bundle.clone(),
+        covers: plan.covers,
+        empty: files.empty.clone(),
     };
     let (sandbox, descriptor, kind) =
-        sandbox::spawn(&sandbox_plan).map_err(|error| anyhow!("{error}"))?;
+        sandbox::spawn(&sandbox_plan, &user_namespace).map_err(|error| anyhow!("{error}"))?;
+    drop(user_namespace);
     let confinement = confine(files.directory.path());
     if args.verbose > 0 {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
@@ -66,7 +73,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
 
 /// Prints the rules of a configuration file in the order they are tried.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let config = Config::read(&args.config)?;
+    let (config, _) = Config::read(&args.config)?;
     let policy = plan::policy(&PolicyArgs::default(), &config)?;
     for (index, rule) in policy.rules().iter().enumerate() {
         println!("{:>3}  {rule}", index + 1);
@@ -160,6 +167,8 @@ struct Files {
     directory: TempDir,
     resolv_conf: PathBuf,
     ca_bundle: Option<PathBuf>,
+    /// Nothing, to stand in place of what the command must not read.
+    empty: PathBuf,
 }
 
 impl Files {
@@ -179,7 +188,9 @@ impl Files {
             }
             None => None,
         };
-        Ok(Self { directory, resolv_conf, ca_bundle })
+        let empty = directory.path().join("empty");
+        write(&empty, "")?;
+        Ok(Self { directory, resolv_conf, ca_bundle, empty })
     }
 }
 
