@@ -200,6 +200,8 @@ impl Matrix<'_> {
         command.args(row.flags.iter().map(|flag| words.fill(flag)));
         command.args(["--", "sh", "-c", &words.fill(row.command)]);
         command.env("SECRET_SOURCE", format!("real-{id}"));
+        // An engine that is killed leaves its temporary directory behind.
+        command.env("TMPDIR", self.scratch.path("started"));
         let finished = run::to_the_end(&mut command, &self.scratch.path(&format!("{id}.log")), DEADLINE)?;
         let mut failures = judge(row.expect, &words, &finished)?;
         if !failures.is_empty() {

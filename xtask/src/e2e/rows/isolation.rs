@@ -112,6 +112,28 @@ pub(crate) const ROWS: &[Row] = &[
     ])
     .judged()
     .only(Only::OrdinaryUser),
+    row(
+        "confined_engine_follows_resolv_conf",
+        &["--allow", "web.test"],
+        "touch {dir}/started/{id}; sleep 1; dig @172.16.0.1 +short A web.test",
+        &[Exit(0), Out("192.31.196.2")],
+    )
+    // The file is empty at first, and another file later.
+    .wrapped(&[
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        "mkdir {dir}/started/{id}.etc && cp -a /etc/. {dir}/started/{id}.etc/ 2>/dev/null; \
+         cp /etc/resolv.conf {dir}/started/{id}.etc/new; : > {dir}/started/{id}.etc/resolv.conf; \
+         mount --rbind {dir}/started/{id}.etc /etc; (while ! test -e {dir}/started/{id}; do sleep 0.1; done; \
+         mv /etc/new /etc/resolv.conf) & exec \"$@\"",
+        "sh",
+    ])
+    .judged()
+    .only(Only::OncePerUser),
     // Files.
     row(
         "secret_file_is_covered",
