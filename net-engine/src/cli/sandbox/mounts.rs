@@ -42,6 +42,13 @@ pub(super) fn prepare(plan: &SandboxPlan) -> Result<(), SetupError> {
         mount(Some("tmpfs"), *directory, Some("tmpfs"), flags, Some("size=4k,mode=755"))
             .step("hidden directories", REMEDY)?;
     }
+    if !plan.resolv_conf.exists() {
+        return Err(SetupError::new(
+            "TMPDIR",
+            "the command does not see it",
+            "set it to a directory outside of /run",
+        ));
+    }
     // The file that `/etc/resolv.conf` is a link to may be in a directory that has just been hidden.
     if !resolv_conf.exists() {
         File::create(&resolv_conf).step("/etc/resolv.conf", REMEDY)?;
