@@ -14,10 +14,11 @@ use crate::workspace::Workspace;
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask e2e                        all of them\n  \
                         cargo xtask e2e secret                 those with `secret` in their name\n  \
+                        cargo xtask e2e isolation              those of rows/isolation.rs\n  \
                         cargo xtask e2e --link tap --user root\n  \
                         cargo xtask e2e dig --keep             keep servers' logs and outputs")]
 pub(crate) struct E2e {
-    /// Only tests whose name contains this
+    /// Only tests whose name contains this, or those of a table in xtask/src/e2e/rows
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
     /// Only over this link

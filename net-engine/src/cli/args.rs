@@ -47,6 +47,11 @@ SOURCE is env:NAME, file:PATH or cmd:COMMAND. Only its name is on the command li
 no argument, no log and no environment of the command.
 
 The command keeps your user and your files: this is a network sandbox, not one of the file system.
+Files that secrets come from look empty to it. Agents, buses, displays and proxies of yours are not
+passed on (SSH_AUTH_SOCK, DBUS_SESSION_BUS_ADDRESS, DISPLAY, http_proxy and others; give it what it
+needs with `-- env NAME=VALUE COMMAND`). Not isolated are: Unix sockets by their path, hard links
+and copies of covered files, control groups, the use of processor and memory.
+
 It is given the engine's certificate authority by SSL_CERT_FILE, CURL_CA_BUNDLE and the like, and in
 place of the system's bundle. Its exit status is passed on; 2 means that nothing was started.";
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
 
+use super::sources;
+
 /// What a file says; every key may be absent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -63,14 +65,15 @@ pub(super) enum LinkConfig {
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file; also where it is, see [`sources::read_file`].
     ///
     /// # Errors
     /// One line that names the file, the line and the key.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("--config {}: cannot be read", path.display()))?;
-        Self::parse(&text).with_context(|| format!("--config {}", path.display()))
+    pub(super) fn read(path: &Path) -> Result<(Self, Option<PathBuf>)> {
+        let field = || format!("--config {}", path.display());
+        let (bytes, place) = sources::read_file(path).with_context(field)?;
+        let text = String::from_utf8(bytes).map_err(|_| anyhow!("{}: is not UTF-8", field()))?;
+        Ok((Self::parse(&text).with_context(field)?, place))
     }
 
     fn parse(text: &str) -> Result<Self> {

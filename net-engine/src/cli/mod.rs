@@ -2,10 +2,13 @@
 
 mod args;
 mod config;
+mod confine;
+mod environment;
 mod plan;
 mod report;
 mod run;
 mod sandbox;
+mod seccomp;
 mod sources;
 mod trust;
 

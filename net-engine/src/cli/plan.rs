@@ -4,12 +4,12 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, bail};
 use net_core::{HostName, HostPattern};
 use net_policy::{Action, Policy, Rule, parse_target};
-use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
+use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec, SecretValue};
 use net_tls::{Authority, AuthorityParams};
 
 use super::args::{PolicyArgs, RunArgs};
 use super::config::{ActionConfig, Config, LinkConfig, SecretConfig};
-use super::sandbox::LinkKind;
+use super::sandbox::{Cover, LinkKind};
 use super::sources;
 use super::trust::Anchors;
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception, Nameservers};
@@ -26,14 +26,23 @@ pub(super) struct Plan {
     pub(super) ca_bundle: Option<String>,
     /// Variables that held secrets: the command does not get them.
     pub(super) removed_variables: BTreeSet<String>,
+    /// Files that hold secrets: the command does not read them.
+    pub(super) covers: Vec<Cover>,
+}
+
+/// What is known of the secrets once they have been read.
+struct Secrets {
+    secrets: SecretSet,
+    removed_variables: BTreeSet<String>,
+    covers: Vec<Cover>,
 }
 
 impl Plan {
     /// Joins flags and file.
     pub(super) fn new(args: &RunArgs) -> Result<Self> {
-        let config = match &args.config {
+        let (config, config_file) = match &args.config {
             Some(path) => Config::read(path)?,
-            None => Config::default(),
+            None => Default::default(),
         };
         let flags = &args.policy;
         let link = match (args.link, config.link) {
@@ -46,7 +55,13 @@ impl Plan {
         if !(1280..=65_520).contains(&mtu) {
             bail!("mtu: {mtu} is not between 1280 and 65520");
         }
-        let (secrets, removed_variables) = secrets(flags, &config)?;
+        let Secrets { secrets, removed_variables, mut covers } = secrets(flags, &config)?;
+        // A source may be a command with a value in it.
+        if let Some(path) = config_file
+            && !config.secrets.is_empty()
+        {
+            covers.push(Cover { path, field: "--config".to_owned() });
+        }
         let files: Vec<_> = config.upstream_ca.iter().chain(&flags.upstream_ca).cloned().collect();
         let anchors = Anchors::read(&files)?;
         let ports = intercepted_ports(flags, &config);
@@ -70,7 +85,7 @@ impl Plan {
             host_addresses: host_addresses(),
             ..GuestConfig::default()
         };
-        Ok(Self { guest, link, mtu, ca_bundle, removed_variables })
+        Ok(Self { guest, link, mtu, ca_bundle, removed_variables, covers })
     }
 }
 
@@ -123,13 +138,23 @@ fn nameservers(flags: &PolicyArgs, config: &Config) -> Result<Nameservers> {
     Ok(Nameservers::Fixed(texts.iter().map(parse).collect::<Result<_>>()?))
 }
 
-fn secrets(flags: &PolicyArgs, config: &Config) -> Result<(SecretSet, BTreeSet<String>)> {
+fn secrets(flags: &PolicyArgs, config: &Config) -> Result<Secrets> {
     let mut bindings = Vec::new();
-    let mut removed = BTreeSet::new();
+    let (mut removed_variables, mut covers) = (BTreeSet::new(), Vec::new());
+    let mut read = |field: &str, source: &SecretSource| -> Result<SecretValue> {
+        let (value, file) = sources::read(source)?;
+        covers.extend(file.map(|path| Cover { path, field: field.to_owned() }));
+        if let SecretSource::Env(name) = source {
+            removed_variables.insert(name.clone());
+        }
+        Ok(value)
+    };
     for text in &flags.secret {
         // The text names a source and holds no value, so it may be shown.
         let spec = SecretSpec::parse(text).with_context(|| format!("--secret \"{text}\""))?;
-        bindings.push(bind("--secret", spec, None, &mut removed)?);
+        let field = format!("--secret {}", spec.env);
+        let value = read(&field, &spec.source).with_context(|| field.clone())?;
+        bindings.push(bind(&field, spec, value, None)?);
     }
     for SecretConfig { env, source, hosts, placeholder } in &config.secrets {
         let key = format!("secrets.{env}");
@@ -142,27 +167,25 @@ fn secrets(flags: &PolicyArgs, config: &Config) -> Result<(SecretSet, BTreeSet<S
             .as_deref()
             .map(|text| Placeholder::from_user(text).with_context(|| format!("{key}.placeholder")))
             .transpose()?;
-        bindings.push(bind(&key, spec, placeholder, &mut removed)?);
+        let field = format!("{key}.source");
+        let value = read(&field, &spec.source).with_context(|| field.clone())?;
+        bindings.push(bind(&key, spec, value, placeholder)?);
     }
-    Ok((SecretSet::compile(bindings)?, removed))
+    Ok(Secrets { secrets: SecretSet::compile(bindings)?, removed_variables, covers })
 }
 
 fn bind(
     key: &str,
     spec: SecretSpec,
+    value: SecretValue,
     placeholder: Option<Placeholder>,
-    removed: &mut BTreeSet<String>,
 ) -> Result<Binding> {
-    let SecretSpec { env, source, hosts } = spec;
-    let value = sources::read(&source).with_context(|| format!("{key} {env}"))?;
-    if let SecretSource::Env(name) = source {
-        removed.insert(name);
-    }
+    let SecretSpec { env, hosts, source: _ } = spec;
     let placeholder = match placeholder {
         Some(placeholder) => placeholder,
         None => {
             let mut random = [0; 16];
-            getrandom::fill(&mut random).map_err(|_| anyhow::anyhow!("{key} {env}: no randomness"))?;
+            getrandom::fill(&mut random).map_err(|_| anyhow::anyhow!("{key}: no randomness"))?;
             Placeholder::generate(random)
         }
     };

@@ -1,15 +1,14 @@
 //! `run`: a command whose only way out is the engine.
 
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::fs;
 use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
-use net_tls::TRUST_VARIABLES;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -18,6 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{CheckArgs, PolicyArgs, RunArgs};
 use super::config::Config;
+use super::confine::confine;
+use super::environment;
 use super::plan::{self, Plan};
 use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
@@ -25,14 +26,14 @@ use crate::core::GuestAddresses;
 use crate::link::{Link, PacketLink, TapLink};
 use crate::{Engine, Guest, GuestConfig};
 
-/// Sockets that lend the caller's identity; a command nobody trusts gets none of them.
-const LENT_IDENTITIES: &[&str] = &["SSH_AUTH_SOCK", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS"];
-
 /// Checks everything, prepares the sandbox, starts the engine, then lets the command run.
 pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     // Nobody of the same user reads the secrets out of this process, the command least of all.
     nix::sys::prctl::set_dumpable(false).context("the process cannot be protected")?;
+    // Made before any secret is read; what is wrong with the flags is said first.
+    let user_namespace = sandbox::make_user_namespace();
     let plan = Plan::new(&args)?;
+    let user_namespace = user_namespace.map_err(|error| anyhow!("{error}"))?;
     let command: Vec<CString> = args
         .command
         .into_iter()
@@ -40,19 +41,26 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         .collect::<Result<_, _>>()
         .context("COMMAND: an argument holds a NUL byte")?;
     let files = Files::write(&plan).context("a directory for the command's files")?;
-    let environment = environment(&plan, files.ca_bundle.as_deref());
+    let environment = environment::of_command(&plan, files.ca_bundle.as_deref());
     let sandbox_plan = SandboxPlan {
         link: plan.link,
         addresses: GuestAddresses::default(),
         mtu: plan.mtu,
+        has_terminal: fs::File::open("/dev/tty").is_ok(),
         command,
         environment,
         resolv_conf: files.resolv_conf.clone(),
         ca_bundle: files.ca_bundle.clone(),
+        covers: plan.covers,
+        empty: files.empty.clone(),
     };
-    let (sandbox, descriptor, kind) = sandbox::spawn(&sandbox_plan).map_err(|error| anyhow!("{error}"))?;
+    let (sandbox, descriptor, kind) =
+        sandbox::spawn(&sandbox_plan, &user_namespace).map_err(|error| anyhow!("{error}"))?;
+    drop(user_namespace);
+    let confinement = confine(files.directory.path());
     if args.verbose > 0 {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
+        eprintln!("net-engine: {confinement}");
     }
     let link: Box<dyn Link> = match kind {
         LinkKind::Tap => Box::new(TapLink::from_descriptor(descriptor, plan.mtu)),
@@ -66,7 +74,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
 
 /// Prints the rules of a configuration file in the order they are tried.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let config = Config::read(&args.config)?;
+    let (config, _) = Config::read(&args.config)?;
     let policy = plan::policy(&PolicyArgs::default(), &config)?;
     for (index, rule) in policy.rules().iter().enumerate() {
         println!("{:>3}  {rule}", index + 1);
@@ -157,9 +165,11 @@ impl Signals {
 
 /// Files the command reads; gone when it has ended.
 struct Files {
-    _directory: TempDir,
-    resolv_conf: std::path::PathBuf,
-    ca_bundle: Option<std::path::PathBuf>,
+    directory: TempDir,
+    resolv_conf: PathBuf,
+    ca_bundle: Option<PathBuf>,
+    /// Nothing, to stand in place of what the command must not read.
+    empty: PathBuf,
 }
 
 impl Files {
@@ -179,31 +189,13 @@ impl Files {
             }
             None => None,
         };
-        Ok(Self { _directory: directory, resolv_conf, ca_bundle })
+        let empty = directory.path().join("empty");
+        write(&empty, "")?;
+        Ok(Self { directory, resolv_conf, ca_bundle, empty })
     }
 }
 
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
-}
-
-/// The caller's environment without secrets, with placeholders and trust.
-fn environment(plan: &Plan, ca_bundle: Option<&Path>) -> Vec<(OsString, OsString)> {
-    let placeholders: Vec<(OsString, OsString)> =
-        plan.guest.secrets.environment().map(|(env, placeholder)| (env.into(), placeholder.into())).collect();
-    let trust: Vec<(OsString, OsString)> = ca_bundle
-        .into_iter()
-        .flat_map(|path| TRUST_VARIABLES.iter().map(move |name| (OsString::from(name), path.into())))
-        .collect();
-    let is_replaced = |name: &OsString| {
-        let removed = name
-            .to_str()
-            .is_some_and(|name| plan.removed_variables.contains(name) || LENT_IDENTITIES.contains(&name));
-        removed || placeholders.iter().chain(&trust).any(|(own, _)| own == name)
-    };
-    let mut environment: Vec<_> = std::env::vars_os().filter(|(name, _)| !is_replaced(name)).collect();
-    environment.extend(placeholders);
-    environment.extend(trust);
-    environment
 }

@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(150);
 /// Which part of the matrix runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Choice {
-    /// Only rows whose name contains this.
+    /// Only rows whose name contains this, or whose table it is.
     pub(crate) filter: Option<String>,
     pub(crate) link: Option<Link>,
     pub(crate) user: Option<User>,
@@ -76,7 +76,8 @@ fn prepare(scratch: &Scratch) -> Result<()> {
           [[rules]]\nname = \"nothing else\"\naction = \"deny\"\nto = \"any:8080\"\n",
     )?;
     scratch.write("unknown-key.toml", b"alow = [\"web.test:80\"]\n")?;
-    scratch.write("malformed.toml", b"allow = [\n")
+    scratch.write("malformed.toml", b"allow = [\n")?;
+    scratch.copy_setuid_program("id", "setuid-id")
 }
 
 struct Matrix<'m> {
@@ -144,11 +145,13 @@ impl Matrix<'_> {
     fn rows_of(&self, cell: Cell, cells: &[Cell], choice: &Choice) -> Result<Vec<&'static Row>> {
         let is_first_of_user = cells.iter().find(|other| other.user == cell.user) == Some(&cell);
         let mut chosen = Vec::new();
-        for row in rows::all() {
-            let is_wanted = choice.filter.as_deref().is_none_or(|filter| row.name.contains(filter));
+        for (subject, row) in rows::all() {
+            let is_named = |filter: &str| filter == subject || row.name.contains(filter);
+            let is_wanted = choice.filter.as_deref().is_none_or(is_named);
             let fits = match row.setting.only {
                 Only::Any => true,
                 Only::OncePerUser => is_first_of_user,
+                Only::OrdinaryUser => is_first_of_user && cell.user == User::Nobody,
                 Only::ClosedTun => is_first_of_user && tun_is_closed(self.world, cell.user, self.is_root)?,
             };
             if is_wanted && fits {
@@ -187,7 +190,8 @@ impl Matrix<'_> {
         let entry = self.world.host.entry();
         let (program, rest) = entry.split_first().context("a namespace is entered by some command")?;
         let mut command = clean(program);
-        command.args(rest).args(become_user(cell.user, self.is_root)).args(row.setting.wrapper);
+        command.args(rest).args(become_user(cell.user, self.is_root));
+        command.args(row.setting.wrapper.iter().map(|word| words.fill(word)));
         command.arg(self.scratch.path("net-engine")).arg("run");
         if !row.setting.bare {
             command.args(["--link", cell.link_name()]);
@@ -196,6 +200,8 @@ impl Matrix<'_> {
         command.args(row.flags.iter().map(|flag| words.fill(flag)));
         command.args(["--", "sh", "-c", &words.fill(row.command)]);
         command.env("SECRET_SOURCE", format!("real-{id}"));
+        // An engine that is killed leaves its temporary directory behind.
+        command.env("TMPDIR", self.scratch.path("started"));
         let finished = run::to_the_end(&mut command, &self.scratch.path(&format!("{id}.log")), DEADLINE)?;
         let mut failures = judge(row.expect, &words, &finished)?;
         if !failures.is_empty() {

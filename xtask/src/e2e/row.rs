@@ -7,8 +7,8 @@ pub(crate) struct Row {
     /// The engine's flags, besides those every row has.
     pub(crate) flags: &'static [&'static str],
     /// A shell script, run as the guest's COMMAND. `{id}` is unique to this run of this row,
-    /// `{dir}` the scratch directory, `{sha}` the checksum of the blob; flags and expectations
-    /// have them too.
+    /// `{dir}` the scratch directory, `{sha}` the checksum of the blob; flags, wrapper and
+    /// expectations have them too.
     pub(crate) command: &'static str,
     pub(crate) expect: &'static [Expect],
     pub(crate) setting: Setting,
@@ -36,6 +36,8 @@ pub(crate) enum Only {
     Any,
     /// One for each user: the link plays no part.
     OncePerUser,
+    /// One, for an ordinary user: to root nothing is closed.
+    OrdinaryUser,
     /// One for each user to whom `/dev/net/tun` is closed.
     ClosedTun,
 }

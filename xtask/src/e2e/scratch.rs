@@ -8,6 +8,7 @@ use std::{env, fs, process};
 use anyhow::{Context, Result};
 
 use crate::process::output;
+use crate::programs;
 
 /// How much the transfers move.
 pub(crate) const BLOB_BYTES: usize = 100_000_000;
@@ -57,6 +58,14 @@ impl Scratch {
         let path = self.path(name);
         fs::copy(program, &path).with_context(|| format!("cannot copy {}", program.display()))?;
         self.open_to_all(&path, 0o755)
+    }
+
+    /// Copies a program of the system, to run with the rights of its owner.
+    pub(crate) fn copy_setuid_program(&self, program: &str, name: &str) -> Result<()> {
+        let program =
+            env::split_paths(programs::PATH).map(|dir| dir.join(program)).find(|path| path.is_file());
+        self.copy_program(&program.context("a program of the system is missing")?, name)?;
+        self.open_to_all(&self.path(name), 0o4755)
     }
 
     /// Makes `www/blob`, [`BLOB_BYTES`] that no compression or repetition helps with, and returns

@@ -28,6 +28,7 @@ impl Servers {
             ("streams.py", include_str!("upstream/streams.py")),
             ("recorder.py", include_str!("upstream/recorder.py")),
             ("guest.py", include_str!("guest/guest.py")),
+            ("attempt.py", include_str!("guest/attempt.py")),
         ] {
             scratch.write(name, text.as_bytes())?;
         }

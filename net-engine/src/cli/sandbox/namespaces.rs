@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
-use nix::unistd::{Gid, Uid, getegid, geteuid};
+use nix::unistd::getegid;
 
 use super::netlink::Netlink;
 use super::setup_error::{SetupError, Step};
@@ -19,15 +19,19 @@ pub(super) const INTERFACE: &str = "eth0";
 /// The engine's end of a veth pair, in a namespace of its own that the guest cannot see.
 const PEER: &str = "engine0";
 
-const ALLOW_NAMESPACES: &str = "run as root, or have the kernel allow user namespaces: sysctl kernel.unprivileged_userns_clone, \
-     user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns";
+const ALLOW_NAMESPACES: &str = "namespaces must be allowed here: sysctl user.max_mnt_namespaces, user.max_pid_namespaces, \
+     user.max_ipc_namespaces";
 const ALLOW_NETWORK: &str = "network namespaces must be allowed here: sysctl user.max_net_namespaces";
 
-/// Enters fresh namespaces and gives the engine's descriptor of the link into them.
-pub(super) fn enter(plan: &SandboxPlan) -> Result<(OwnedFd, LinkKind), SetupError> {
-    let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER).step("user namespace", ALLOW_NAMESPACES)?;
-    map_ids(uid, gid)?;
+/// Enters the user namespace and fresh ones below it, and gives the engine's descriptor of the link
+/// into them.
+pub(super) fn enter(
+    plan: &SandboxPlan,
+    user_namespace: BorrowedFd<'_>,
+) -> Result<(OwnedFd, LinkKind), SetupError> {
+    setns(user_namespace, CloneFlags::CLONE_NEWUSER).step("user namespace", ALLOW_NAMESPACES)?;
+    // Where fs.suid_dumpable is 1, other credentials make the process dumpable again.
+    prctl::set_dumpable(false).step("user namespace", ALLOW_NAMESPACES)?;
     // The engine's side first: the veth's other end lives there, out of the guest's sight.
     unshare(CloneFlags::CLONE_NEWNET).step("network namespace", ALLOW_NETWORK)?;
     let engine_side = File::open("/proc/self/ns/net").step("network namespace", ALLOW_NETWORK)?;
@@ -41,18 +45,6 @@ pub(super) fn enter(plan: &SandboxPlan) -> Result<(OwnedFd, LinkKind), SetupErro
     let link = open_link(plan, &engine_side)?;
     configure(plan).map_err(|error| SetupError::new("guest interface", error, ALLOW_NETWORK))?;
     Ok(link)
-}
-
-/// The caller keeps its ids: what it may read and write stays what it was.
-fn map_ids(uid: Uid, gid: Gid) -> Result<(), SetupError> {
-    const MAPS: &str = "user namespace maps";
-    // The files belong to this user only while the process is dumpable; it must not be by the time
-    // the command runs, or the command could read the secrets out of its keepers' memory.
-    prctl::set_dumpable(true).step(MAPS, ALLOW_NAMESPACES)?;
-    fs::write("/proc/self/setgroups", "deny").step(MAPS, ALLOW_NAMESPACES)?;
-    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).step(MAPS, ALLOW_NAMESPACES)?;
-    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).step(MAPS, ALLOW_NAMESPACES)?;
-    prctl::set_dumpable(false).step(MAPS, ALLOW_NAMESPACES)
 }
 
 fn open_link(plan: &SandboxPlan, engine_side: &File) -> Result<(OwnedFd, LinkKind), SetupError> {

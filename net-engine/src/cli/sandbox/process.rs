@@ -1,14 +1,10 @@
 //! The processes of a sandbox.
 #![allow(unsafe_code, reason = "fork and sigwaitinfo have no safe wrapper; each block says why it is sound")]
 
-use std::convert::Infallible;
-use std::ffi::CString;
 use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::zeroed;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::prctl;
@@ -18,10 +14,10 @@ use nix::sys::socket::{
     socketpair,
 };
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, execvpe, fork, read, write};
+use nix::unistd::{ForkResult, Pid, fork, read, setpgid, write};
 
 use super::setup_error::{SetupError, Step};
-use super::{LinkKind, SandboxPlan, mounts, namespaces};
+use super::{LinkKind, SandboxPlan, command, mounts, namespaces};
 
 /// A sandbox that is ready and waits to be started.
 pub(crate) struct Sandbox {
@@ -37,7 +33,10 @@ const GO: u8 = b'G';
 /// Prepares a sandbox; nothing of the command runs before [`Sandbox::start`].
 ///
 /// Call it before the process has threads: it forks, and the child goes on running Rust.
-pub(crate) fn spawn(plan: &SandboxPlan) -> Result<(Sandbox, OwnedFd, LinkKind), SetupError> {
+pub(crate) fn spawn(
+    plan: &SandboxPlan,
+    user_namespace: &OwnedFd,
+) -> Result<(Sandbox, OwnedFd, LinkKind), SetupError> {
     const STEP: &str = "sandbox";
     const REMEDY: &str = "the system refuses a new process";
     let flags = SockFlag::SOCK_CLOEXEC;
@@ -47,7 +46,7 @@ pub(crate) fn spawn(plan: &SandboxPlan) -> Result<(Sandbox, OwnedFd, LinkKind), 
     match unsafe { fork() }.step(STEP, REMEDY)? {
         ForkResult::Child => {
             drop(ours);
-            run_keeper(plan, &theirs)
+            run_keeper(plan, user_namespace.as_fd(), &theirs)
         }
         ForkResult::Parent { child } => {
             drop(theirs);
@@ -90,8 +89,8 @@ fn receive_link(channel: &OwnedFd) -> Result<(OwnedFd, LinkKind), SetupError> {
     }
 }
 
-fn run_keeper(plan: &SandboxPlan, channel: &OwnedFd) -> ! {
-    let ended = prepare(plan).and_then(|link| {
+fn run_keeper(plan: &SandboxPlan, user_namespace: BorrowedFd<'_>, channel: &OwnedFd) -> ! {
+    let ended = prepare(plan, user_namespace).and_then(|link| {
         // SAFETY: as in `spawn`; the keeper has one thread.
         match unsafe { fork() }.step("process 1", "the system refuses a new process")? {
             ForkResult::Child => run_init(plan, channel, link),
@@ -104,8 +103,8 @@ fn run_keeper(plan: &SandboxPlan, channel: &OwnedFd) -> ! {
     }
 }
 
-fn prepare(plan: &SandboxPlan) -> Result<(OwnedFd, LinkKind), SetupError> {
-    let link = namespaces::enter(plan)?;
+fn prepare(plan: &SandboxPlan, user_namespace: BorrowedFd<'_>) -> Result<(OwnedFd, LinkKind), SetupError> {
+    let link = namespaces::enter(plan, user_namespace)?;
     // After the ids have changed, which clears it.
     die_with_parent().step("sandbox", "the kernel lacks PR_SET_PDEATHSIG")?;
     Ok(link)
@@ -128,10 +127,15 @@ fn run_init(plan: &SandboxPlan, channel: &OwnedFd, (descriptor, kind): (OwnedFd,
         std::process::exit(1);
     }
     drop(descriptor);
+    if !plan.has_terminal {
+        // What the command sends to its own group is not for the group that started the engine.
+        // With a terminal the two are one, or the terminal would stop the command.
+        let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    }
     // SAFETY: as in `spawn`; process 1 has one thread.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {
-            let error = match run_command(plan) {
+            let error = match command::become_command(plan) {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
@@ -146,37 +150,6 @@ fn run_init(plan: &SandboxPlan, channel: &OwnedFd, (descriptor, kind): (OwnedFd,
             std::process::exit(126);
         }
     }
-}
-
-/// Becomes the command, without capabilities and without a way to gain any.
-fn run_command(plan: &SandboxPlan) -> nix::Result<Infallible> {
-    // CAP_NET_RAW stays in the bounding set: ping carries it as a file capability, and the kernel
-    // refuses to execute a program whose capabilities are bounded away. `no_new_privs` below keeps
-    // anybody from gaining it.
-    for capability in caps::all().into_iter().filter(|capability| *capability != Capability::CAP_NET_RAW) {
-        // A kernel older than the capability has nothing to drop.
-        let _ = caps::drop(None, CapSet::Bounding, capability);
-    }
-    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-        caps::clear(None, set).map_err(|_| Errno::EPERM)?;
-    }
-    prctl::set_no_new_privs()?;
-    // Nothing of ours is inherited but stdio: everything we open closes on exec, and this catches
-    // what our caller left open.
-    // SAFETY: marks descriptors that nothing uses before the exec below.
-    if unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) } != 0 {
-        return Err(Errno::last());
-    }
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-    let environment: Vec<CString> = plan
-        .environment
-        .iter()
-        .filter_map(|(name, value)| {
-            let pair = [name.as_bytes(), b"=", value.as_bytes()].concat();
-            CString::new(pair).ok()
-        })
-        .collect();
-    execvpe(plan.command.first().ok_or(Errno::ENOENT)?, &plan.command, &environment)
 }
 
 /// Waits for `child`, passing signals on to it; its exit status, 128 and the number for a signal.

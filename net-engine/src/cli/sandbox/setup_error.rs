@@ -6,7 +6,7 @@ use std::io;
 pub(crate) struct SetupError(String);
 
 impl SetupError {
-    pub(super) fn new(step: &'static str, error: impl fmt::Display, remedy: &'static str) -> Self {
+    pub(super) fn new(step: impl fmt::Display, error: impl fmt::Display, remedy: &'static str) -> Self {
         Self(format!("{step}: {error} ({remedy})"))
     }
 
@@ -24,17 +24,17 @@ impl fmt::Display for SetupError {
 
 /// Adds the step and the remedy to an error of the system.
 pub(super) trait Step<T> {
-    fn step(self, step: &'static str, remedy: &'static str) -> Result<T, SetupError>;
+    fn step(self, step: impl fmt::Display, remedy: &'static str) -> Result<T, SetupError>;
 }
 
 impl<T> Step<T> for io::Result<T> {
-    fn step(self, step: &'static str, remedy: &'static str) -> Result<T, SetupError> {
+    fn step(self, step: impl fmt::Display, remedy: &'static str) -> Result<T, SetupError> {
         self.map_err(|error| SetupError::new(step, error, remedy))
     }
 }
 
 impl<T> Step<T> for nix::Result<T> {
-    fn step(self, step: &'static str, remedy: &'static str) -> Result<T, SetupError> {
+    fn step(self, step: impl fmt::Display, remedy: &'static str) -> Result<T, SetupError> {
         self.map_err(|error| SetupError::new(step, io::Error::from(error), remedy))
     }
 }

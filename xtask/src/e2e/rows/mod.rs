@@ -5,6 +5,7 @@
 mod bad_input;
 mod endings;
 mod guest;
+mod isolation;
 mod lines;
 mod names;
 mod reach;
@@ -15,21 +16,22 @@ mod transfer;
 
 use crate::e2e::row::Row;
 
-/// Every row of every table.
-pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
+/// Every row of every table, with the subject of its table.
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
     [
-        silence::ROWS,
-        reach::ROWS,
-        names::ROWS,
-        tls::ROWS,
-        secrets::ROWS,
-        transfer::ROWS,
-        endings::ROWS,
-        guest::ROWS,
-        bad_input::ROWS,
+        ("silence", silence::ROWS),
+        ("reach", reach::ROWS),
+        ("names", names::ROWS),
+        ("tls", tls::ROWS),
+        ("secrets", secrets::ROWS),
+        ("transfer", transfer::ROWS),
+        ("endings", endings::ROWS),
+        ("guest", guest::ROWS),
+        ("isolation", isolation::ROWS),
+        ("bad_input", bad_input::ROWS),
     ]
     .into_iter()
-    .flatten()
+    .flat_map(|(subject, rows)| rows.iter().map(move |row| (subject, row)))
 }
 
 #[cfg(test)]
@@ -40,7 +42,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_every_row_expects_something() {
         let mut names = BTreeSet::new();
-        for row in all() {
+        for (_, row) in all() {
             assert!(names.insert(row.name), "{} twice", row.name);
             assert!(!row.expect.is_empty(), "{} expects nothing", row.name);
         }

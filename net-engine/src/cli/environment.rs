@@ -1,0 +1,87 @@
+//! The command's environment: the caller's without secrets and without what lends an identity.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use net_tls::TRUST_VARIABLES;
+
+use super::plan::Plan;
+
+/// Sockets and sessions that act as the caller, or outside of the sandbox: a command nobody trusts
+/// is not told of them.
+const LENT_IDENTITIES: &[&str] = &[
+    // Keys and passwords.
+    "GNOME_KEYRING_CONTROL",
+    "GPG_AGENT_INFO",
+    "KRB5CCNAME",
+    "SSH_AGENT_PID",
+    "SSH_AUTH_SOCK",
+    "VSCODE_GIT_IPC_HANDLE",
+    // Whoever starts processes outside on request; XDG_RUNTIME_DIR leads to most of them.
+    "CONTAINER_HOST",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DBUS_SYSTEM_BUS_ADDRESS",
+    "DOCKER_HOST",
+    "NOTIFY_SOCKET",
+    "STY",
+    "TMUX",
+    "VSCODE_IPC_HOOK_CLI",
+    "XDG_RUNTIME_DIR",
+    // The screen and the keyboard.
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+];
+
+/// Proxies of the caller: the command cannot reach them, their addresses often hold passwords, and
+/// whoever asks a proxy shows the engine the proxy's name alone. The engine needs none.
+const PROXIES: &[&str] = &["all_proxy", "ftp_proxy", "http_proxy", "https_proxy", "no_proxy"];
+
+/// The caller's environment without secrets, with placeholders and trust.
+pub(super) fn of_command(plan: &Plan, ca_bundle: Option<&Path>) -> Vec<(OsString, OsString)> {
+    let placeholders: Vec<(OsString, OsString)> =
+        plan.guest.secrets.environment().map(|(env, placeholder)| (env.into(), placeholder.into())).collect();
+    let trust: Vec<(OsString, OsString)> = ca_bundle
+        .into_iter()
+        .flat_map(|path| TRUST_VARIABLES.iter().map(move |name| (OsString::from(name), path.into())))
+        .collect();
+    let is_replaced = |name: &OsString| {
+        let held_a_secret = name.to_str().is_some_and(|name| plan.removed_variables.contains(name));
+        held_a_secret || is_withheld(name) || placeholders.iter().chain(&trust).any(|(own, _)| own == name)
+    };
+    let mut environment: Vec<_> = std::env::vars_os().filter(|(name, _)| !is_replaced(name)).collect();
+    environment.extend(placeholders);
+    environment.extend(trust);
+    environment
+}
+
+fn is_withheld(name: &OsStr) -> bool {
+    // Programs read either case of a proxy's variable.
+    let is_proxy = |name: &str| PROXIES.contains(&&*name.to_ascii_lowercase());
+    name.to_str().is_some_and(|name| LENT_IDENTITIES.contains(&name) || is_proxy(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_withheld_is_documented() {
+        const CASES: &[(&str, bool)] = &[
+            ("SSH_AUTH_SOCK", true),
+            ("XDG_RUNTIME_DIR", true),
+            ("HTTPS_PROXY", true),
+            ("https_proxy", true),
+            ("PATH", false),
+            ("AWS_SECRET_ACCESS_KEY", false),
+            ("SSH_AUTH_SOCK2", false),
+        ];
+        for (name, expected) in CASES {
+            assert_eq!(is_withheld(OsStr::new(name)), *expected, "{name}");
+        }
+        let documentation = include_str!("../../../docs/config.md");
+        for name in LENT_IDENTITIES.iter().chain(PROXIES) {
+            assert!(documentation.contains(&format!("`{name}`")), "docs/config.md does not say {name}");
+        }
+    }
+}
