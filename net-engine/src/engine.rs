@@ -48,7 +48,7 @@ pub enum BuildError {
 #[non_exhaustive]
 pub enum AttachError {
     /// The addresses make no link.
-    #[error("addresses: {0}")]
+    #[error("the addresses make no link")]
     Addresses(#[from] AddressError),
     /// The host gave no randomness for sequence numbers.
     #[error("no randomness")]

@@ -16,6 +16,15 @@ use crate::tls::InterceptError;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// A flow was connected and is carried, if the owner wants to know.
+    Opened {
+        /// Its 5-tuple.
+        flow: Flow,
+        /// The name it shows, where it shows one.
+        name: Option<HostName>,
+        /// The rule, readable.
+        why: String,
+    },
     /// A flow was refused by policy.
     Denied {
         /// Its 5-tuple.
@@ -72,6 +81,9 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Opened { flow, name, why } => {
+                write!(f, "opened {} {}: {why}", flow.protocol, Target(flow, name.as_ref()))
+            }
             Self::Denied { flow, name, why } => {
                 write!(f, "denied {} {}: {why}", flow.protocol, Target(flow, name.as_ref()))
             }

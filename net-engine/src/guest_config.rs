@@ -92,6 +92,9 @@ pub struct GuestConfig {
     pub on_violation: ViolationAction,
     /// Told when the guest's network ends by itself.
     pub on_termination: Option<TerminationHook>,
+    /// Whether flows that are opened are events too ([`Event::Opened`](crate::Event::Opened)); those
+    /// that are refused always are.
+    pub reports_opened: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -114,6 +117,7 @@ impl Default for GuestConfig {
             redirects: HashMap::new(),
             on_violation: ViolationAction::default(),
             on_termination: None,
+            reports_opened: false,
             limits: Limits::default(),
         }
     }

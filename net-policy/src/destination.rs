@@ -108,7 +108,7 @@ pub enum DestinationError {
     #[error("a name that reads like a keyword: write `any` or the group without a trailing dot")]
     Keyword,
     /// Neither a group, an address, a prefix nor a pattern.
-    #[error("not a name pattern: {0}")]
+    #[error("not a name pattern")]
     Pattern(#[from] HostPatternError),
 }
 

@@ -43,7 +43,7 @@ pub enum SourceError {
     #[error("the source says where, and names nothing")]
     Empty,
     /// A host is no pattern.
-    #[error("host: {0}")]
+    #[error("the host is no name pattern")]
     Host(#[from] HostPatternError),
 }
 

@@ -69,7 +69,7 @@ pub(super) struct RunArgs {
     /// The MTU of the command's interface
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1280..=65_520))]
     pub(super) mtu: Option<u16>,
-    /// Say what happens: once for connections, twice for details
+    /// Also say which connections are opened, and how the sandbox was set up
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
     /// The command and its arguments
@@ -80,10 +80,10 @@ pub(super) struct RunArgs {
 #[derive(ClapArgs, Default)]
 pub(super) struct PolicyArgs {
     /// Allow a destination
-    #[arg(long, value_name = "PATTERN[:PORT]")]
+    #[arg(long, value_name = "PATTERN[:PORTS]")]
     pub(super) allow: Vec<String>,
     /// Deny a destination, whatever is allowed
-    #[arg(long, value_name = "PATTERN[:PORT]")]
+    #[arg(long, value_name = "PATTERN[:PORTS]")]
     pub(super) deny: Vec<String>,
     /// Look into TLS on these ports [default: 443]
     #[arg(long, value_name = "PORT", value_delimiter = ',', conflicts_with = "no_intercept")]
@@ -108,7 +108,8 @@ pub(super) struct PolicyArgs {
 const CHECK_EXAMPLES: &str = "\
 Examples:
   net-engine check --config sandbox.toml
-    Prints the rules in the order they are tried, or the first error.";
+    Checks every setting, reads no secret, and prints the rules in the order they are tried, or the
+    first error.";
 
 #[derive(ClapArgs)]
 #[command(after_help = CHECK_EXAMPLES)]

@@ -4,40 +4,51 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::sources;
 
+/// A setting as it was written, and where: what an error about it names.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) place: String,
+    pub(super) text: String,
+}
+
+impl Written {
+    /// The values of one flag.
+    pub(super) fn on_command_line(flag: &'static str, texts: &[String]) -> Vec<Self> {
+        texts.iter().map(|text| Self { place: flag.to_owned(), text: text.clone() }).collect()
+    }
+
+    /// What an error is about: the place and the text, which is never a secret's value.
+    pub(super) fn named(&self) -> String {
+        format!("{} \"{}\"", self.place, self.text)
+    }
+}
+
 /// What a file says; every key may be absent.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[derive(Debug, Default)]
 pub(super) struct Config {
-    #[serde(default)]
-    pub(super) deny: Vec<String>,
-    #[serde(default)]
-    pub(super) allow: Vec<String>,
-    #[serde(default)]
+    pub(super) deny: Vec<Written>,
+    pub(super) allow: Vec<Written>,
     pub(super) rules: Vec<RuleConfig>,
     pub(super) intercept: Option<Vec<u16>>,
-    #[serde(default)]
-    pub(super) bypass: Vec<String>,
-    #[serde(default)]
+    pub(super) bypass: Vec<Written>,
     pub(super) secrets: Vec<SecretConfig>,
-    #[serde(default)]
-    pub(super) nameservers: Vec<String>,
-    #[serde(default)]
-    pub(super) upstream_ca: Vec<PathBuf>,
+    pub(super) nameservers: Vec<Written>,
+    pub(super) upstream_ca: Vec<Written>,
     pub(super) link: Option<LinkConfig>,
     pub(super) mtu: Option<u16>,
-    pub(super) host_alias: Option<String>,
+    pub(super) host_alias: Option<Written>,
 }
 
 /// A rule with a place in the order and a name.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[derive(Debug)]
 pub(super) struct RuleConfig {
     pub(super) name: Option<String>,
     pub(super) action: ActionConfig,
-    pub(super) to: String,
+    pub(super) to: Written,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -47,12 +58,13 @@ pub(super) enum ActionConfig {
     Deny,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[derive(Debug)]
 pub(super) struct SecretConfig {
+    /// The file, the line and `secrets.<env>`.
+    pub(super) place: String,
     pub(super) env: String,
     pub(super) source: String,
-    pub(super) hosts: Vec<String>,
+    pub(super) hosts: Vec<Written>,
     pub(super) placeholder: Option<String>,
 }
 
@@ -64,24 +76,95 @@ pub(super) enum LinkConfig {
     Packet,
 }
 
+/// The file's own shape.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+struct Keys {
+    #[serde(default)]
+    deny: Vec<Spanned<String>>,
+    #[serde(default)]
+    allow: Vec<Spanned<String>>,
+    #[serde(default)]
+    rules: Vec<RuleKeys>,
+    intercept: Option<Vec<u16>>,
+    #[serde(default)]
+    bypass: Vec<Spanned<String>>,
+    #[serde(default)]
+    secrets: Vec<SecretKeys>,
+    #[serde(default)]
+    nameservers: Vec<Spanned<String>>,
+    #[serde(default)]
+    upstream_ca: Vec<Spanned<String>>,
+    link: Option<LinkConfig>,
+    mtu: Option<u16>,
+    host_alias: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+struct RuleKeys {
+    name: Option<String>,
+    action: ActionConfig,
+    to: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+struct SecretKeys {
+    env: Spanned<String>,
+    source: String,
+    hosts: Vec<Spanned<String>>,
+    placeholder: Option<String>,
+}
+
 impl Config {
     /// Reads a file; also where it is, see [`sources::read_file`].
     ///
     /// # Errors
     /// One line that names the file, the line and the key.
     pub(super) fn read(path: &Path) -> Result<(Self, Option<PathBuf>)> {
-        let field = || format!("--config {}", path.display());
-        let (bytes, place) = sources::read_file(path).with_context(field)?;
-        let text = String::from_utf8(bytes).map_err(|_| anyhow!("{}: is not UTF-8", field()))?;
-        Ok((Self::parse(&text).with_context(field)?, place))
+        let file = path.display().to_string();
+        let (bytes, place) = sources::read_file(path).with_context(|| format!("--config {file}"))?;
+        let text = String::from_utf8(bytes).map_err(|_| anyhow!("--config {file}: is not UTF-8"))?;
+        Ok((Self::parse(&file, &text)?, place))
     }
 
-    fn parse(text: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|error| {
-            let line =
-                error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+    fn parse(file: &str, text: &str) -> Result<Self> {
+        let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
+        let keys: Keys = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line(span.start));
             let message = error.message().replace('\n', " ");
-            anyhow!("line {line}: {message}")
+            anyhow!("{file} line {line}: {message}")
+        })?;
+        let written = |key: &str, value: Spanned<String>| {
+            let place = format!("{file} line {}: {key}", line(value.span().start));
+            Written { place, text: value.into_inner() }
+        };
+        let list = |key: &str, values: Vec<Spanned<String>>| -> Vec<Written> {
+            values.into_iter().map(|value| written(key, value)).collect()
+        };
+        let rule = |keys: RuleKeys| {
+            let RuleKeys { name, action, to } = keys;
+            RuleConfig { name, action, to: written("rules.to", to) }
+        };
+        let secret = |keys: SecretKeys| {
+            let SecretKeys { env, source, hosts, placeholder } = keys;
+            let Written { place, text: env } = written("secrets", env);
+            let hosts = list(&format!("secrets.{env}.hosts"), hosts);
+            SecretConfig { place: format!("{place}.{env}"), env, source, hosts, placeholder }
+        };
+        Ok(Self {
+            deny: list("deny", keys.deny),
+            allow: list("allow", keys.allow),
+            rules: keys.rules.into_iter().map(rule).collect(),
+            intercept: keys.intercept,
+            bypass: list("bypass", keys.bypass),
+            secrets: keys.secrets.into_iter().map(secret).collect(),
+            nameservers: list("nameservers", keys.nameservers),
+            upstream_ca: list("upstream_ca", keys.upstream_ca),
+            link: keys.link,
+            mtu: keys.mtu,
+            host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),
         })
     }
 }
@@ -93,27 +176,36 @@ mod tests {
     #[test]
     fn an_error_names_line_and_key() {
         const CASES: &[(&str, &str)] = &[
-            ("allow = []\nalow = []\n", "line 2: unknown field `alow`"),
-            ("[[rules]]\naction = \"maybe\"\nto = \"any\"\n", "line 2: unknown variant `maybe`"),
-            ("mtu = \"big\"\n", "line 1: invalid type"),
-            ("[[secrets]]\nenv = \"A\"\n", "line 1: missing field `source`"),
-            ("allow = [\n", "line 1"),
+            ("allow = []\nalow = []\n", "f.toml line 2: unknown field `alow`"),
+            ("[[rules]]\naction = \"maybe\"\nto = \"any\"\n", "f.toml line 2: unknown variant `maybe`"),
+            ("\nmtu = \"big\"\n", "f.toml line 2: invalid type: string \"big\", expected u16"),
+            ("[[secrets]]\nenv = \"A\"\n", "f.toml line 1: missing field `source`"),
+            ("allow = []\ndeny = [\n", "f.toml line 2: "),
         ];
         for (text, expected) in CASES {
-            let error = Config::parse(text).expect_err(text).to_string();
-            assert!(error.contains(expected) || error.starts_with("line"), "{text}: {error}");
+            let error = Config::parse("f.toml", text).expect_err(text).to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
             assert!(!error.contains('\n'), "{text}: {error}");
         }
-        for (text, expected) in &CASES[..2] {
-            assert!(Config::parse(text).expect_err(text).to_string().starts_with(expected), "{text}");
-        }
+    }
+
+    #[test]
+    fn a_setting_knows_where_it_was_written() {
+        let text = "allow = [\n  \"a.example\",\n  \"b.example\",\n]\n\n[[rules]]\naction = \"deny\"\nto = \"any\"\n\n\
+                    [[secrets]]\nenv = \"TOKEN\"\nsource = \"env:T\"\nhosts = [\"c.example\"]\n";
+        let config = Config::parse("f.toml", text).expect(text);
+        assert_eq!(config.allow[1].named(), "f.toml line 3: allow \"b.example\"");
+        assert_eq!(config.rules[0].to.named(), "f.toml line 8: rules.to \"any\"");
+        assert_eq!(config.secrets[0].place, "f.toml line 11: secrets.TOKEN");
+        assert_eq!(config.secrets[0].hosts[0].named(), "f.toml line 13: secrets.TOKEN.hosts \"c.example\"");
     }
 
     #[test]
     fn the_documented_example_is_valid() {
         let documentation = include_str!("../../../docs/config.md");
         let example = documentation.split("```toml").nth(1).and_then(|rest| rest.split("```").next());
-        let config = Config::parse(example.expect("docs/config.md has an example")).expect("it is valid");
+        let config = Config::parse("docs/config.md", example.expect("docs/config.md has an example"))
+            .expect("it is valid");
         assert!(!config.rules.is_empty() && !config.secrets.is_empty());
     }
 }

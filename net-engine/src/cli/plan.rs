@@ -1,14 +1,14 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use net_core::{HostName, HostPattern};
 use net_policy::{Action, Policy, Rule, parse_target};
-use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec, SecretValue};
+use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
 use net_tls::{Authority, AuthorityParams};
 
-use super::args::{PolicyArgs, RunArgs};
-use super::config::{ActionConfig, Config, LinkConfig, SecretConfig};
+use super::args::{LinkArg, PolicyArgs, RunArgs};
+use super::config::{ActionConfig, Config, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
 use super::sources;
 use super::trust::Anchors;
@@ -30,6 +30,174 @@ pub(super) struct Plan {
     pub(super) covers: Vec<Cover>,
 }
 
+/// Flags and file joined and checked, as far as that needs no secret's value.
+pub(super) struct Settings {
+    pub(super) policy: Policy,
+    link: Option<LinkKind>,
+    mtu: u16,
+    ports: BTreeSet<u16>,
+    bypass: Vec<HostPattern>,
+    nameservers: Nameservers,
+    anchors: Anchors,
+    host_alias: HostName,
+    secrets: Vec<SecretSettings>,
+}
+
+/// A secret before its value is read.
+struct SecretSettings {
+    /// What an error names.
+    field: String,
+    spec: SecretSpec,
+    placeholder: Option<Placeholder>,
+}
+
+impl Settings {
+    /// # Errors
+    /// One line that names where the setting was written, and the setting.
+    pub(super) fn new(flags: &PolicyArgs, config: &Config) -> Result<Self> {
+        let mtu = config.mtu.unwrap_or(DEFAULT_MTU);
+        if !(1280..=65_520).contains(&mtu) {
+            bail!("mtu: {mtu} is not between 1280 and 65520");
+        }
+        let joined = |file: &[Written], flag, texts: &[String]| -> Vec<Written> {
+            file.iter().cloned().chain(Written::on_command_line(flag, texts)).collect()
+        };
+        let authorities: Vec<String> =
+            flags.upstream_ca.iter().map(|path| path.display().to_string()).collect();
+        let host_alias = match &config.host_alias {
+            Some(alias) => HostName::parse(&alias.text).with_context(|| alias.named())?,
+            None => HostName::parse(DEFAULT_HOST_ALIAS)?,
+        };
+        Ok(Self {
+            policy: policy(flags, config)?,
+            link: match config.link {
+                Some(LinkConfig::Tap) => Some(LinkKind::Tap),
+                Some(LinkConfig::Packet) => Some(LinkKind::Packet),
+                Some(LinkConfig::Auto) | None => None,
+            },
+            mtu,
+            ports: intercepted_ports(flags, config)?,
+            bypass: patterns(&joined(&config.bypass, "--bypass", &flags.bypass))?,
+            nameservers: nameservers(&joined(&config.nameservers, "--nameserver", &flags.nameserver))?,
+            anchors: Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?,
+            host_alias,
+            secrets: secret_settings(flags, config)?,
+        })
+    }
+}
+
+impl Plan {
+    /// Joins flags and file, and reads the secrets.
+    pub(super) fn new(args: &RunArgs) -> Result<Self> {
+        let (config, config_file) = match &args.config {
+            Some(path) => Config::read(path)?,
+            None => Default::default(),
+        };
+        let settings = Settings::new(&args.policy, &config)?;
+        let Secrets { secrets, removed_variables, mut covers } = read_secrets(settings.secrets)?;
+        // A source may be a command with a value in it.
+        if let Some(path) = config_file
+            && !config.secrets.is_empty()
+        {
+            covers.push(Cover { path, field: "--config".to_owned() });
+        }
+        let authority = if settings.ports.is_empty() {
+            None
+        } else {
+            let params = AuthorityParams::default();
+            Some(Authority::generate(&params, now()).context("the certificate authority")?)
+        };
+        let anchors = settings.anchors;
+        let ca_bundle =
+            authority.as_ref().map(|authority| anchors.bundle_for_command(authority.certificate_pem()));
+        let guest = GuestConfig {
+            policy: settings.policy,
+            interception: Interception { ports: settings.ports, bypass: settings.bypass, authority },
+            secrets,
+            nameservers: settings.nameservers,
+            upstream_trust: anchors.upstream,
+            host_alias: settings.host_alias,
+            host_addresses: host_addresses(),
+            reports_opened: args.verbose > 0,
+            ..GuestConfig::default()
+        };
+        let link = args.link.map_or(settings.link, LinkArg::kind);
+        let mtu = args.mtu.unwrap_or(settings.mtu);
+        Ok(Self { guest, link, mtu, ca_bundle, removed_variables, covers })
+    }
+}
+
+/// Denials, then the rules of the file, then what is allowed.
+fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
+    let mut rules = Vec::new();
+    for target in config.deny.iter().chain(&Written::on_command_line("--deny", &flags.deny)) {
+        rules.push(rule(target, Action::Deny)?);
+    }
+    for entry in &config.rules {
+        let action = match entry.action {
+            ActionConfig::Allow => Action::Allow,
+            ActionConfig::Deny => Action::Deny,
+        };
+        rules.push(Rule { name: entry.name.clone(), ..rule(&entry.to, action)? });
+    }
+    for target in config.allow.iter().chain(&Written::on_command_line("--allow", &flags.allow)) {
+        rules.push(rule(target, Action::Allow)?);
+    }
+    Ok(Policy::new(rules))
+}
+
+fn rule(target: &Written, action: Action) -> Result<Rule> {
+    Ok(parse_target(&target.text).with_context(|| target.named())?.into_rule(action))
+}
+
+fn intercepted_ports(flags: &PolicyArgs, config: &Config) -> Result<BTreeSet<u16>> {
+    let (place, ports) = match (&*flags.intercept, &config.intercept) {
+        _ if flags.no_intercept => return Ok(BTreeSet::new()),
+        ([], None) => return Ok(BTreeSet::from([DEFAULT_INTERCEPTED_PORT])),
+        ([], Some(ports)) => ("intercept", &**ports),
+        (ports, _) => ("--intercept", ports),
+    };
+    if ports.contains(&0) {
+        bail!("{place}: 0 is no port");
+    }
+    Ok(ports.iter().copied().collect())
+}
+
+fn patterns(texts: &[Written]) -> Result<Vec<HostPattern>> {
+    texts.iter().map(|text| HostPattern::parse(&text.text).with_context(|| text.named())).collect()
+}
+
+fn nameservers(texts: &[Written]) -> Result<Nameservers> {
+    if texts.is_empty() {
+        return Ok(Nameservers::System);
+    }
+    let parse = |text: &Written| Nameservers::parse_one(&text.text).with_context(|| text.named());
+    Ok(Nameservers::Fixed(texts.iter().map(parse).collect::<Result<_>>()?))
+}
+
+fn secret_settings(flags: &PolicyArgs, config: &Config) -> Result<Vec<SecretSettings>> {
+    let mut all = Vec::new();
+    for text in &flags.secret {
+        // The text names a source and holds no value, so it may be shown.
+        let spec = SecretSpec::parse(text).with_context(|| format!("--secret \"{text}\""))?;
+        let field = format!("--secret {}", spec.env);
+        all.push(SecretSettings { field, spec, placeholder: None });
+    }
+    for SecretConfig { place, env, source, hosts, placeholder } in &config.secrets {
+        let spec = SecretSpec {
+            env: env.clone(),
+            source: SecretSource::parse(source).with_context(|| format!("{place}.source"))?,
+            hosts: patterns(hosts)?,
+        };
+        let placeholder = placeholder
+            .as_deref()
+            .map(|text| Placeholder::from_user(text).with_context(|| format!("{place}.placeholder")))
+            .transpose()?;
+        all.push(SecretSettings { field: format!("{place}.source"), spec, placeholder });
+    }
+    Ok(all)
+}
+
 /// What is known of the secrets once they have been read.
 struct Secrets {
     secrets: SecretSet,
@@ -37,159 +205,27 @@ struct Secrets {
     covers: Vec<Cover>,
 }
 
-impl Plan {
-    /// Joins flags and file.
-    pub(super) fn new(args: &RunArgs) -> Result<Self> {
-        let (config, config_file) = match &args.config {
-            Some(path) => Config::read(path)?,
-            None => Default::default(),
-        };
-        let flags = &args.policy;
-        let link = match (args.link, config.link) {
-            (Some(link), _) => link.kind(),
-            (None, Some(LinkConfig::Tap)) => Some(LinkKind::Tap),
-            (None, Some(LinkConfig::Packet)) => Some(LinkKind::Packet),
-            (None, Some(LinkConfig::Auto) | None) => None,
-        };
-        let mtu = args.mtu.or(config.mtu).unwrap_or(DEFAULT_MTU);
-        if !(1280..=65_520).contains(&mtu) {
-            bail!("mtu: {mtu} is not between 1280 and 65520");
-        }
-        let Secrets { secrets, removed_variables, mut covers } = secrets(flags, &config)?;
-        // A source may be a command with a value in it.
-        if let Some(path) = config_file
-            && !config.secrets.is_empty()
-        {
-            covers.push(Cover { path, field: "--config".to_owned() });
-        }
-        let files: Vec<_> = config.upstream_ca.iter().chain(&flags.upstream_ca).cloned().collect();
-        let anchors = Anchors::read(&files)?;
-        let ports = intercepted_ports(flags, &config);
-        let bypass = patterns("--bypass", config.bypass.iter().chain(&flags.bypass))?;
-        let authority = if ports.is_empty() {
-            None
-        } else {
-            let params = AuthorityParams::default();
-            Some(Authority::generate(&params, now()).context("the certificate authority")?)
-        };
-        let ca_bundle =
-            authority.as_ref().map(|authority| anchors.bundle_for_command(authority.certificate_pem()));
-        let alias = config.host_alias.as_deref().unwrap_or(DEFAULT_HOST_ALIAS);
-        let guest = GuestConfig {
-            policy: policy(flags, &config)?,
-            interception: Interception { ports, bypass, authority },
-            secrets,
-            nameservers: nameservers(flags, &config)?,
-            upstream_trust: anchors.upstream,
-            host_alias: HostName::parse(alias).with_context(|| format!("host_alias \"{alias}\""))?,
-            host_addresses: host_addresses(),
-            ..GuestConfig::default()
-        };
-        Ok(Self { guest, link, mtu, ca_bundle, removed_variables, covers })
-    }
-}
-
-/// Denials, then the rules of the file, then what is allowed.
-pub(super) fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
-    let simple = |key: &str, targets: &mut dyn Iterator<Item = &String>, action| -> Result<Vec<Rule>> {
-        targets.map(|target| rule(key, target, action)).collect()
-    };
-    let mut rules = simple("--deny", &mut config.deny.iter().chain(&flags.deny), Action::Deny)?;
-    for entry in &config.rules {
-        let action = match entry.action {
-            ActionConfig::Allow => Action::Allow,
-            ActionConfig::Deny => Action::Deny,
-        };
-        rules.push(Rule { name: entry.name.clone(), ..rule("rules.to", &entry.to, action)? });
-    }
-    rules.extend(simple("--allow", &mut config.allow.iter().chain(&flags.allow), Action::Allow)?);
-    Ok(Policy::new(rules))
-}
-
-fn rule(key: &str, target: &str, action: Action) -> Result<Rule> {
-    let target = parse_target(target).with_context(|| format!("{key} \"{target}\""))?;
-    Ok(target.into_rule(action))
-}
-
-fn intercepted_ports(flags: &PolicyArgs, config: &Config) -> BTreeSet<u16> {
-    if flags.no_intercept {
-        return BTreeSet::new();
-    }
-    if !flags.intercept.is_empty() {
-        return flags.intercept.iter().copied().collect();
-    }
-    match &config.intercept {
-        Some(ports) => ports.iter().copied().collect(),
-        None => BTreeSet::from([DEFAULT_INTERCEPTED_PORT]),
-    }
-}
-
-fn patterns<'t>(key: &str, texts: impl Iterator<Item = &'t String>) -> Result<Vec<HostPattern>> {
-    texts.map(|text| HostPattern::parse(text).with_context(|| format!("{key} \"{text}\""))).collect()
-}
-
-fn nameservers(flags: &PolicyArgs, config: &Config) -> Result<Nameservers> {
-    let texts: Vec<&String> = config.nameservers.iter().chain(&flags.nameserver).collect();
-    if texts.is_empty() {
-        return Ok(Nameservers::System);
-    }
-    let parse =
-        |text: &&String| Nameservers::parse_one(text).with_context(|| format!("--nameserver \"{text}\""));
-    Ok(Nameservers::Fixed(texts.iter().map(parse).collect::<Result<_>>()?))
-}
-
-fn secrets(flags: &PolicyArgs, config: &Config) -> Result<Secrets> {
+fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
     let mut bindings = Vec::new();
     let (mut removed_variables, mut covers) = (BTreeSet::new(), Vec::new());
-    let mut read = |field: &str, source: &SecretSource| -> Result<SecretValue> {
-        let (value, file) = sources::read(source)?;
-        covers.extend(file.map(|path| Cover { path, field: field.to_owned() }));
-        if let SecretSource::Env(name) = source {
-            removed_variables.insert(name.clone());
-        }
-        Ok(value)
-    };
-    for text in &flags.secret {
-        // The text names a source and holds no value, so it may be shown.
-        let spec = SecretSpec::parse(text).with_context(|| format!("--secret \"{text}\""))?;
-        let field = format!("--secret {}", spec.env);
-        let value = read(&field, &spec.source).with_context(|| field.clone())?;
-        bindings.push(bind(&field, spec, value, None)?);
-    }
-    for SecretConfig { env, source, hosts, placeholder } in &config.secrets {
-        let key = format!("secrets.{env}");
-        let spec = SecretSpec {
-            env: env.clone(),
-            source: SecretSource::parse(source).with_context(|| format!("{key}.source"))?,
-            hosts: patterns(&format!("{key}.hosts"), hosts.iter())?,
+    for SecretSettings { field, spec, placeholder } in all {
+        let SecretSpec { env, source, hosts } = spec;
+        let (value, file) = sources::read(&source).with_context(|| field.clone())?;
+        let placeholder = match placeholder {
+            Some(placeholder) => placeholder,
+            None => {
+                let mut random = [0; 16];
+                getrandom::fill(&mut random).map_err(|_| anyhow!("{field}: no randomness"))?;
+                Placeholder::generate(random)
+            }
         };
-        let placeholder = placeholder
-            .as_deref()
-            .map(|text| Placeholder::from_user(text).with_context(|| format!("{key}.placeholder")))
-            .transpose()?;
-        let field = format!("{key}.source");
-        let value = read(&field, &spec.source).with_context(|| field.clone())?;
-        bindings.push(bind(&key, spec, value, placeholder)?);
+        if let SecretSource::Env(name) = source {
+            removed_variables.insert(name);
+        }
+        covers.extend(file.map(|path| Cover { path, field }));
+        bindings.push(Binding { env, placeholder, value, hosts });
     }
     Ok(Secrets { secrets: SecretSet::compile(bindings)?, removed_variables, covers })
-}
-
-fn bind(
-    key: &str,
-    spec: SecretSpec,
-    value: SecretValue,
-    placeholder: Option<Placeholder>,
-) -> Result<Binding> {
-    let SecretSpec { env, hosts, source: _ } = spec;
-    let placeholder = match placeholder {
-        Some(placeholder) => placeholder,
-        None => {
-            let mut random = [0; 16];
-            getrandom::fill(&mut random).map_err(|_| anyhow::anyhow!("{key}: no randomness"))?;
-            Placeholder::generate(random)
-        }
-    };
-    Ok(Binding { env, placeholder, value, hosts })
 }
 
 /// The addresses of this machine's interfaces, which belong to the group `host`.

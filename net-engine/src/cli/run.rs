@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -19,7 +20,7 @@ use super::args::{CheckArgs, PolicyArgs, RunArgs};
 use super::config::Config;
 use super::confine::confine;
 use super::environment;
-use super::plan::{self, Plan};
+use super::plan::{Plan, Settings};
 use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
 use crate::core::GuestAddresses;
@@ -62,6 +63,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
         eprintln!("net-engine: {confinement}");
     }
+    // After the sandbox was split off: its command keeps the limits it was given.
+    raise_descriptor_limit();
     let link: Box<dyn Link> = match kind {
         LinkKind::Tap => Box::new(TapLink::from_descriptor(descriptor, plan.mtu)),
         LinkKind::Packet => Box::new(PacketLink::from_descriptor(descriptor, plan.mtu)),
@@ -72,10 +75,18 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     Ok(ExitCode::from(status))
 }
 
-/// Prints the rules of a configuration file in the order they are tried.
+/// Takes all the descriptors the system allows: each connection of the guest has one upstream.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Where it is refused the engine has fewer, and refuses connections beyond.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// Checks a configuration file and prints its rules in the order they are tried.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let (config, _) = Config::read(&args.config)?;
-    let policy = plan::policy(&PolicyArgs::default(), &config)?;
+    let Settings { policy, .. } = Settings::new(&PolicyArgs::default(), &config)?;
     for (index, rule) in policy.rules().iter().enumerate() {
         println!("{:>3}  {rule}", index + 1);
     }

@@ -1,10 +1,11 @@
 //! Trust anchors: whom we believe upstream, and whom the command believes.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use net_tls::{UpstreamTrust, bundle, parse_ca_pem};
+
+use super::config::Written;
 
 /// Where systems keep the bundle that programs without a setting of their own read.
 pub(super) const SYSTEM_BUNDLES: &[&str] = &[
@@ -23,17 +24,15 @@ pub(super) struct Anchors {
 }
 
 impl Anchors {
-    pub(super) fn read(files: &[PathBuf]) -> Result<Self> {
+    pub(super) fn read(files: &[Written]) -> Result<Self> {
         let mut upstream = UpstreamTrust::default();
         // A host without a store trusts nobody: upstream TLS fails, and says why.
         upstream.add(rustls_native_certs::load_native_certs().certs);
         let mut added = String::new();
-        for path in files {
-            let pem = fs::read(path)
-                .with_context(|| format!("--upstream-ca {}: cannot be read", path.display()))?;
-            let certificates = parse_ca_pem(&pem).with_context(|| {
-                format!("--upstream-ca {}: give a PEM file of certificates", path.display())
-            })?;
+        for file in files {
+            let pem = fs::read(&file.text).with_context(|| format!("{}: cannot be read", file.named()))?;
+            let certificates = parse_ca_pem(&pem)
+                .with_context(|| format!("{}: give a PEM file of certificates", file.named()))?;
             upstream.add(certificates);
             added.push_str(&String::from_utf8_lossy(&pem));
             added.push('\n');

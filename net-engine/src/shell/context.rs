@@ -40,6 +40,7 @@ pub(crate) struct Context {
     sessions: RefCell<HashMap<FlowId, Session>>,
     dns_queries: Rc<Cell<usize>>,
     on_violation: ViolationAction,
+    reports_opened: bool,
     /// Notified when the guest's network must end.
     terminated: Notify,
 }
@@ -87,6 +88,7 @@ impl Context {
             sessions: RefCell::new(HashMap::new()),
             dns_queries: Rc::default(),
             on_violation: config.on_violation,
+            reports_opened: config.reports_opened,
             terminated: Notify::new(),
         }
     }
@@ -161,6 +163,15 @@ impl Context {
         self.stack.wake_driver();
     }
 
+    /// Tells the embedder that a flow is carried, if it wants to know.
+    pub(crate) fn report_opened(&self, flow: &Flow, name: Option<&HostName>) {
+        if self.reports_opened {
+            let decision = self.decide(flow, name);
+            let why = self.policy.borrow().describe(&decision);
+            self.events.push(Event::Opened { flow: *flow, name: name.cloned(), why });
+        }
+    }
+
     /// Tells the embedder that a flow was refused.
     pub(crate) fn report_denial(&self, flow: &Flow, name: Option<HostName>, decision: &Decision) {
         let why = self.policy.borrow().describe(decision);
@@ -219,7 +230,8 @@ impl Context {
     }
 
     /// Notes that a session is carried for good, for `name` or for its address.
-    pub(crate) fn settle_session(&self, id: FlowId, name: Option<&HostName>) {
+    pub(crate) fn settle_session(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
+        self.report_opened(flow, name);
         if let Some(session) = self.sessions.borrow_mut().get_mut(&id) {
             session.stage = Stage::Settled(name.cloned());
         }

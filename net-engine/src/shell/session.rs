@@ -88,7 +88,7 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
     let Some(guest) = accept(&context, id) else { return };
     let ended = match (decision, upstream) {
         (Decision::Allow { rule }, Some(mut upstream)) if !must_look(&context, &flow, rule) => {
-            context.settle_session(id, None);
+            context.settle_session(id, &flow, None);
             relay(&guest, &mut upstream, &context.limits).await;
             Ok(())
         }
@@ -156,6 +156,7 @@ async fn look_into(
             tls_stream(context, id, flow, decision, guest, upstream, prefix, hello).await
         }
         FirstFlight::Http { prefix, version } => {
+            context.report_opened(&flow, None);
             let info = StreamInfo { flow, name: None, rule: allowed_rule(decision), is_verified: false };
             http::bridge_plain(context, info, guest, upstream, prefix, version)
                 .await
@@ -203,7 +204,7 @@ async fn opaque(
         guest.abort();
         return Err((InterceptError::Violation, None));
     }
-    context.settle_session(id, None);
+    context.settle_session(id, &flow, None);
     if write_all(&mut upstream, &prefix).await.is_ok() {
         relay(&guest, &mut upstream, &context.limits).await;
     } else {
@@ -264,7 +265,7 @@ async fn tls_stream(
             return Err((fail(&guest, InterceptError::NoName).await, name));
         }
     };
-    context.settle_session(id, name.as_ref());
+    context.settle_session(id, &flow, name.as_ref());
     let upstream = match upstream {
         Some(connected) => connected,
         None => match dial(context.dial_address(&flow), context.limits.connect_timeout).await {

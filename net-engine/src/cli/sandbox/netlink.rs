@@ -14,7 +14,8 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+    RouteType,
 };
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -79,8 +80,8 @@ impl Netlink {
         self.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Sends everything else by way of `gateway`.
-    pub(super) fn add_default_route(&self, gateway: IpAddr) -> io::Result<()> {
+    /// Sends everything else by way of `gateway`, under `congestion_control` where the kernel has it.
+    pub(super) fn add_default_route(&self, gateway: IpAddr, congestion_control: &str) -> io::Result<()> {
         let mut message = RouteMessage::default();
         message.header.address_family = family(gateway);
         message.header.table = RouteHeader::RT_TABLE_MAIN;
@@ -92,7 +93,12 @@ impl Netlink {
             IpAddr::V6(v6) => RouteAddress::Inet6(v6),
         };
         message.attributes = vec![RouteAttribute::Gateway(gateway)];
-        self.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+        let mut controlled = message.clone();
+        let algorithm = RouteMetric::CcAlgo(congestion_control.to_owned());
+        controlled.attributes.push(RouteAttribute::Metrics(vec![algorithm]));
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.request(RouteNetlinkMessage::NewRoute(controlled), flags)
+            .or_else(|_| self.request(RouteNetlinkMessage::NewRoute(message), flags))
     }
 
     /// Sends a request and waits for the kernel's verdict.

@@ -11,6 +11,16 @@ pub(crate) const ROWS: &[Row] = &[
         &[Rejected(&["unknown-key.toml", "alow"])],
     ),
     rejected("malformed_config", &["--config", "{dir}/malformed.toml"], &[Rejected(&["malformed.toml"])]),
+    rejected(
+        "bad_pattern_in_a_file",
+        &["--config", "{dir}/bad-pattern.toml"],
+        &[Rejected(&["bad-pattern.toml line 2: deny", "we*b.test", "as in `*.example.com`"])],
+    ),
+    rejected(
+        "port_0_in_a_file",
+        &["--config", "{dir}/port-0.toml"],
+        &[Rejected(&["intercept: 0 is no port"])],
+    ),
     rejected("bad_cidr", &["--allow", "10.0.0.0/33"], &[Rejected(&["--allow", "10.0.0.0/33"])]),
     rejected("bad_pattern", &["--allow", "we*b.test"], &[Rejected(&["--allow", "we*b.test"])]),
     rejected("bad_deny_pattern", &["--deny", "a..b"], &[Rejected(&["--deny", "a..b"])]),

@@ -24,6 +24,17 @@ pub(crate) const ROWS: &[Row] = &[
         &[Exit(0), Out("hello from nginx")],
     ),
     row(
+        "opened_connections_are_told_with_v",
+        &["-v", "--allow", "web.test"],
+        "curl -sS http://web.test/hello?{id} && curl -sS https://web.test/hello?{id}",
+        &[
+            Exit(0),
+            Err(&["opened tcp 192.31.196.2:80", "rule 1"]),
+            Err(&["opened tcp web.test (192.31.196.2:443)"]),
+        ],
+    )
+    .judged(),
+    row(
         "allow_address_v4",
         &["--allow", "192.31.196.2:80"],
         "curl -sS http://192.31.196.2/hello?{id}",
