@@ -42,7 +42,7 @@ impl Wire {
         epoch: Instant,
     ) -> Self {
         let (guest_mac, gateway_mac) = macs;
-        let queue = FrameQueue::new(capacity);
+        let queue = FrameQueue::new(capacity, epoch);
         Self { guest_mac, gateway_mac, link, queue, counters: Counters::default(), epoch }
     }
 

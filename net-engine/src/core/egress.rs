@@ -36,6 +36,7 @@ impl Gateway {
     ///
     /// [`Limits::max_queued_frames`]: net_core::Limits::max_queued_frames
     pub fn poll_flows(&mut self, now: Instant) -> bool {
+        self.wire.queue.trim(now);
         while let Some(id) = self.timers.poll_expired(now) {
             if let Some(open) = self.flows.open_mut(id) {
                 open.timer = None;
@@ -136,10 +137,8 @@ impl Gateway {
         Some(flow)
     }
 
-    /// When [`poll_flows`](Self::poll_flows) must be called again at the latest: ask when everything
-    /// was drained.
+    /// When [`poll_flows`](Self::poll_flows) must be called again at the latest.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        self.wire.queue.trim();
         self.timers.poll_timeout()
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::link::FrameMeta;
 
@@ -21,20 +22,26 @@ impl QueuedFrame {
 /// Frames that wait for the link, at most `capacity` of them.
 ///
 /// When it is full, sockets are not asked for more: nothing is dropped and nothing grows. The
-/// buffers are reused, so that a frame costs no allocation once the queue is warm; those that a
-/// whole burst left untouched are given back.
+/// buffers are reused, so that a frame costs no allocation once the queue is warm; those that were not
+/// needed for a while are given back.
 #[derive(Debug)]
 pub(crate) struct FrameQueue {
     capacity: usize,
     waiting: VecDeque<QueuedFrame>,
     spare: Vec<Vec<u8>>,
-    /// How many of `spare` were not needed since the last [`FrameQueue::trim`].
+    /// How many of `spare` were not needed since `trimmed`.
     untouched: usize,
+    trimmed: Instant,
 }
 
+/// How long a buffer may lie unneeded. Bursts differ in size from one millisecond to the next, and a
+/// buffer that is given back and taken again has to be paged in anew.
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
 impl FrameQueue {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), waiting: VecDeque::new(), spare: Vec::new(), untouched: 0 }
+    pub(crate) fn new(capacity: usize, now: Instant) -> Self {
+        let (waiting, spare) = (VecDeque::new(), Vec::new());
+        Self { capacity: capacity.max(1), waiting, spare, untouched: 0, trimmed: now }
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -56,10 +63,13 @@ impl FrameQueue {
         result
     }
 
-    /// Gives back the buffers that were not needed since the last call.
-    pub(crate) fn trim(&mut self) {
-        self.spare.truncate(self.spare.len().saturating_sub(self.untouched));
-        self.untouched = self.spare.len();
+    /// Gives back the buffers that were not needed for a while.
+    pub(crate) fn trim(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.trimmed) >= TRIM_INTERVAL {
+            self.spare.truncate(self.spare.len().saturating_sub(self.untouched));
+            self.untouched = self.spare.len();
+            self.trimmed = now;
+        }
     }
 
     pub(crate) fn front(&self) -> Option<&QueuedFrame> {
@@ -80,18 +90,20 @@ mod tests {
 
     #[test]
     fn buffers_are_kept_while_bursts_need_them() {
-        let mut queue = FrameQueue::new(4);
-        let burst = |queue: &mut FrameQueue, frames: usize| {
+        #[allow(clippy::disallowed_methods, reason = "virtual time starts from some instant")]
+        let mut now = Instant::now();
+        let mut queue = FrameQueue::new(4, now);
+        let mut burst = |frames: usize| {
             for _ in 0..frames {
                 queue.push(100, |_| (FrameMeta::default(), ()));
             }
             while queue.pop().is_some() {}
-            queue.trim();
+            now += TRIM_INTERVAL / 2;
+            queue.trim(now);
             queue.spare.len()
         };
-        assert_eq!(burst(&mut queue, 4), 4);
-        assert_eq!(burst(&mut queue, 4), 4);
-        assert_eq!(burst(&mut queue, 1), 1);
-        assert_eq!(burst(&mut queue, 1), 1);
+        // Large and small bursts within one interval keep what the large ones need.
+        assert_eq!([4, 1, 4, 1, 4, 1].map(&mut burst), [4; 6]);
+        assert_eq!([1, 1, 1, 1].map(burst), [4, 1, 1, 1]);
     }
 }
