@@ -58,7 +58,7 @@ impl Default for Limits {
         Self {
             max_tcp_flows: 16_384,
             max_held_syns: 1_024,
-            max_tombstones: 8_192,
+            max_tombstones: 1_024,
             tcp_rx_buffer_bytes: 256 << 10,
             tcp_tx_buffer_bytes: 512 << 10,
             max_queued_frames: 32,

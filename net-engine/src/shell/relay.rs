@@ -84,7 +84,10 @@ impl Halves {
                     budget = budget.saturating_sub(count);
                 }
                 Poll::Ready(Ok(None)) => {
-                    ready_shutdown(context, upstream);
+                    // Where both halves are closed, closing the socket says it too.
+                    if self.down_open {
+                        ready_shutdown(context, upstream);
+                    }
                     (self.up_open, moved) = (false, true);
                 }
                 Poll::Ready(Err(end)) => return Poll::Ready(end),
