@@ -27,7 +27,7 @@ pub fn classify(prefix: &[u8]) -> Status<FirstFlight> {
     match *prefix {
         [] => Status::Partial { at_least: 1 },
         [22, 3, 0..=4, ..] => Status::Complete(FirstFlight::Tls),
-        [22] | [22, 3] => Status::Partial { at_least: prefix.len().max(2) + usize::from(prefix.len() > 1) },
+        [22] | [22, 3] => Status::Partial { at_least: prefix.len() + 1 },
         [first, ..] if first.is_ascii_uppercase() => classify_text(prefix),
         _ => Status::Complete(FirstFlight::Other),
     }
@@ -39,15 +39,15 @@ fn classify_text(prefix: &[u8]) -> Status<FirstFlight> {
             return Status::Complete(kind);
         }
         if marker.starts_with(prefix) {
-            return Status::Partial { at_least: marker.len() };
+            // The next byte may tell it from the marker.
+            return Status::Partial { at_least: prefix.len() + 1 };
         }
     }
     // method SP request-target: tokens of the registry are upper case (RFC 9110, section 16.1.2).
     let method = prefix.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
     match (prefix.get(method), prefix.get(method + 1)) {
         (_, _) if method > MAX_METHOD_BYTES => Status::Complete(FirstFlight::Other),
-        (None, _) => Status::Partial { at_least: method + 2 },
-        (Some(b' '), None) => Status::Partial { at_least: method + 2 },
+        (None, _) | (Some(b' '), None) => Status::Partial { at_least: prefix.len() + 1 },
         (Some(b' '), Some(target)) if target.is_ascii_graphic() => Status::Complete(FirstFlight::Http1),
         (Some(_), _) => Status::Complete(FirstFlight::Other),
     }

@@ -27,7 +27,11 @@ pub fn sniff_is_stable(bytes: &[u8]) {
             }
         }
         match classify(prefix) {
-            Status::Partial { at_least } => assert!(at_least > length),
+            Status::Partial { at_least } => {
+                assert!(at_least > length);
+                let sooner = bytes.get(..at_least - 1).unwrap_or(bytes);
+                assert!(matches!(classify(sooner), Status::Partial { .. }), "{length} promised {at_least}");
+            }
             early @ Status::Complete(_) => assert_eq!(early, class, "{length} of {} bytes", bytes.len()),
         }
     }
