@@ -22,8 +22,7 @@ fn client_hello(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sniff/client_hello");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function(format!("{}B", bytes.len()), |bencher| {
-        let mut scratch = vec![0; bytes.len()];
-        bencher.iter(|| match sniff(std::hint::black_box(&bytes), &mut scratch) {
+        bencher.iter(|| match sniff(std::hint::black_box(&bytes)) {
             Ok(Status::Complete(hello)) => hello.server_name().ok().flatten().map(<[u8]>::len),
             other => panic!("{other:?}"),
         });
