@@ -140,6 +140,8 @@ fn everything(hello: &ClientHello<'_>) -> Vec<u8> {
         ),
         (hello.ech(), hello.has_session_ticket(), hello.has_pre_shared_key(), hello.extensions().count()),
     );
+    #[cfg(feature = "fingerprint")]
+    assert_eq!(hello.ja4(crate::Transport::Tcp).as_str().len(), 36);
     std::format!("{said:?}").into_bytes()
 }
 

@@ -6,7 +6,7 @@
 //! buffer of the caller.
 //!
 //! The crate does not decide anything, decrypts nothing, allocates nothing, and depends on nothing
-//! by default. Feature `core` adds conversions to `net_core::HostName`.
+//! by default. Feature `core` adds conversions to `net_core::HostName`, `fingerprint` adds JA4.
 //!
 //! **Trust.** Every byte is hostile. No input panics; work is linear in its length; memory is
 //! what the caller lends. Truncated, malformed, not TLS and without a name are four different
@@ -34,6 +34,8 @@ mod classify;
 mod client_hello;
 mod error;
 mod extension;
+#[cfg(feature = "fingerprint")]
+mod fingerprint;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, doc(hidden))]
 pub mod fuzzing;
@@ -53,6 +55,8 @@ pub use classify::{FirstFlight, classify};
 pub use client_hello::{ClientHello, Ech};
 pub use error::{MalformedExtension, ParseError};
 pub use extension::{Extension, Extensions};
+#[cfg(feature = "fingerprint")]
+pub use fingerprint::{Ja4, Transport};
 pub use list::{Alpn, KeyShare, KeyShares, U16List, is_grease};
 pub use named_group::NamedGroup;
 pub use server_name::NameError;

@@ -48,6 +48,8 @@ fn exhaust(hello: &net_sni::ClientHello<'_>) {
         (hello.key_shares().map(|shares| shares.map(Iterator::count)), hello.record_size_limit()),
         (hello.signature_algorithms().map(Iterator::count), hello.ech(), hello.has_pre_shared_key()),
     ));
+    #[cfg(feature = "fingerprint")]
+    std::hint::black_box(hello.ja4(net_sni::Transport::Tcp));
 }
 
 #[test]
