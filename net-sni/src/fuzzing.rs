@@ -97,6 +97,44 @@ pub fn classify(bytes: &[u8]) {
     }
 }
 
+/// Datagrams as they come, and as the frames of packets that open: no panic, and an answer stays.
+#[cfg(feature = "quic")]
+pub fn quic_initial(bytes: &[u8]) {
+    use crate::QuicSniffer;
+    use crate::quic::testing::{datagrams, packet};
+
+    let mut sniffer = QuicSniffer::new([0; 4096]);
+    let mut settled = None;
+    for datagram in datagrams(bytes) {
+        let found = quic_answer(sniffer.handle(datagram));
+        if let Some(settled) = &settled {
+            assert_eq!(&found, settled);
+        } else if !matches!(found, Answer::Partial(_)) {
+            settled = Some(found);
+        }
+    }
+    // The same bytes as frames: up to four packets, each in a datagram of its own, in both orders.
+    let frames: Vec<_> = datagrams(bytes).take(4).collect();
+    let packets: Vec<_> = (0..).zip(&frames).map(|(number, frames)| packet(number, frames)).collect();
+    let mut forward = QuicSniffer::new([0; 4096]);
+    let mut backward = QuicSniffer::new([0; 4096]);
+    let ahead = packets.iter().map(|packet| quic_answer(forward.handle(packet))).last();
+    let back = packets.iter().rev().map(|packet| quic_answer(backward.handle(packet))).last();
+    // Which of two faults is met first depends on the order; what a hello says does not, unless a
+    // fault comes in between.
+    if let (Some(one @ Answer::Hello(_)), Some(other @ Answer::Hello(_))) = (ahead, back) {
+        assert_eq!(one, other);
+    }
+}
+
+#[cfg(feature = "quic")]
+fn quic_answer(found: Result<Status<ClientHello<'_>>, crate::QuicError>) -> Answer {
+    match found {
+        Ok(status) => answer(Ok(status)),
+        Err(error) => Answer::WrongQuic(error),
+    }
+}
+
 /// What must not change, without the borrow.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
@@ -104,6 +142,8 @@ enum Answer {
     Fragmented,
     Hello(Vec<u8>),
     Wrong(ParseError),
+    #[cfg(feature = "quic")]
+    WrongQuic(crate::QuicError),
 }
 
 fn borrowed(bytes: &[u8]) -> Answer {

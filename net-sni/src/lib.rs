@@ -1,12 +1,14 @@
-//! From the first bytes of a stream to a ClientHello and its server_name.
+//! From the first bytes of a stream, or the first datagrams of a QUIC flow, to a ClientHello and
+//! its server_name.
 //!
 //! [`classify`] tells TLS, HTTP and SSH apart by as few bytes as possible. [`sniff`] reads the
 //! ClientHello (RFC 8446, section 4.1.2) out of a prefix of the stream and borrows from it.
 //! [`Sniffer`] takes the stream in pieces, joins what is spread over records, and borrows from a
-//! buffer of the caller.
+//! buffer of the caller. With feature `quic`, `QuicSniffer` does the same for datagrams.
 //!
-//! The crate does not decide anything, decrypts nothing, allocates nothing, and depends on nothing
-//! by default. Feature `core` adds conversions to `net_core::HostName`, `fingerprint` adds JA4.
+//! The crate does not decide anything, opens nothing but QUIC Initial packets (whose keys are
+//! public), allocates nothing, and depends on nothing by default. Feature `core` adds conversions
+//! to `net_core::HostName`, `fingerprint` adds JA4, `quic` adds QUIC versions 1 and 2.
 //!
 //! **Trust.** Every byte is hostile. No input panics; work is linear in its length; memory is
 //! what the caller lends. Truncated, malformed, not TLS and without a name are four different
@@ -42,6 +44,8 @@ pub mod fuzzing;
 mod joiner;
 mod list;
 mod named_group;
+#[cfg(feature = "quic")]
+mod quic;
 mod reader;
 mod record;
 mod server_name;
@@ -59,6 +63,8 @@ pub use extension::{Extension, Extensions};
 pub use fingerprint::{Ja4, Transport};
 pub use list::{Alpn, KeyShare, KeyShares, U16List, is_grease};
 pub use named_group::NamedGroup;
+#[cfg(feature = "quic")]
+pub use quic::{QUIC_BUFFER_BYTES, QuicError, QuicSniffer};
 pub use server_name::NameError;
 pub use sniff::sniff;
 pub use sniffer::{Fragments, MAX_HELLO_BYTES, Sniffer};

@@ -44,4 +44,29 @@ impl<'a> Reader<'a> {
         let count = usize::from(self.u16()?);
         self.take(count).map(Self)
     }
+
+    #[cfg(feature = "quic")]
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        let (bytes, rest) = self.0.split_first_chunk::<4>()?;
+        self.0 = rest;
+        Some(u32::from_be_bytes(*bytes))
+    }
+
+    /// A variable-length integer (RFC 9000, section 16) that is a length or an index; `None` also
+    /// where it is none this machine has.
+    #[cfg(feature = "quic")]
+    pub(crate) fn varint(&mut self) -> Option<usize> {
+        let first = self.u8()?;
+        let mut value = u64::from(first & 0x3f);
+        for byte in self.take((1 << (first >> 6)) - 1)? {
+            value = value << 8 | u64::from(*byte);
+        }
+        usize::try_from(value).ok()
+    }
+
+    #[cfg(feature = "quic")]
+    pub(crate) fn skip_zeros(&mut self) {
+        let zeros = self.0.iter().take_while(|byte| **byte == 0).count();
+        self.0 = &self.0[zeros..];
+    }
 }

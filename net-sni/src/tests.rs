@@ -35,6 +35,12 @@ fn the_corpus_of_classify_holds() {
     replay("classify", fuzzing::classify);
 }
 
+#[cfg(feature = "quic")]
+#[test]
+fn the_corpus_of_quic_initial_holds() {
+    replay("quic_initial", fuzzing::quic_initial);
+}
+
 /// A hello that was really sent, with one byte changed.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let hellos = ["curl", "openssl", "rustls-fragments", "chromium"].map(|client| {
@@ -56,6 +62,8 @@ proptest! {
         fuzzing::sniff(&bytes, judge::RUSTLS);
         fuzzing::sniffer_chunked(&bytes);
         fuzzing::classify(&bytes);
+        #[cfg(feature = "quic")]
+        fuzzing::quic_initial(&bytes);
     }
 
     #[test]

@@ -83,3 +83,23 @@ fn a_stream_is_read_without_an_allocation() {
         assert_eq!(count, 0, "{client}");
     }
 }
+
+#[cfg(feature = "quic")]
+#[test]
+fn a_flow_is_read_without_an_allocation() {
+    use net_sni::{QUIC_BUFFER_BYTES, QuicSniffer};
+
+    let mut buffer = vec![0; QUIC_BUFFER_BYTES];
+    for (client, bytes) in support::captures("quic") {
+        let datagrams = support::datagrams(&bytes);
+        let count = allocations(|| {
+            let mut sniffer = QuicSniffer::new(&mut buffer[..]);
+            for datagram in &datagrams {
+                if let Ok(Status::Complete(hello)) = sniffer.handle(datagram) {
+                    exhaust(&hello);
+                }
+            }
+        });
+        assert_eq!(count, 0, "{client}");
+    }
+}
