@@ -1,129 +1,98 @@
-use core::fmt;
-use core::net::{Ipv4Addr, Ipv6Addr};
-
-use crate::ParseError;
-use crate::handshake::finished;
+use crate::extension::{self, ExtensionBlock, Extensions};
 use crate::reader::Reader;
+use crate::{Alpn, KeyShares, MalformedExtension, NameError, NamedGroup, ParseError, U16List, server_name};
 
-const SERVER_NAME: u16 = 0;
-const SUPPORTED_GROUPS: u16 = 10;
-const ALPN: u16 = 16;
-const SUPPORTED_VERSIONS: u16 = 43;
-const KEY_SHARE: u16 = 51;
-const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
+const RANDOM_BYTES: usize = 32;
+/// RFC 8446, section 4.1.2, and every version before.
+const MAX_SESSION_ID_BYTES: usize = 32;
 
-/// RFC 6066, section 3: the only name type there is.
-const HOST_NAME: u8 = 0;
-/// RFC 1035, section 2.3.4.
-const MAX_NAME_BYTES: usize = 253;
-
-/// More extensions than any client sends; a hello with more is malformed.
-const MAX_EXTENSIONS: usize = 256;
-
-/// A whole ClientHello, borrowed.
+/// A whole ClientHello (RFC 8446, section 4.1.2), borrowed.
+///
+/// Its lengths fit together and no extension comes twice. What is in an extension is looked at
+/// when it is asked for: at most one pass over the hello a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientHello<'a> {
     legacy_version: u16,
-    cipher_suites: &'a [u8],
-    /// Each well-formed and of a type of its own: checked when the hello was parsed.
-    extensions: &'a [u8],
+    random: &'a [u8],
+    session_id: &'a [u8],
+    cipher_suites: U16List<'a>,
+    extensions: ExtensionBlock<'a>,
 }
 
-/// Why a ClientHello's server_name is no name to decide by.
+/// The encrypted_client_hello extension (RFC 9849, section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum NameError {
-    /// The extension contradicts its own lengths, or holds no name.
+pub enum Ech {
+    /// The hello is the outer one, and its server_name that of the provider; or the extension is
+    /// GREASE. The two are made to look alike and cannot be told apart.
+    Outer,
+    /// The hello is the inner one, which nobody but a provider's front end should see.
+    Inner,
+    /// Neither; a server that knows the extension refuses the hello.
     Malformed,
-    /// More than one name (RFC 6066 forbids two of one type).
-    TwoNames,
-    /// No bytes.
-    Empty,
-    /// More than 253 bytes.
-    TooLong,
-    /// An IP address, which RFC 6066 does not permit.
-    IpAddress,
-    /// A byte that no host name has: NUL, a space, anything outside ASCII.
-    InvalidByte,
 }
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "the server_name extension is malformed",
-            Self::TwoNames => "the server_name extension has two names",
-            Self::Empty => "the server_name is empty",
-            Self::TooLong => "the server_name is too long",
-            Self::IpAddress => "the server_name is an ip address",
-            Self::InvalidByte => "the server_name has a byte no host name has",
-        })
-    }
-}
-
-impl core::error::Error for NameError {}
 
 impl<'a> ClientHello<'a> {
     /// Parses the body of a handshake message.
     pub(crate) fn parse(message: &'a [u8]) -> Result<Self, ParseError> {
-        Self::parse_fields(message).ok_or(ParseError::Malformed)?
+        let mut reader = Reader::new(message);
+        let hello = Self::parse_fields(&mut reader).ok_or(ParseError::Malformed)?;
+        // Hellos before TLS 1.3 may end here (RFC 5246, section 7.4.1.2).
+        if reader.is_empty() {
+            return Ok(hello);
+        }
+        let block = reader.vector_u16().filter(|_| reader.is_empty()).ok_or(ParseError::Malformed)?;
+        Ok(Self { extensions: ExtensionBlock::parse(block.rest())?, ..hello })
     }
 
-    fn parse_fields(message: &'a [u8]) -> Option<Result<Self, ParseError>> {
-        const RANDOM_BYTES: usize = 32;
-        let mut reader = Reader::new(message);
+    fn parse_fields(reader: &mut Reader<'a>) -> Option<Self> {
         let legacy_version = reader.u16()?;
-        reader.take(RANDOM_BYTES)?;
-        reader.vector_u8().filter(|session_id| session_id.rest().len() <= 32)?;
-        let cipher_suites = reader.vector_u16()?.rest();
-        let compression = reader.vector_u8()?.rest();
-        if cipher_suites.is_empty() || cipher_suites.len() % 2 != 0 || compression.is_empty() {
+        let random = reader.take(RANDOM_BYTES)?;
+        let session_id = reader.vector_u8()?.rest();
+        let cipher_suites = U16List::parse(reader.vector_u16()?.rest())?;
+        let compression_methods = reader.vector_u8()?;
+        if session_id.len() > MAX_SESSION_ID_BYTES || compression_methods.is_empty() {
             return None;
         }
-        // Hellos before TLS 1.3 may end here (RFC 5246, section 7.4.1.2).
-        let extensions = if reader.is_empty() { Reader::new(&[]) } else { reader.vector_u16()? };
-        if let Err(error) = finished(reader) {
-            return Some(Err(error));
-        }
-        let extensions = extensions.rest();
-        Some(check_extensions(extensions).map(|()| Self { legacy_version, cipher_suites, extensions }))
-    }
-
-    fn extension(&self, wanted: u16) -> Option<Reader<'a>> {
-        Extensions(Reader::new(self.extensions)).find(|(kind, _)| *kind == wanted).map(|(_, body)| body)
+        let extensions = ExtensionBlock::EMPTY;
+        Some(Self { legacy_version, random, session_id, cipher_suites, extensions })
     }
 
     /// The version field, which TLS 1.3 clients set to that of TLS 1.2.
-    pub fn legacy_version(&self) -> u16 {
+    pub const fn legacy_version(&self) -> u16 {
         self.legacy_version
     }
 
-    /// The cipher suites offered.
-    pub fn cipher_suites(&self) -> U16List<'a> {
-        U16List(self.cipher_suites)
+    /// The client's random, 32 bytes.
+    pub const fn random(&self) -> &'a [u8] {
+        self.random
     }
 
-    /// The name the client wants; `None` when it says none.
+    /// The session id, at most 32 bytes; TLS 1.3 clients fill it for old middleboxes.
+    pub const fn session_id(&self) -> &'a [u8] {
+        self.session_id
+    }
+
+    /// The cipher suites offered, at least one.
+    pub const fn cipher_suites(&self) -> U16List<'a> {
+        self.cipher_suites
+    }
+
+    /// Every extension, in the client's order.
+    pub fn extensions(&self) -> Extensions<'a> {
+        self.extensions.iter()
+    }
+
+    /// The name the client wants (RFC 6066, section 3), as it wrote it: case and a trailing dot
+    /// are kept. `None` when it says none.
     ///
     /// # Errors
     /// [`NameError`] when there is something, and it is no name to decide by.
     pub fn server_name(&self) -> Result<Option<&'a [u8]>, NameError> {
-        let Some(mut extension) = self.extension(SERVER_NAME) else { return Ok(None) };
-        let mut list = extension.vector_u16().ok_or(NameError::Malformed)?;
-        if !extension.is_empty() {
-            return Err(NameError::Malformed);
-        }
-        let kind = list.u8().ok_or(NameError::Malformed)?;
-        let name = list.vector_u16().ok_or(NameError::Malformed)?.rest();
-        if kind != HOST_NAME {
-            return Err(NameError::Malformed);
-        }
-        if !list.is_empty() {
-            return Err(NameError::TwoNames);
-        }
-        check_name(name).map(|()| Some(name))
+        self.extensions.find(extension::SERVER_NAME).map(server_name::parse).transpose()
     }
 
-    /// The name as a [`net_core::HostName`].
+    /// The name as a [`net_core::HostName`]. Allocates.
     ///
     /// # Errors
     /// [`NameError`].
@@ -140,105 +109,92 @@ impl<'a> ClientHello<'a> {
         }
     }
 
-    /// The application protocols offered (RFC 7301), in the client's order.
-    pub fn alpn(&self) -> Alpn<'a> {
-        let list = self.extension(ALPN).and_then(|mut extension| extension.vector_u16());
-        Alpn(list.unwrap_or_else(|| Reader::new(&[])))
+    /// The application protocols offered (RFC 7301), in the client's order; none when there is no
+    /// such extension.
+    ///
+    /// # Errors
+    /// [`MalformedExtension`]; an empty list or an empty name is that too.
+    pub fn alpn(&self) -> Result<Alpn<'a>, MalformedExtension> {
+        self.extensions.find(extension::ALPN).map_or_else(|| Ok(Alpn::default()), Alpn::parse)
     }
 
-    /// The versions offered (RFC 8446, section 4.2.1), GREASE included.
-    pub fn supported_versions(&self) -> U16List<'a> {
-        let list = self.extension(SUPPORTED_VERSIONS).and_then(|mut extension| extension.vector_u8());
-        U16List(list.map_or(&[], Reader::rest))
+    /// The versions offered (RFC 8446, section 4.2.1); none when there is no such extension, and
+    /// [`Self::legacy_version`] counts.
+    ///
+    /// # Errors
+    /// [`MalformedExtension`]; an empty list is that too.
+    pub fn supported_versions(&self) -> Result<U16List<'a>, MalformedExtension> {
+        self.list(extension::SUPPORTED_VERSIONS, Reader::vector_u8)
     }
 
-    /// The groups offered (RFC 8446, section 4.2.7), GREASE included.
-    pub fn supported_groups(&self) -> U16List<'a> {
-        let list = self.extension(SUPPORTED_GROUPS).and_then(|mut extension| extension.vector_u16());
-        U16List(list.map_or(&[], Reader::rest))
+    /// The groups offered (RFC 8446, section 4.2.7); none when there is no such extension.
+    ///
+    /// # Errors
+    /// [`MalformedExtension`]; an empty list is that too.
+    pub fn supported_groups(&self) -> Result<impl Iterator<Item = NamedGroup> + use<'a>, MalformedExtension> {
+        self.list(extension::SUPPORTED_GROUPS, Reader::vector_u16).map(|list| list.map(NamedGroup))
     }
 
-    /// Whether key shares are offered: a TLS 1.3 client.
-    pub fn has_key_share(&self) -> bool {
-        self.extension(KEY_SHARE).is_some()
+    /// The signature algorithms offered (RFC 8446, section 4.2.3); none when there is no such
+    /// extension.
+    ///
+    /// # Errors
+    /// [`MalformedExtension`]; an empty list is that too.
+    pub fn signature_algorithms(&self) -> Result<U16List<'a>, MalformedExtension> {
+        self.list(extension::SIGNATURE_ALGORITHMS, Reader::vector_u16)
     }
 
-    /// Whether there is an encrypted ClientHello (RFC 9849), or GREASE that looks like one: the
-    /// two cannot be told apart.
-    pub fn has_ech(&self) -> bool {
-        self.extension(ENCRYPTED_CLIENT_HELLO).is_some()
+    fn list(
+        &self,
+        kind: u16,
+        vector: fn(&mut Reader<'a>) -> Option<Reader<'a>>,
+    ) -> Result<U16List<'a>, MalformedExtension> {
+        let Some(mut body) = self.extensions.find(kind) else { return Ok(U16List::default()) };
+        let list = vector(&mut body).filter(|_| body.is_empty()).ok_or(MalformedExtension)?;
+        U16List::parse(list.rest()).ok_or(MalformedExtension)
     }
-}
 
-fn check_name(name: &[u8]) -> Result<(), NameError> {
-    if name.is_empty() {
-        return Err(NameError::Empty);
+    /// The key shares (RFC 8446, section 4.2.8): `None` from a client that does not speak TLS 1.3,
+    /// an empty list from one that wants to be told the group.
+    ///
+    /// # Errors
+    /// [`MalformedExtension`].
+    pub fn key_shares(&self) -> Result<Option<KeyShares<'a>>, MalformedExtension> {
+        self.extensions.find(extension::KEY_SHARE).map(KeyShares::parse).transpose()
     }
-    let bare = name.strip_suffix(b".").unwrap_or(name);
-    if bare.len() > MAX_NAME_BYTES {
-        return Err(NameError::TooLong);
+
+    /// Whether a group that withstands quantum computers is offered, with a key or without.
+    pub fn offers_post_quantum(&self) -> bool {
+        self.supported_groups().is_ok_and(|mut groups| groups.any(NamedGroup::is_post_quantum))
     }
-    if let Ok(text) = core::str::from_utf8(bare)
-        && (text.parse::<Ipv4Addr>().is_ok() || text.parse::<Ipv6Addr>().is_ok())
-    {
-        return Err(NameError::IpAddress);
+
+    /// The largest record the client takes (RFC 8449); `None` when it sets no limit.
+    ///
+    /// # Errors
+    /// [`MalformedExtension`].
+    pub fn record_size_limit(&self) -> Result<Option<u16>, MalformedExtension> {
+        let Some(mut body) = self.extensions.find(extension::RECORD_SIZE_LIMIT) else { return Ok(None) };
+        let limit = body.u16().filter(|_| body.is_empty()).ok_or(MalformedExtension)?;
+        Ok(Some(limit))
     }
-    if bare.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
-        Ok(())
-    } else {
-        Err(NameError::InvalidByte)
+
+    /// The encrypted ClientHello, or GREASE that looks like one; `None` when there is neither.
+    pub fn ech(&self) -> Option<Ech> {
+        let mut body = self.extensions.find(extension::ENCRYPTED_CLIENT_HELLO)?;
+        Some(match body.u8() {
+            Some(0) => Ech::Outer,
+            Some(1) if body.is_empty() => Ech::Inner,
+            Some(_) | None => Ech::Malformed,
+        })
     }
-}
 
-struct Extensions<'a>(Reader<'a>);
-
-impl<'a> Iterator for Extensions<'a> {
-    type Item = (u16, Reader<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        Some((self.0.u16()?, self.0.vector_u16()?))
+    /// Whether the client takes session tickets (RFC 5077), or brings one.
+    pub fn has_session_ticket(&self) -> bool {
+        self.extensions.has(extension::SESSION_TICKET)
     }
-}
 
-fn check_extensions(bytes: &[u8]) -> Result<(), ParseError> {
-    let mut seen = [0u16; MAX_EXTENSIONS];
-    let mut count = 0;
-    let mut reader = Reader::new(bytes);
-    while !reader.is_empty() {
-        let (Some(kind), Some(_)) = (reader.u16(), reader.vector_u16()) else {
-            return Err(ParseError::Malformed);
-        };
-        if seen[..count].contains(&kind) {
-            return Err(ParseError::DuplicateExtension);
-        }
-        *seen.get_mut(count).ok_or(ParseError::Malformed)? = kind;
-        count += 1;
-    }
-    Ok(())
-}
-
-/// Protocol names, in the client's order.
-#[derive(Clone, Copy, Debug)]
-pub struct Alpn<'a>(Reader<'a>);
-
-impl<'a> Iterator for Alpn<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.vector_u8().map(Reader::rest).filter(|protocol| !protocol.is_empty())
-    }
-}
-
-/// Two-byte code points, in the client's order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct U16List<'a>(&'a [u8]);
-
-impl Iterator for U16List<'_> {
-    type Item = u16;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (value, rest) = self.0.split_first_chunk::<2>()?;
-        self.0 = rest;
-        Some(u16::from_be_bytes(*value))
+    /// Whether the client offers pre-shared keys (RFC 8446, section 4.2.11): it resumes.
+    pub fn has_pre_shared_key(&self) -> bool {
+        self.extensions.has(extension::PRE_SHARED_KEY)
     }
 }

@@ -4,7 +4,7 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ParseError {
-    /// The first byte is no TLS handshake record.
+    /// The first bytes are no TLS handshake record.
     NotTls,
     /// A hello in the SSLv2 format, which carries no names (RFC 5246, appendix E.2).
     SslV2,
@@ -14,12 +14,21 @@ pub enum ParseError {
     RecordLength,
     /// The first handshake message is no ClientHello.
     NotClientHello,
-    /// The ClientHello is larger than the scratch space or [`MAX_HELLO_BYTES`](crate::MAX_HELLO_BYTES).
+    /// The ClientHello is larger than the buffer that should hold it.
     TooLarge,
-    /// A length inside the hello points past its end, or bytes are left over.
+    /// A length inside the hello points past its end, bytes are left over, or a list that must
+    /// have something is empty.
     Malformed,
     /// An extension appears twice (RFC 8446, section 4.2).
     DuplicateExtension,
+}
+
+#[cfg(feature = "core")]
+impl ParseError {
+    /// The guest's: it wrote the bytes.
+    pub const fn fault(self) -> net_core::Fault {
+        net_core::Fault::Guest
+    }
 }
 
 impl fmt::Display for ParseError {
@@ -38,3 +47,19 @@ impl fmt::Display for ParseError {
 }
 
 impl core::error::Error for ParseError {}
+
+/// An extension of a whole hello that contradicts its own lengths, or has an empty list where the
+/// standard wants an entry.
+///
+/// Servers that know the extension refuse such a hello; those that do not go on. That is why it
+/// is an answer inside the hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MalformedExtension;
+
+impl fmt::Display for MalformedExtension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an extension contradicts its own lengths")
+    }
+}
+
+impl core::error::Error for MalformedExtension {}

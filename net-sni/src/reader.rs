@@ -1,5 +1,5 @@
 /// A cursor that never reads past its end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -43,5 +43,30 @@ impl<'a> Reader<'a> {
     pub(crate) fn vector_u16(&mut self) -> Option<Self> {
         let count = usize::from(self.u16()?);
         self.take(count).map(Self)
+    }
+
+    #[cfg(feature = "quic")]
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        let (bytes, rest) = self.0.split_first_chunk::<4>()?;
+        self.0 = rest;
+        Some(u32::from_be_bytes(*bytes))
+    }
+
+    /// A variable-length integer (RFC 9000, section 16) that is a length or an index; `None` also
+    /// where it is none this machine has.
+    #[cfg(feature = "quic")]
+    pub(crate) fn varint(&mut self) -> Option<usize> {
+        let first = self.u8()?;
+        let mut value = u64::from(first & 0x3f);
+        for byte in self.take((1 << (first >> 6)) - 1)? {
+            value = value << 8 | u64::from(*byte);
+        }
+        usize::try_from(value).ok()
+    }
+
+    #[cfg(feature = "quic")]
+    pub(crate) fn skip_zeros(&mut self) {
+        let zeros = self.0.iter().take_while(|byte| **byte == 0).count();
+        self.0 = &self.0[zeros..];
     }
 }

@@ -2,7 +2,7 @@ use std::future::poll_fn;
 
 use bytes::Bytes;
 use net_core::{HostName, Limits};
-use net_sni::Status;
+use net_sni::{ClientHello, MAX_HELLO_BYTES, ParseError, Sniffer, Status};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -65,6 +65,7 @@ pub(crate) async fn first_flight(
     };
     let mut deadline = Instant::now() + first_byte;
     let mut prefix = Vec::new();
+    let mut recogniser = Recogniser::default();
     loop {
         let is_first = prefix.is_empty();
         let more = timeout_at(deadline, read_more(guest, upstream, &mut prefix)).await;
@@ -82,7 +83,7 @@ pub(crate) async fn first_flight(
             Ok(More::Closed) => {
                 // A half-closed guest may still have said all it had to say, in some protocol of
                 // its own; of TLS and HTTP it is a fragment.
-                return match recognise(&prefix) {
+                return match recogniser.recognise(&prefix) {
                     Recognised::Flight(flight) => Ok(flight.with(prefix)),
                     Recognised::NeedMore => Err(InterceptError::GuestClosed),
                     Recognised::TooLarge => Err(InterceptError::HelloTooLarge),
@@ -91,7 +92,7 @@ pub(crate) async fn first_flight(
             }
             Ok(More::Bytes) => {}
         }
-        match recognise(&prefix) {
+        match recogniser.recognise(&prefix) {
             Recognised::Flight(flight) => return Ok(flight.with(prefix)),
             Recognised::Malformed => return Ok(FirstFlight::Other { prefix: prefix.into() }),
             Recognised::TooLarge => return Err(InterceptError::HelloTooLarge),
@@ -157,30 +158,57 @@ impl Kind {
     }
 }
 
-#[allow(clippy::wildcard_enum_match_arm, reason = "`FirstFlight` may grow")]
-fn recognise(prefix: &[u8]) -> Recognised {
-    let kind = match net_sni::classify(prefix) {
-        Status::Partial { .. } => return Recognised::NeedMore,
-        Status::Complete(kind) => kind,
-    };
-    match kind {
-        net_sni::FirstFlight::Tls => recognise_hello(prefix),
-        net_sni::FirstFlight::Http1 => Recognised::Flight(Kind::Http(HttpVersion::Http1)),
-        net_sni::FirstFlight::Http2 => Recognised::Flight(Kind::Http(HttpVersion::Http2)),
-        _ => Recognised::Flight(Kind::Other),
+/// Tells a stream apart by a prefix that grows.
+#[derive(Default)]
+struct Recogniser {
+    /// For a hello that is spread over records: what joins it, and how much of the prefix it has.
+    joining: Option<(Sniffer<Vec<u8>>, usize)>,
+}
+
+impl Recogniser {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "`FirstFlight` may grow")]
+    fn recognise(&mut self, prefix: &[u8]) -> Recognised {
+        let kind = match net_sni::classify(prefix) {
+            Status::Partial { .. } => return Recognised::NeedMore,
+            Status::Complete(kind) => kind,
+        };
+        match kind {
+            net_sni::FirstFlight::Tls => self.recognise_hello(prefix),
+            net_sni::FirstFlight::Http1 => Recognised::Flight(Kind::Http(HttpVersion::Http1)),
+            net_sni::FirstFlight::Http2 => Recognised::Flight(Kind::Http(HttpVersion::Http2)),
+            _ => Recognised::Flight(Kind::Other),
+        }
+    }
+
+    fn recognise_hello(&mut self, prefix: &[u8]) -> Recognised {
+        if self.joining.is_none() {
+            match net_sni::sniff(prefix) {
+                Ok(Status::Fragmented(_)) => {}
+                Ok(Status::Complete(hello)) => return recognised(Ok(Status::Complete(hello))),
+                Ok(Status::Partial { at_least }) => return recognised(Ok(Status::Partial { at_least })),
+                Err(error) => return recognised(Err(error)),
+            }
+        }
+        let new = || (Sniffer::new(vec![0; MAX_HELLO_BYTES]), 0);
+        let (sniffer, seen) = self.joining.get_or_insert_with(new);
+        let more = prefix.get(*seen..).unwrap_or_default();
+        *seen = prefix.len();
+        recognised(sniffer.handle(more))
     }
 }
 
-fn recognise_hello(prefix: &[u8]) -> Recognised {
-    // Only a hello that is spread over records needs the space.
-    let mut scratch = vec![0; prefix.len()];
-    match net_sni::sniff(prefix, &mut scratch) {
+fn recognised(found: Result<Status<ClientHello<'_>>, ParseError>) -> Recognised {
+    match found {
         Ok(Status::Partial { .. }) => Recognised::NeedMore,
-        Ok(Status::Complete(hello)) => Recognised::Flight(Kind::Tls(Hello {
-            name: hello.host_name().map_err(drop),
-            alpn: hello.alpn().map(<[u8]>::to_vec).collect(),
-        })),
-        Err(net_sni::ParseError::TooLarge) => Recognised::TooLarge,
+        Ok(Status::Complete(hello)) => match hello.alpn() {
+            Ok(alpn) => Recognised::Flight(Kind::Tls(Hello {
+                name: hello.host_name().map_err(drop),
+                alpn: alpn.map(<[u8]>::to_vec).collect(),
+            })),
+            // No server goes on after it.
+            Err(net_sni::MalformedExtension) => Recognised::Malformed,
+        },
+        Err(ParseError::TooLarge) => Recognised::TooLarge,
         Err(_) => Recognised::Malformed,
     }
 }

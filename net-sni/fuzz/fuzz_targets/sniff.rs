@@ -1,3 +1,8 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| net_sni::fuzzing::sniff_is_stable(bytes));
+use net_sni::fuzzing::{Judge, Verdict};
+
+#[path = "../judge.rs"]
+mod judge;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| net_sni::fuzzing::sniff(bytes, judge::RUSTLS));
