@@ -1,7 +1,6 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -19,11 +18,8 @@ use super::body::BodyError;
 use super::exchange::{Exchange, GuestBody};
 use super::sender::{LocalTasks, Sender, Upstream, header_bytes};
 use super::tunnel::{Duplex, TunnelEnd, carry, tunnel};
-use crate::shell::{Activity, Context, GuestStream, HttpVersion, Prefixed, relay};
+use crate::shell::{Activity, Context, FAREWELL, GuestStream, HttpVersion, Prefixed, relay};
 use crate::tls::{InterceptError, StreamInfo};
-
-/// How long a guest may go on sending what nobody reads after its last response.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Carries a stream whose TLS was opened on both sides.
 pub(crate) async fn bridge_tls<G, U>(
@@ -82,9 +78,7 @@ pub(crate) async fn bridge_plain(
 /// Whether the content of a stream can change nothing: it was allowed by address, and there are no
 /// secrets.
 fn nothing_at_stake(context: &Context, info: &StreamInfo) -> bool {
-    let by_address =
-        info.rule.is_some_and(|rule| !context.with_policy(|policy, _, _| policy.rests_on_name(rule)));
-    by_address && context.secrets().is_empty()
+    info.rule.is_some_and(|rule| !rule.rests_on_name) && context.secrets().is_empty()
 }
 
 /// Serves the guest until it leaves, upstream leaves, nothing moves any more, or the exchange says

@@ -9,13 +9,13 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Collected, Either, Full};
 use hyper::body::Incoming;
 use net_core::{Flow, HostName};
-use net_policy::{Decision, RuleId};
+use net_policy::Decision;
 use net_secrets::{Destination, Detector, Scrubber, SecretSet, Violation};
 
 use super::authority::{Authority, Host};
 use super::body::{BodyError, Filter, Filtered};
 use super::headers;
-use crate::shell::{Context, HttpVersion};
+use crate::shell::{BoundRule, Context, HttpVersion};
 use crate::tls::StreamInfo;
 
 /// A body towards the guest.
@@ -30,7 +30,7 @@ pub(super) struct Exchange {
     info: StreamInfo,
     version: HttpVersion,
     /// The rule every request must lead to; set by the first one where the SYN could not tell.
-    rule: Cell<Option<RuleId>>,
+    rule: Cell<Option<BoundRule>>,
     state: Cell<State>,
 }
 
@@ -93,7 +93,7 @@ impl Exchange {
             Host::Name(name) => Some(name),
             Host::Address(_) => None,
         };
-        let to = Destination { host: name, is_verified: self.info.is_verified };
+        let to = self.info.destination(name);
         let secrets = self.context.secrets();
         let (mut parts, body) = request.into_parts();
         let upgrade = headers::take_upgrade(&mut parts.headers);
@@ -146,8 +146,8 @@ impl Exchange {
         }
         let decision = match &authority.host {
             Host::Name(name) => {
-                // Upstream has proved to be the server_name and nobody else.
-                if self.info.is_verified && self.info.name.as_ref().is_some_and(|own| own != name) {
+                // Upstream was asked to be the server_name and nobody else.
+                if self.info.name.as_ref().is_some_and(|own| own != name) {
                     let why = "this connection leads to another host";
                     return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
                 }
@@ -171,27 +171,20 @@ impl Exchange {
             Host::Name(name) => Some(name.clone()),
             Host::Address(_) => None,
         };
-        match (decision, self.rule.get()) {
-            (Decision::Allow { rule }, None) => {
-                self.rule.set(Some(rule));
-                Ok(())
-            }
-            (Decision::Allow { rule }, Some(own)) if rule == own => Ok(()),
-            // Several names of one address may be allowed by different rules; a plain stream is
-            // bound to the first it shows.
-            (Decision::Allow { rule }, Some(_)) if !self.info.is_verified && self.info.name.is_none() => {
-                self.rule.set(Some(rule));
-                Ok(())
-            }
-            (Decision::Allow { .. }, Some(_)) => {
-                let why = "this request falls under another rule than its connection";
-                Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why))
-            }
-            (Decision::Deny { .. } | Decision::NeedName, _) => {
-                self.context.report_denial(flow, name, &decision);
-                Err(self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox"))
-            }
+        let Decision::Allow { rule } = decision else {
+            self.context.report_denial(flow, name, &decision);
+            return Err(self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox"));
+        };
+        let rule = self.context.bind(rule);
+        // Several names of one address may be allowed by different rules: a plain stream is bound to
+        // the last it showed. Under another policy the same rule may have another number.
+        let may_change = |own: BoundRule| self.info.name.is_none() || own.generation != rule.generation;
+        if self.rule.get().is_some_and(|own| own != rule && !may_change(own)) {
+            let why = "this request falls under another rule than its connection";
+            return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
         }
+        self.rule.set(Some(rule));
+        Ok(())
     }
 
     /// Makes upstream's response the guest's.

@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use net_core::{Flow, HostName, HostPattern, Limits, normalise};
-use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query};
+use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query, RuleId};
 use net_secrets::SecretSet;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::Stack;
+use super::{BoundRule, Stack};
 use crate::core::{FlowId, GuestAddresses, Refusal};
 use crate::dns::Nameservers;
 use crate::event::{Event, EventQueue};
@@ -33,6 +33,8 @@ pub(crate) struct Context {
     intercepted_ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
     policy: RefCell<Policy>,
+    /// Counts the policies.
+    generation: Cell<u64>,
     pins: RefCell<NameTable>,
     hosts: HostAddresses,
     secrets: RefCell<SecretSet>,
@@ -67,6 +69,7 @@ impl Context {
             redirects: config.redirects,
             addresses: config.addresses,
             policy: RefCell::new(config.policy),
+            generation: Cell::new(0),
             pins: RefCell::new(pins),
             hosts,
             secrets: RefCell::new(config.secrets),
@@ -89,6 +92,17 @@ impl Context {
             hosts: &self.hosts,
             now: Instant::now(),
         })
+    }
+
+    /// A rule that has just decided.
+    pub(crate) fn bind(&self, rule: RuleId) -> BoundRule {
+        let rests_on_name = self.policy.borrow().rests_on_name(rule);
+        BoundRule { id: rule, generation: self.generation.get(), rests_on_name }
+    }
+
+    /// Which policy decides now.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.get()
     }
 
     /// May this name be resolved?
@@ -117,6 +131,7 @@ impl Context {
     /// Replaces the policy and ends every session that the new one does not allow.
     pub(crate) fn swap_policy(&self, policy: Policy) {
         *self.policy.borrow_mut() = policy;
+        self.generation.set(self.generation.get() + 1);
         let denied: Vec<(FlowId, Flow, Option<HostName>)> = self
             .sessions
             .borrow()

@@ -1,19 +1,25 @@
 //! What becomes of one TCP flow: decided, dialled, looked into, relayed.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::time::Duration;
 
 use net_core::Flow;
-use net_policy::{Decision, RuleId};
+use net_policy::Decision;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::first_flight::{FirstFlight, Hello, first_flight};
-use super::{Context, GuestStream, dial, relay};
+use super::{BoundRule, Context, GuestStream, dial, relay};
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::event::Event;
 use crate::http;
 use crate::tls::{InterceptError, StreamInfo, intercept};
 
 const DNS_PORT: u16 = 53;
+
+/// How long a guest may go on sending what nobody reads after the last it is told.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Decides a new flow; where it may go on, a task of the guest's thread carries it.
 pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
@@ -22,6 +28,7 @@ pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
         return;
     }
     let decision = context.decide(&flow, None);
+    let decided = Decided { decision, generation: context.generation() };
     if let Decision::Deny { .. } = decision {
         context.report_denial(&flow, None, &decision);
         context.stack.with(|gateway, _| gateway.refuse(id, Refusal::Reset));
@@ -33,7 +40,7 @@ pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
         context.stack.with(|gateway, _| gateway.refuse(id, Refusal::Reset));
         return;
     }
-    spawn(context, id, flow, run(Rc::clone(context), id, flow, decision));
+    spawn(context, id, flow, run(Rc::clone(context), id, flow, decided));
 }
 
 fn spawn(context: &Rc<Context>, id: FlowId, flow: Flow, work: impl Future<Output = ()> + 'static) {
@@ -64,9 +71,23 @@ async fn serve_dns(context: Rc<Context>, id: FlowId) {
     }
 }
 
-async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
+/// What was decided when a flow began, and under which policy: dials and first flights take time.
+#[derive(Clone, Copy)]
+struct Decided {
+    decision: Decision,
+    generation: u64,
+}
+
+impl Decided {
+    /// What holds now.
+    fn now(self, context: &Context, flow: &Flow) -> Decision {
+        if self.generation == context.generation() { self.decision } else { context.decide(flow, None) }
+    }
+}
+
+async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decided: Decided) {
     let mut upstream = None;
-    if let Decision::Allow { .. } = decision {
+    if let Decision::Allow { .. } = decided.decision {
         // Upstream first: the guest's SYN waits, so that it sees the refusal upstream gave.
         match dial(context.dial_address(&flow), context.limits.connect_timeout).await {
             Ok(connected) => upstream = Some(connected),
@@ -79,12 +100,12 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
         }
     }
     let Some(guest) = accept(&context, id) else { return };
-    let ended = match (decision, upstream) {
+    let ended = match (decided.decision, upstream) {
         (Decision::Allow { .. }, Some(mut upstream)) if !context.looks_into(flow.upstream.port()) => {
             relay(&guest, &mut upstream, &context.limits).await;
             Ok(())
         }
-        (decision, upstream) => look_into(&context, id, flow, decision, guest, upstream).await,
+        (_, upstream) => look_into(&context, id, flow, decided, guest, upstream).await,
     };
     if let Err((error, name)) = ended {
         context.events.push(Event::InterceptFailed { flow, name, error });
@@ -116,26 +137,24 @@ async fn look_into(
     context: &Rc<Context>,
     id: FlowId,
     flow: Flow,
-    decision: Decision,
+    decided: Decided,
     guest: GuestStream,
     upstream: Option<TcpStream>,
 ) -> Ended {
     // Where only HTTP or TLS may go on, it does not matter who speaks first: a server of HTTP/2 does.
-    let waits_for_guest = must_show_name(context, &flow, decision);
+    let waits_for_guest = must_show_name(context, &flow, decided.now(context, &flow));
     let speaker = if waits_for_guest { None } else { upstream.as_ref() };
     let flight = match first_flight(&guest, speaker, &context.limits).await {
         Ok(flight) => flight,
-        Err(error) => {
-            guest.abort();
-            return Err((error, None));
-        }
+        Err(error) => return Err((fail(&guest, error).await, None)),
     };
+    let decision = decided.now(context, &flow);
     match flight {
         FirstFlight::Tls { prefix, hello } => {
             tls_stream(context, id, flow, decision, guest, upstream, prefix, hello).await
         }
         FirstFlight::Http { prefix, version } => {
-            let info = StreamInfo { flow, name: None, rule: allowed_rule(decision), is_verified: false };
+            let info = StreamInfo::new(flow, None, bound_rule(context, decision));
             http::bridge_plain(context, info, guest, upstream, prefix, version)
                 .await
                 .map_err(|error| (error, None))
@@ -144,9 +163,9 @@ async fn look_into(
     }
 }
 
-fn allowed_rule(decision: Decision) -> Option<RuleId> {
+fn bound_rule(context: &Context, decision: Decision) -> Option<BoundRule> {
     match decision {
-        Decision::Allow { rule } => Some(rule),
+        Decision::Allow { rule } => Some(context.bind(rule)),
         Decision::Deny { .. } | Decision::NeedName => None,
     }
 }
@@ -216,7 +235,7 @@ async fn tls_stream(
         None => decision,
     };
     let rule = match decision {
-        Decision::Allow { rule } => rule,
+        Decision::Allow { rule } => context.bind(rule),
         Decision::Deny { .. } => {
             context.report_denial(&flow, name, &decision);
             // access_denied: curl and openssl print it, where a reset would leave them guessing.
@@ -243,7 +262,7 @@ async fn tls_stream(
     if !context.intercepts(flow.upstream.port(), name.as_ref()) {
         return splice(context, guest, upstream, &prefix).await;
     }
-    let info = StreamInfo { flow, name: name.clone(), rule: Some(rule), is_verified: true };
+    let info = StreamInfo::new(flow, name.clone(), Some(rule));
     intercept(context, info, guest, upstream, prefix, &hello).await.map_err(|error| (error, name))
 }
 
@@ -261,7 +280,8 @@ async fn write_all(upstream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()
     tokio::io::AsyncWriteExt::write_all(upstream, bytes).await
 }
 
-async fn fail(guest: &GuestStream, error: InterceptError) -> InterceptError {
+/// Tells the guest by an alert or a reset; `guest` has sent its first flight and got nothing.
+pub(crate) async fn fail(guest: &GuestStream, error: InterceptError) -> InterceptError {
     match error.alert() {
         Some(alert) => send_alert(guest, alert).await,
         None => guest.abort(),
@@ -270,10 +290,10 @@ async fn fail(guest: &GuestStream, error: InterceptError) -> InterceptError {
 }
 
 /// Ends a TLS stream before its ServerHello with a fatal alert (RFC 8446, section 6).
-pub(crate) async fn send_alert(guest: &GuestStream, description: u8) {
+async fn send_alert(guest: &GuestStream, description: u8) {
     const FATAL: u8 = 2;
     let record = [21, 3, 3, 0, 2, FATAL, description];
-    let sent = std::future::poll_fn(|context| {
+    let sent = poll_fn(|context| {
         guest.poll_write_with(context, |room| {
             let count = record.len().min(room.len());
             room[..count].copy_from_slice(&record[..count]);
@@ -283,4 +303,11 @@ pub(crate) async fn send_alert(guest: &GuestStream, description: u8) {
     // The ring of a stream on which nothing was sent has room for seven bytes.
     let _ = sent.await;
     guest.close();
+    // A reset for what the guest still sends would take the alert from it.
+    let ignore = async {
+        while let Ok(Some(())) =
+            poll_fn(|context| guest.poll_read_with(context, |bytes| (bytes.len(), ()))).await
+        {}
+    };
+    let _ = timeout(FAREWELL, ignore).await;
 }
