@@ -204,7 +204,7 @@ async fn answer(served: &Served, request: Request<Incoming>) -> Response<GuestBo
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
-    let settled = admitted.settle(context.limits.max_held_body_bytes).await;
+    let settled = admitted.settle(&context.limits, &context.held_bytes).await;
     let (request, found, rest) = match settled {
         Ok(settled) => settled,
         // It was reported where it was found.

@@ -6,15 +6,17 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Collected, Either, Full};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use net_core::{Flow, HostName};
+use net_core::{Flow, HostName, Limits};
 use net_policy::Decision;
 use net_secrets::{Destination, Detector, Scrubber, SecretSet, Violation};
+use tokio::time::timeout;
 
 use super::authority::{Authority, Host};
 use super::body::{BodyError, Filter, Filtered};
 use super::headers;
+use super::held::{HeldBody, HeldBytes};
 use crate::shell::{BoundRule, Context, HttpVersion};
 use crate::tls::StreamInfo;
 
@@ -46,7 +48,7 @@ enum State {
 }
 
 /// A body towards upstream: as it comes, or read whole before.
-pub(super) type UpstreamBody = Either<Filtered<RequestFilter>, Collected<Bytes>>;
+pub(super) type UpstreamBody = HeldBody<RequestFilter>;
 
 /// A request that may go on, and what its response must pass.
 pub(super) struct Admitted {
@@ -256,22 +258,29 @@ impl Admitted {
     /// The request, what its body may be found to hold, and what [`Exchange::finish`] needs for its
     /// response.
     ///
-    /// A body of a stated length up to `max_held_bytes` is read whole first.
+    /// A body of a stated length is read whole first, as far as `limits` and the room in `held`
+    /// permit.
     ///
     /// # Errors
     /// What a body that was read whole was found to hold, or that it could not be read.
     pub(super) async fn settle(
         self,
-        max_held_bytes: usize,
+        limits: &Limits,
+        held: &HeldBytes,
     ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, Rest), BodyError> {
         let Self { request, found, rest } = self;
         let (parts, body) = request.into_parts();
         let stated = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = match stated {
-            Some(1..) if body.has_filter() && stated.is_some_and(|bytes: usize| bytes <= max_held_bytes) => {
-                Either::Right(body.collect().await?)
+        let to_hold =
+            stated.filter(|bytes| body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes));
+        let body = match to_hold.and_then(|bytes| Some((bytes, held.take(bytes)?))) {
+            Some((bytes, room)) => {
+                let mut body = HeldBody::new(body, bytes, room);
+                // What has not come in time is searched as it passes.
+                timeout(limits.held_body_timeout, body.fill()).await.unwrap_or(Ok(()))?;
+                body
             }
-            _ => Either::Left(body),
+            None => HeldBody::streamed(body),
         };
         Ok((Request::from_parts(parts, body), found, rest))
     }

@@ -10,7 +10,9 @@ mod body;
 mod bridge;
 mod exchange;
 mod headers;
+mod held;
 mod sender;
 mod tunnel;
 
 pub(crate) use bridge::{bridge_plain, bridge_tls};
+pub(crate) use held::HeldBytes;

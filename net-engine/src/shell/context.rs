@@ -14,6 +14,7 @@ use crate::core::{FlowId, GuestAddresses, Refusal};
 use crate::dns::Nameservers;
 use crate::event::{Event, EventQueue};
 use crate::guest_config::{GuestConfig, Interception, ViolationAction};
+use crate::http::HeldBytes;
 use crate::tls::TlsParts;
 
 const HTTP_PORT: u16 = 80;
@@ -40,6 +41,7 @@ pub(crate) struct Context {
     secrets: RefCell<SecretSet>,
     sessions: RefCell<HashMap<FlowId, Session>>,
     dns_queries: Cell<usize>,
+    pub(crate) held_bytes: HeldBytes,
     on_violation: ViolationAction,
     /// Notified when the guest's network must end.
     terminated: Notify,
@@ -60,6 +62,7 @@ impl Context {
         Self {
             stack,
             tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),
+            held_bytes: HeldBytes::new(config.limits.max_held_bytes),
             limits: config.limits,
             events,
             intercepted_ports: ports,
