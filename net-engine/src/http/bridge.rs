@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1 as server1, http2 as server2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use net_core::Flow;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use super::body::BodyError;
 use super::exchange::{Exchange, GuestBody};
+use super::guarded::Guarded;
 use super::sender::{LocalTasks, Sender, Upstream, header_bytes};
 use super::tunnel::{Duplex, TunnelEnd, carry, tunnel};
 use crate::shell::{Activity, Context, FAREWELL, GuestStream, HttpVersion, Prefixed, relay};
@@ -73,6 +75,31 @@ pub(crate) async fn bridge_plain(
     };
     serve(context, info, Prefixed::new(prefix, guest), upstream, version).await;
     Ok(())
+}
+
+/// Carries a plain stream that is neither TLS nor HTTP beside secrets: no placeholder passes.
+pub(crate) async fn bridge_opaque(
+    context: &Context,
+    flow: &Flow,
+    guest: GuestStream,
+    mut upstream: TcpStream,
+    prefix: Bytes,
+) -> Result<(), InterceptError> {
+    let activity = Activity::starts_now();
+    let guest = activity.watch(Prefixed::new(prefix, guest));
+    let mut guest = Guarded::new(guest, context.secrets().detector());
+    let is_over = tokio::select! {
+        carried = carry(&mut guest, &mut upstream) => carried.is_ok(),
+        () = activity.quiet_for(context.limits.tcp_idle_timeout) => false,
+    };
+    if !is_over {
+        // An error on either side resets both. Failing to set it means a FIN: less exact, equally
+        // final.
+        let _ = upstream.set_zero_linger();
+    }
+    let Some(violation) = guest.violation() else { return Ok(()) };
+    context.report_violation(flow, None, violation.to_string());
+    Err(InterceptError::Violation)
 }
 
 /// Whether the content of a stream can change nothing: it was allowed by address, and there are no

@@ -187,10 +187,9 @@ async fn opaque(
         guest.abort();
         return Err((InterceptError::NotTls, None));
     }
-    if let Err(violation) = context.secrets().check(&prefix) {
-        context.report_violation(&flow, None, violation.to_string());
-        guest.abort();
-        return Err((InterceptError::Violation, None));
+    if !context.secrets().is_empty() {
+        let ended = http::bridge_opaque(context, &flow, guest, upstream, prefix).await;
+        return ended.map_err(|error| (error, None));
     }
     if write_all(&mut upstream, &prefix).await.is_ok() {
         relay(&guest, &mut upstream, &context.limits).await;

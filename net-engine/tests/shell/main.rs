@@ -7,6 +7,7 @@
 mod guest;
 mod http;
 mod policy;
+mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod server;
 mod tls;
