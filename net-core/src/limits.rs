@@ -49,6 +49,11 @@ pub struct Limits {
     /// A request body of a stated length up to this is read whole before its request goes on, so
     /// that nothing of a request that must not leave ever does.
     pub max_held_body_bytes: usize,
+    /// What all bodies that are read whole may hold at one time; others are searched as they pass.
+    pub max_held_bytes: usize,
+    /// How long a body that is read whole may take to come; what is missing then is searched as it
+    /// passes.
+    pub held_body_timeout: Duration,
     /// Events that wait for the embedder; the oldest yields and the loss is counted.
     pub max_queued_events: usize,
 }
@@ -77,6 +82,8 @@ impl Default for Limits {
             max_leaves: 1_000,
             max_header_bytes: 64 << 10,
             max_held_body_bytes: 1 << 20,
+            max_held_bytes: 16 << 20,
+            held_body_timeout: Duration::from_secs(30),
             max_queued_events: 1_024,
         }
     }

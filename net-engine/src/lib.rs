@@ -52,7 +52,7 @@ pub use guest_config::{
     DEFAULT_HOST_ALIAS, GuestConfig, Interception, Termination, TerminationHook, ViolationAction,
 };
 pub use shell::DialError;
-pub use tls::InterceptError;
+pub use tls::{GuestAlert, InterceptError};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

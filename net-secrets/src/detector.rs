@@ -119,12 +119,11 @@ impl Decoded {
         block: &'b [u8],
         below: Scanner,
     ) -> Result<(&'b [u8], Scanner), Violation> {
-        let is_far = self.since_escape > compiled.detect_forms.longest();
         match memchr::memrchr(b'%', block) {
             Some(last) => self.since_escape = block.len() - last,
             None => self.since_escape = self.since_escape.saturating_add(block.len()),
         }
-        if is_far && self.since_escape >= block.len().saturating_add(compiled.detect_forms.longest()) {
+        if self.since_escape > block.len() + compiled.detect_forms.longest() {
             // No escape is near: both levels show the same, and one scan tells for both.
             self.scanner = below;
             return Ok((block, below));

@@ -206,8 +206,7 @@ impl fmt::Debug for Authority {
 /// 128 random bits; the first is cleared, since a serial is a positive number (RFC 5280, 4.1.2.2).
 pub(crate) fn random_serial() -> Result<SerialNumber, AuthorityError> {
     let mut bytes = [0; 16];
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.secure_random.fill(&mut bytes).map_err(|_| AuthorityError::Crypto)?;
+    crate::provider::provider().secure_random.fill(&mut bytes).map_err(|_| AuthorityError::Crypto)?;
     bytes[0] &= 0x7f;
     Ok(SerialNumber::from_slice(&bytes))
 }

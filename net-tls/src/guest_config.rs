@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
+
+use crate::provider::provider;
 
 /// The guest's end of an intercepted stream: TLS 1.2 and 1.3, this leaf, these protocols.
 ///
@@ -14,8 +15,7 @@ pub fn guest_config(
     alpn: Vec<Vec<u8>>,
     clock: Arc<dyn TimeProvider>,
 ) -> Arc<ServerConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_details(provider, clock)
+    let mut config = ServerConfig::builder_with_details(provider(), clock)
         .with_safe_default_protocol_versions()
         .expect("the provider supports the versions it was built with")
         .with_no_client_auth()

@@ -2,21 +2,28 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
+use rustls::time_provider::TimeProvider;
 
-use crate::{Authority, LeafSubject, MintError};
+use crate::{Authority, LeafSubject, MintError, guest_config};
 
 /// A leaf with less validity left than this is minted anew.
 const RENEW_BEFORE: Duration = Duration::from_secs(60 * 60);
 
+/// Configurations kept beside a leaf: with no protocol, HTTP/2 and HTTP/1.1.
+const MAX_CONFIGS: usize = 3;
+
 struct Entry {
     key: Arc<CertifiedKey>,
+    /// At most [`MAX_CONFIGS`], told apart by their protocols.
+    configs: Vec<Arc<ServerConfig>>,
     not_after: SystemTime,
     /// Set when the entry was used since it was last passed over.
     used: bool,
 }
 
-/// Leaves that were minted, at most `capacity` of them.
+/// Leaves that were minted, at most `capacity` of them, and what shows them to a guest.
 ///
 /// When it is full, the oldest that was not used since it was last looked at yields (second
 /// chance).
@@ -50,12 +57,41 @@ impl LeafCache {
         }
         let leaf = authority.mint(subject, now)?;
         let key = leaf.certified_key()?;
-        let entry = Entry { key: Arc::clone(&key), not_after: leaf.not_after, used: false };
+        let entry =
+            Entry { key: Arc::clone(&key), configs: Vec::new(), not_after: leaf.not_after, used: false };
         if self.entries.insert(subject.clone(), entry).is_none() {
             self.order.push_back(subject.clone());
             self.evict();
         }
         Ok(key)
+    }
+
+    /// The guest's end of a stream to `subject` with the protocol `alpn`: see [`guest_config`]. The
+    /// ones asked for first are kept with the leaf, with the clock they were made with.
+    ///
+    /// # Errors
+    /// [`MintError`].
+    pub fn get_or_mint_config(
+        &mut self,
+        authority: &Authority,
+        subject: &LeafSubject,
+        alpn: Option<&[u8]>,
+        clock: Arc<dyn TimeProvider>,
+        now: SystemTime,
+    ) -> Result<Arc<ServerConfig>, MintError> {
+        let key = self.get_or_mint(authority, subject, now)?;
+        let entry = self.entries.get_mut(subject);
+        let kept = entry.as_ref().and_then(|entry| {
+            entry.configs.iter().find(|config| config.alpn_protocols.iter().map(Vec::as_slice).eq(alpn))
+        });
+        if let Some(config) = kept {
+            return Ok(Arc::clone(config));
+        }
+        let config = guest_config(key, alpn.map(<[u8]>::to_vec).into_iter().collect(), clock);
+        if let Some(entry) = entry.filter(|entry| entry.configs.len() < MAX_CONFIGS) {
+            entry.configs.push(Arc::clone(&config));
+        }
+        Ok(config)
     }
 
     /// The number of leaves kept.

@@ -35,6 +35,7 @@ pub mod fuzzing;
 mod guest_config;
 mod leaf;
 mod leaf_cache;
+mod provider;
 mod trust_kit;
 mod upstream_config;
 

@@ -1,21 +1,23 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// Whom upstream certificates must lead to. The default trusts nobody.
+use crate::provider::provider;
+
+/// Whom upstream certificates must lead to. The default trusts nobody. Clones share the anchors.
 #[derive(Clone, Debug)]
 pub struct UpstreamTrust {
-    roots: RootCertStore,
+    roots: Arc<RootCertStore>,
     dangerous_skip_verification: bool,
 }
 
 impl Default for UpstreamTrust {
     fn default() -> Self {
-        Self { roots: RootCertStore::empty(), dangerous_skip_verification: false }
+        Self { roots: Arc::new(RootCertStore::empty()), dangerous_skip_verification: false }
     }
 }
 
@@ -24,7 +26,7 @@ impl UpstreamTrust {
     ///
     /// Platform stores hold certificates that are no anchors by today's rules; those are left out.
     pub fn add(&mut self, certificates: impl IntoIterator<Item = CertificateDer<'static>>) -> usize {
-        self.roots.add_parsable_certificates(certificates).0
+        Arc::make_mut(&mut self.roots).add_parsable_certificates(certificates).0
     }
 
     /// The number of anchors.
@@ -37,11 +39,17 @@ impl UpstreamTrust {
         self.roots.is_empty()
     }
 
-    /// Believes every certificate of every server. Secrets sent upstream are then anybody's.
+    /// Believes every certificate of every server. What is sent upstream is then anybody's, and a
+    /// certificate proves nothing.
     #[must_use]
     pub fn dangerous_skip_verification(mut self) -> Self {
         self.dangerous_skip_verification = true;
         self
+    }
+
+    /// Whether a handshake that succeeded proves who upstream is.
+    pub fn verifies(&self) -> bool {
+        !self.dangerous_skip_verification
     }
 }
 
@@ -51,15 +59,14 @@ pub fn upstream_config(
     alpn: Vec<Vec<u8>>,
     clock: Arc<dyn TimeProvider>,
 ) -> Arc<ClientConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), clock)
+    let builder = ClientConfig::builder_with_details(provider(), clock)
         .with_safe_default_protocol_versions()
         .expect("the provider supports the versions it was built with");
     let mut config = if trust.dangerous_skip_verification {
-        let verifier = Arc::new(BelievesEverything(provider));
+        let verifier = Arc::new(BelievesEverything(provider()));
         builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
     } else {
-        builder.with_root_certificates(trust.roots.clone()).with_no_client_auth()
+        builder.with_root_certificates(Arc::clone(&trust.roots)).with_no_client_auth()
     };
     config.alpn_protocols = alpn;
     Arc::new(config)

@@ -219,6 +219,37 @@ fn the_cache_is_bounded_and_renews() {
 }
 
 #[test]
+fn a_configuration_is_kept_with_its_leaf_and_resumes_nothing() {
+    let now = SystemTime::now();
+    let authority = authority();
+    let mut cache = LeafCache::new(2);
+    let mut get = |name: &str, alpn: Option<&[u8]>, now| {
+        cache.get_or_mint_config(&authority, &subject(name), alpn, system_clock(), now).expect("a leaf")
+    };
+    let offers: [Option<&[u8]>; 3] = [None, Some(b"h2"), Some(b"http/1.1")];
+    let first = offers.map(|alpn| get("first.example", alpn, now));
+    for (config, alpn) in first.iter().zip(offers) {
+        assert!(Arc::ptr_eq(config, &get("first.example", alpn, now)), "{alpn:?}");
+        assert!(config.alpn_protocols.iter().map(Vec::as_slice).eq(alpn), "{alpn:?}");
+        assert!(!config.session_storage.can_cache() && config.send_tls13_tickets == 0);
+    }
+    // A fourth is made and not kept; a renewed leaf has new ones.
+    assert!(!Arc::ptr_eq(&get("first.example", Some(b"x"), now), &get("first.example", Some(b"x"), now)));
+    let tomorrow = now + Duration::from_secs(23 * 60 * 60 + 60);
+    assert!(!Arc::ptr_eq(&first[0], &get("first.example", None, tomorrow)));
+}
+
+#[test]
+fn clones_of_a_trust_share_its_anchors_until_one_is_changed() {
+    let (one, other) = (authority(), authority());
+    let first = trusting(&one);
+    let mut second = first.clone();
+    second.add(parse_ca_pem(other.certificate_pem().as_bytes()).expect("our own PEM"));
+    assert_eq!((first.len(), second.len()), (1, 2));
+    assert!(first.verifies() && !first.dangerous_skip_verification().verifies());
+}
+
+#[test]
 fn ca_files() {
     let pem = authority().certificate_pem().to_owned();
     assert_eq!(parse_ca_pem(bundle(&pem, &pem).as_bytes()).map(|list| list.len()), Ok(2));

@@ -228,8 +228,15 @@ async fn secret(stage: &Stage) -> Result<Vec<String>> {
     let response = request(&mut stream, API.0, &header).await?;
     let seen = stage.upstream.take_seen();
     ensure!(seen.len() == 1 && seen[0].contains(SECRET), "upstream saw {seen:?}");
+    // Upstream sent back what it got: the value, in which the guest sees its placeholder.
+    let echo = response.lines().find(|line| line.starts_with("upstream got")).unwrap_or_default();
     ensure!(!response.contains(SECRET), "the secret came back");
-    Ok(vec![format!("guest sent    {}", header.trim_end()), format!("upstream saw  {}", seen[0])])
+    ensure!(echo == format!("upstream got Bearer {}", stage.placeholder), "the guest got {response:?}");
+    Ok(vec![
+        format!("guest sent    {}", header.trim_end()),
+        format!("upstream saw  {}", seen[0]),
+        format!("guest got     {echo}"),
+    ])
 }
 
 async fn stray_placeholder(stage: &Stage) -> Result<Vec<String>> {

@@ -111,16 +111,17 @@ where
                 let value = request.headers().get(name).map(|value| value.as_bytes().to_vec());
                 String::from_utf8_lossy(&value.unwrap_or_default()).into_owned()
             };
-            let line = format!(
-                "{scheme} {}{} authorization: {}",
-                header("host"),
-                request.uri(),
-                header("authorization")
-            );
+            let authorization = header("authorization");
+            let line = format!("{scheme} {}{} authorization: {authorization}", header("host"), request.uri());
             seen.lock().expect("no server panics").push(line);
             // The body is read to its end, so that what arrives is what counts.
             let _ = request.into_body().collect().await;
-            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello from upstream\n"))))
+            // Who shows credentials gets them back, as from any server that reflects a request.
+            let text = match authorization.as_str() {
+                "" => "hello from upstream\n".to_owned(),
+                shown => format!("upstream got {shown}\n"),
+            };
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(text))))
         }
     });
     // A client that leaves early is no concern of the demo.

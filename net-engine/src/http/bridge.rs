@@ -1,7 +1,6 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -10,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1 as server1, http2 as server2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use net_core::Flow;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -17,13 +17,11 @@ use tokio::time::timeout;
 
 use super::body::BodyError;
 use super::exchange::{Exchange, GuestBody};
+use super::guarded::Guarded;
 use super::sender::{LocalTasks, Sender, Upstream, header_bytes};
 use super::tunnel::{Duplex, TunnelEnd, carry, tunnel};
-use crate::shell::{Activity, Context, GuestStream, HttpVersion, Prefixed, relay};
+use crate::shell::{Activity, Context, FAREWELL, GuestStream, HttpVersion, Prefixed, relay};
 use crate::tls::{InterceptError, StreamInfo};
-
-/// How long a guest may go on sending what nobody reads after its last response.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Carries a stream whose TLS was opened on both sides.
 pub(crate) async fn bridge_tls<G, U>(
@@ -79,12 +77,35 @@ pub(crate) async fn bridge_plain(
     Ok(())
 }
 
+/// Carries a plain stream that is neither TLS nor HTTP beside secrets: no placeholder passes.
+pub(crate) async fn bridge_opaque(
+    context: &Context,
+    flow: &Flow,
+    guest: GuestStream,
+    mut upstream: TcpStream,
+    prefix: Bytes,
+) -> Result<(), InterceptError> {
+    let activity = Activity::starts_now();
+    let guest = activity.watch(Prefixed::new(prefix, guest));
+    let mut guest = Guarded::new(guest, context.secrets().detector());
+    let is_over = tokio::select! {
+        carried = carry(&mut guest, &mut upstream) => carried.is_ok(),
+        () = activity.quiet_for(context.limits.tcp_idle_timeout) => false,
+    };
+    if !is_over {
+        // An error on either side resets both. Failing to set it means a FIN: less exact, equally
+        // final.
+        let _ = upstream.set_zero_linger();
+    }
+    let Some(violation) = guest.violation() else { return Ok(()) };
+    context.report_violation(flow, None, violation.to_string());
+    Err(InterceptError::Violation)
+}
+
 /// Whether the content of a stream can change nothing: it was allowed by address, and there are no
 /// secrets.
 fn nothing_at_stake(context: &Context, info: &StreamInfo) -> bool {
-    let by_address =
-        info.rule.is_some_and(|rule| !context.with_policy(|policy, _, _| policy.rests_on_name(rule)));
-    by_address && context.secrets().is_empty()
+    info.rule.is_some_and(|rule| !rule.rests_on_name) && context.secrets().is_empty()
 }
 
 /// Serves the guest until it leaves, upstream leaves, nothing moves any more, or the exchange says
@@ -210,7 +231,7 @@ async fn answer(served: &Served, request: Request<Incoming>) -> Response<GuestBo
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
-    let settled = admitted.settle(context.limits.max_held_body_bytes).await;
+    let settled = admitted.settle(&context.limits, &context.held_bytes).await;
     let (request, found, rest) = match settled {
         Ok(settled) => settled,
         // It was reported where it was found.

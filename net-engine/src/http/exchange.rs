@@ -6,16 +6,18 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Collected, Either, Full};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use net_core::{Flow, HostName};
-use net_policy::{Decision, RuleId};
+use net_core::{Flow, HostName, Limits};
+use net_policy::Decision;
 use net_secrets::{Destination, Detector, Scrubber, SecretSet, Violation};
+use tokio::time::timeout;
 
 use super::authority::{Authority, Host};
 use super::body::{BodyError, Filter, Filtered};
 use super::headers;
-use crate::shell::{Context, HttpVersion};
+use super::held::{HeldBody, HeldBytes};
+use crate::shell::{BoundRule, Context, HttpVersion};
 use crate::tls::StreamInfo;
 
 /// A body towards the guest.
@@ -30,7 +32,7 @@ pub(super) struct Exchange {
     info: StreamInfo,
     version: HttpVersion,
     /// The rule every request must lead to; set by the first one where the SYN could not tell.
-    rule: Cell<Option<RuleId>>,
+    rule: Cell<Option<BoundRule>>,
     state: Cell<State>,
 }
 
@@ -46,7 +48,7 @@ enum State {
 }
 
 /// A body towards upstream: as it comes, or read whole before.
-pub(super) type UpstreamBody = Either<Filtered<RequestFilter>, Collected<Bytes>>;
+pub(super) type UpstreamBody = HeldBody<RequestFilter>;
 
 /// A request that may go on, and what its response must pass.
 pub(super) struct Admitted {
@@ -93,7 +95,7 @@ impl Exchange {
             Host::Name(name) => Some(name),
             Host::Address(_) => None,
         };
-        let to = Destination { host: name, is_verified: self.info.is_verified };
+        let to = self.info.destination(name);
         let secrets = self.context.secrets();
         let (mut parts, body) = request.into_parts();
         let upgrade = headers::take_upgrade(&mut parts.headers);
@@ -146,8 +148,8 @@ impl Exchange {
         }
         let decision = match &authority.host {
             Host::Name(name) => {
-                // Upstream has proved to be the server_name and nobody else.
-                if self.info.is_verified && self.info.name.as_ref().is_some_and(|own| own != name) {
+                // Upstream was asked to be the server_name and nobody else.
+                if self.info.name.as_ref().is_some_and(|own| own != name) {
                     let why = "this connection leads to another host";
                     return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
                 }
@@ -171,27 +173,20 @@ impl Exchange {
             Host::Name(name) => Some(name.clone()),
             Host::Address(_) => None,
         };
-        match (decision, self.rule.get()) {
-            (Decision::Allow { rule }, None) => {
-                self.rule.set(Some(rule));
-                Ok(())
-            }
-            (Decision::Allow { rule }, Some(own)) if rule == own => Ok(()),
-            // Several names of one address may be allowed by different rules; a plain stream is
-            // bound to the first it shows.
-            (Decision::Allow { rule }, Some(_)) if !self.info.is_verified && self.info.name.is_none() => {
-                self.rule.set(Some(rule));
-                Ok(())
-            }
-            (Decision::Allow { .. }, Some(_)) => {
-                let why = "this request falls under another rule than its connection";
-                Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why))
-            }
-            (Decision::Deny { .. } | Decision::NeedName, _) => {
-                self.context.report_denial(flow, name, &decision);
-                Err(self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox"))
-            }
+        let Decision::Allow { rule } = decision else {
+            self.context.report_denial(flow, name, &decision);
+            return Err(self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox"));
+        };
+        let rule = self.context.bind(rule);
+        // Several names of one address may be allowed by different rules: a plain stream is bound to
+        // the last it showed. Under another policy the same rule may have another number.
+        let may_change = |own: BoundRule| self.info.name.is_none() || own.generation != rule.generation;
+        if self.rule.get().is_some_and(|own| own != rule && !may_change(own)) {
+            let why = "this request falls under another rule than its connection";
+            return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
         }
+        self.rule.set(Some(rule));
+        Ok(())
     }
 
     /// Makes upstream's response the guest's.
@@ -263,22 +258,29 @@ impl Admitted {
     /// The request, what its body may be found to hold, and what [`Exchange::finish`] needs for its
     /// response.
     ///
-    /// A body of a stated length up to `max_held_bytes` is read whole first.
+    /// A body of a stated length is read whole first, as far as `limits` and the room in `held`
+    /// permit.
     ///
     /// # Errors
     /// What a body that was read whole was found to hold, or that it could not be read.
     pub(super) async fn settle(
         self,
-        max_held_bytes: usize,
+        limits: &Limits,
+        held: &HeldBytes,
     ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, Rest), BodyError> {
         let Self { request, found, rest } = self;
         let (parts, body) = request.into_parts();
         let stated = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = match stated {
-            Some(1..) if body.has_filter() && stated.is_some_and(|bytes: usize| bytes <= max_held_bytes) => {
-                Either::Right(body.collect().await?)
+        let to_hold =
+            stated.filter(|bytes| body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes));
+        let body = match to_hold.and_then(|bytes| Some((bytes, held.take(bytes)?))) {
+            Some((bytes, room)) => {
+                let mut body = HeldBody::new(body, bytes, room);
+                // What has not come in time is searched as it passes.
+                timeout(limits.held_body_timeout, body.fill()).await.unwrap_or(Ok(()))?;
+                body
             }
-            _ => Either::Left(body),
+            None => HeldBody::streamed(body),
         };
         Ok((Request::from_parts(parts, body), found, rest))
     }

@@ -9,8 +9,11 @@ mod authority;
 mod body;
 mod bridge;
 mod exchange;
+mod guarded;
 mod headers;
+mod held;
 mod sender;
 mod tunnel;
 
-pub(crate) use bridge::{bridge_plain, bridge_tls};
+pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls};
+pub(crate) use held::HeldBytes;

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OnceCell, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
@@ -45,17 +45,19 @@ where
 pub(super) struct Upstream {
     sender: RefCell<Option<Sender>>,
     address: Option<SocketAddr>,
+    /// How the one dial went. Requests that come first at the same time wait for it together.
+    dialled: OnceCell<Result<(), InterceptError>>,
 }
 
 impl Upstream {
     /// A connection that stands.
     pub(super) fn connected(sender: Sender) -> Self {
-        Self { sender: RefCell::new(Some(sender)), address: None }
+        Self { sender: RefCell::new(Some(sender)), address: None, dialled: OnceCell::new() }
     }
 
     /// A connection to make when the first request was admitted.
     pub(super) fn unconnected(address: SocketAddr) -> Self {
-        Self { sender: RefCell::new(None), address: Some(address) }
+        Self { sender: RefCell::new(None), address: Some(address), dialled: OnceCell::new() }
     }
 
     /// Who sends the next request. An HTTP/1.1 sender is given back by [`Upstream::put_back`].
@@ -64,22 +66,33 @@ impl Upstream {
         context: &Context,
         version: HttpVersion,
     ) -> Result<Sender, InterceptError> {
-        let ready = {
-            let mut kept = self.sender.borrow_mut();
-            match &*kept {
-                Some(Sender { requests: Requests::Http2(requests), connection }) => Some(Sender {
-                    requests: Requests::Http2(requests.clone()),
-                    connection: Rc::clone(connection),
-                }),
-                Some(_) | None => kept.take(),
-            }
-        };
-        if let Some(sender) = ready {
-            return Ok(sender);
+        if let Some(address) = self.address {
+            let dialled = self.dialled.get_or_init(|| self.dial(address, context, version)).await;
+            (*dialled)?;
         }
-        let address = self.address.ok_or(InterceptError::Dial(DialError::Refused))?;
+        self.ready().ok_or(InterceptError::Dial(DialError::Refused))
+    }
+
+    async fn dial(
+        &self,
+        address: SocketAddr,
+        context: &Context,
+        version: HttpVersion,
+    ) -> Result<(), InterceptError> {
         let stream = dial(address, context.limits.connect_timeout).await?;
-        Sender::handshake(stream, version, context).await
+        self.put_back(Sender::handshake(stream, version, context).await?);
+        Ok(())
+    }
+
+    fn ready(&self) -> Option<Sender> {
+        let mut kept = self.sender.borrow_mut();
+        match &*kept {
+            Some(Sender { requests: Requests::Http2(requests), connection }) => Some(Sender {
+                requests: Requests::Http2(requests.clone()),
+                connection: Rc::clone(connection),
+            }),
+            Some(_) | None => kept.take(),
+        }
     }
 
     pub(super) fn put_back(&self, sender: Sender) {

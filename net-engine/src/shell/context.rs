@@ -5,16 +5,17 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use net_core::{Flow, HostName, HostPattern, Limits, normalise};
-use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query};
+use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query, RuleId};
 use net_secrets::SecretSet;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::Stack;
+use super::{BoundRule, Stack};
 use crate::core::{FlowId, GuestAddresses, Refusal};
 use crate::dns::Resolvers;
 use crate::event::{Event, EventQueue};
 use crate::guest_config::{GuestConfig, Interception, ViolationAction};
+use crate::http::HeldBytes;
 use crate::tls::TlsParts;
 
 const HTTP_PORT: u16 = 80;
@@ -34,11 +35,14 @@ pub(crate) struct Context {
     intercepted_ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
     policy: RefCell<Policy>,
+    /// Counts the policies.
+    generation: Cell<u64>,
     pins: RefCell<NameTable>,
     hosts: HostAddresses,
     secrets: RefCell<SecretSet>,
     sessions: RefCell<HashMap<FlowId, Session>>,
     dns_queries: Rc<Cell<usize>>,
+    pub(crate) held_bytes: HeldBytes,
     on_violation: ViolationAction,
     reports_opened: bool,
     /// Notified when the guest's network must end.
@@ -73,6 +77,7 @@ impl Context {
         Self {
             stack,
             tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),
+            held_bytes: HeldBytes::new(config.limits.max_held_bytes),
             limits: config.limits,
             events,
             intercepted_ports: ports,
@@ -82,6 +87,7 @@ impl Context {
             redirects: config.redirects,
             addresses,
             policy: RefCell::new(config.policy),
+            generation: Cell::new(0),
             pins: RefCell::new(pins),
             hosts,
             secrets: RefCell::new(config.secrets),
@@ -105,6 +111,12 @@ impl Context {
             hosts: &self.hosts,
             now: Instant::now(),
         })
+    }
+
+    /// A rule that has just decided.
+    pub(crate) fn bind(&self, rule: RuleId) -> BoundRule {
+        let rests_on_name = self.policy.borrow().rests_on_name(rule);
+        BoundRule { id: rule, generation: self.generation.get(), rests_on_name }
     }
 
     /// May this name be resolved?
@@ -133,6 +145,7 @@ impl Context {
     /// Replaces the policy and ends every session that the new one does not allow.
     pub(crate) fn swap_policy(&self, policy: Policy) {
         *self.policy.borrow_mut() = policy;
+        self.generation.set(self.generation.get() + 1);
         let verdicts: Vec<(FlowId, Flow, Option<HostName>, Decision)> = self
             .sessions
             .borrow()

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the shell owns the clock")]
 
 mod activity;
+mod bound_rule;
 mod context;
 mod dial;
 mod driver;
@@ -16,6 +17,7 @@ mod session;
 mod stack;
 
 pub(crate) use activity::Activity;
+pub(crate) use bound_rule::BoundRule;
 pub(crate) use context::Context;
 pub use dial::DialError;
 pub(crate) use dial::dial;
@@ -24,7 +26,7 @@ pub(crate) use first_flight::{Hello, HttpVersion};
 pub(crate) use guest_stream::GuestStream;
 pub(crate) use prefixed::Prefixed;
 pub(crate) use relay::relay;
-pub(crate) use session::send_alert;
+pub(crate) use session::{FAREWELL, fail};
 pub(crate) use stack::Stack;
 
 /// The clock of the shell.

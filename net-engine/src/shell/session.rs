@@ -1,20 +1,26 @@
 //! What becomes of one TCP flow: decided, dialled, looked into, relayed.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::time::Duration;
 
 use net_core::Flow;
 use net_policy::{Decision, RuleId};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::context::Stage;
 use super::first_flight::{FirstFlight, Hello, Patience, first_flight};
-use super::{Context, GuestStream, dial, relay};
+use super::{BoundRule, Context, GuestStream, dial, relay};
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::event::Event;
 use crate::http;
 use crate::tls::{InterceptError, StreamInfo, intercept};
 
 const DNS_PORT: u16 = 53;
+
+/// How long a guest may go on sending what nobody reads after the last it is told.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Decides a new flow; where it may go on, a task of the guest's thread carries it.
 pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
@@ -145,10 +151,7 @@ async fn look_into(
     };
     let flight = match first_flight(&guest, patience, &context.limits).await {
         Ok(flight) => flight,
-        Err(error) => {
-            guest.abort();
-            return Err((error, None));
-        }
+        Err(error) => return Err((fail(&guest, error).await, None)),
     };
     let decision = context.decide(&flow, None);
     match flight {
@@ -157,7 +160,7 @@ async fn look_into(
         }
         FirstFlight::Http { prefix, version } => {
             context.report_opened(&flow, None);
-            let info = StreamInfo { flow, name: None, rule: allowed_rule(decision), is_verified: false };
+            let info = StreamInfo::new(flow, None, bound_rule(context, decision));
             http::bridge_plain(context, info, guest, upstream, prefix, version)
                 .await
                 .map_err(|error| (error, None))
@@ -166,9 +169,9 @@ async fn look_into(
     }
 }
 
-fn allowed_rule(decision: Decision) -> Option<RuleId> {
+fn bound_rule(context: &Context, decision: Decision) -> Option<BoundRule> {
     match decision {
-        Decision::Allow { rule } => Some(rule),
+        Decision::Allow { rule } => Some(context.bind(rule)),
         Decision::Deny { .. } | Decision::NeedName => None,
     }
 }
@@ -199,12 +202,11 @@ async fn opaque(
         guest.abort();
         return Err((InterceptError::NotTls, None));
     }
-    if let Err(violation) = context.secrets().check(&prefix) {
-        context.report_violation(&flow, None, violation.to_string());
-        guest.abort();
-        return Err((InterceptError::Violation, None));
-    }
     context.settle_session(id, &flow, None);
+    if !context.secrets().is_empty() {
+        let ended = http::bridge_opaque(context, &flow, guest, upstream, prefix).await;
+        return ended.map_err(|error| (error, None));
+    }
     if write_all(&mut upstream, &prefix).await.is_ok() {
         relay(&guest, &mut upstream, &context.limits).await;
     } else {
@@ -254,7 +256,7 @@ async fn tls_stream(
         None => decision,
     };
     let rule = match decision {
-        Decision::Allow { rule } => rule,
+        Decision::Allow { rule } => context.bind(rule),
         Decision::Deny { .. } => {
             context.report_denial(&flow, name, &decision);
             // access_denied: curl and openssl print it, where a reset would leave them guessing.
@@ -279,7 +281,7 @@ async fn tls_stream(
     if !context.intercepts(flow.upstream.port(), name.as_ref()) {
         return splice(context, guest, upstream, &prefix).await;
     }
-    let info = StreamInfo { flow, name: name.clone(), rule: Some(rule), is_verified: true };
+    let info = StreamInfo::new(flow, name.clone(), Some(rule));
     intercept(context, info, guest, upstream, prefix, &hello).await.map_err(|error| (error, name))
 }
 
@@ -297,7 +299,8 @@ async fn write_all(upstream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()
     tokio::io::AsyncWriteExt::write_all(upstream, bytes).await
 }
 
-async fn fail(guest: &GuestStream, error: InterceptError) -> InterceptError {
+/// Tells the guest by an alert or a reset; `guest` has sent its first flight and got nothing.
+pub(crate) async fn fail(guest: &GuestStream, error: InterceptError) -> InterceptError {
     match error.alert() {
         Some(alert) => send_alert(guest, alert).await,
         None => guest.abort(),
@@ -306,10 +309,10 @@ async fn fail(guest: &GuestStream, error: InterceptError) -> InterceptError {
 }
 
 /// Ends a TLS stream before its ServerHello with a fatal alert (RFC 8446, section 6).
-pub(crate) async fn send_alert(guest: &GuestStream, description: u8) {
+async fn send_alert(guest: &GuestStream, description: u8) {
     const FATAL: u8 = 2;
     let record = [21, 3, 3, 0, 2, FATAL, description];
-    let sent = std::future::poll_fn(|context| {
+    let sent = poll_fn(|context| {
         guest.poll_write_with(context, |_, room| {
             let count = record.len().min(room.len());
             room[..count].copy_from_slice(&record[..count]);
@@ -319,6 +322,13 @@ pub(crate) async fn send_alert(guest: &GuestStream, description: u8) {
     // The ring of a stream on which nothing was sent has room for seven bytes.
     let _ = sent.await;
     guest.close();
+    // A reset for what the guest still sends would take the alert from it.
+    let ignore = async {
+        while let Ok(Some(())) =
+            poll_fn(|context| guest.poll_read_with(context, |_, bytes| (bytes.len(), ()))).await
+        {}
+    };
+    let _ = timeout(FAREWELL, ignore).await;
 }
 
 #[cfg(test)]

@@ -1,23 +1,21 @@
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use net_core::{Flow, HostName};
-use net_policy::RuleId;
+use net_secrets::Destination;
 use net_tls::{LeafSubject, UpstreamFault};
-use rustls::pki_types::ServerName;
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_rustls::{TlsAcceptor, server};
 
 use super::InterceptError;
+use super::intercept_error::GuestAlert;
+use super::offer::{HTTP2, Offer};
+use super::upstream::{Proof, connect};
 use crate::http;
-use crate::shell::{Context, GuestStream, Hello, HttpVersion, Prefixed};
-
-/// The protocols that are carried when upstream chooses them.
-const CARRIED: [&[u8]; 2] = [b"h2", b"http/1.1"];
-
-/// RFC 8446, section 6.2.
-const HANDSHAKE_FAILURE: u8 = 40;
+use crate::shell::{BoundRule, Context, GuestStream, Hello, HttpVersion, Prefixed, fail};
 
 /// What is known of a stream when its content is looked into.
 #[derive(Clone, Debug)]
@@ -26,15 +24,27 @@ pub(crate) struct StreamInfo {
     /// The server_name.
     pub(crate) name: Option<HostName>,
     /// The rule that allowed the stream; every request on it must lead to the same.
-    pub(crate) rule: Option<RuleId>,
-    /// Whether upstream has proved by certificate that it is `name`.
-    pub(crate) is_verified: bool,
+    pub(crate) rule: Option<BoundRule>,
+    proof: Proof,
+}
+
+impl StreamInfo {
+    /// A stream whose upstream has proved nothing yet.
+    pub(crate) fn new(flow: Flow, name: Option<HostName>, rule: Option<BoundRule>) -> Self {
+        Self { flow, name, rule, proof: Proof::default() }
+    }
+
+    /// Where a request for `host` goes on this stream: verified only if upstream's certificate has
+    /// proved that very name.
+    pub(crate) fn destination<'d>(&self, host: Option<&'d HostName>) -> Destination<'d> {
+        Destination { host, is_verified: host.is_some_and(|host| self.proof.is_of(host)) }
+    }
 }
 
 /// Opens a TLS stream: upstream's handshake first, then the guest's with what upstream chose.
 pub(crate) async fn intercept(
     context: &Rc<Context>,
-    info: StreamInfo,
+    mut info: StreamInfo,
     guest: GuestStream,
     upstream: TcpStream,
     prefix: Bytes,
@@ -42,56 +52,32 @@ pub(crate) async fn intercept(
 ) -> Result<(), InterceptError> {
     let address = info.flow.upstream.ip();
     let subject = info.name.clone().map_or(LeafSubject::Address(address), LeafSubject::Name);
-    let offer: Vec<Vec<u8>> =
-        hello.alpn.iter().filter(|protocol| CARRIED.contains(&protocol.as_slice())).cloned().collect();
-    let upstream = match connect(context, &info, upstream, &offer).await {
-        Ok(upstream) => upstream,
-        Err(fault) => {
-            mirror(context, &subject, fault, guest, prefix).await;
-            return Err(InterceptError::UpstreamTls(fault));
-        }
+    let (upstream, proof) = match connect(context, &info, upstream, Offer::of(&hello.alpn)).await {
+        Ok(connected) => connected,
+        Err(fault) => return Err(mirror(context, &subject, fault, guest, prefix).await),
     };
+    info.proof = proof;
     let chosen = upstream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-    let leaf = context.tls.leaf(&subject)?;
-    let config = context.tls.guest_config(leaf, chosen.as_deref());
-    let guest = handshake(context, config, guest, prefix).await?;
-    let version = if chosen.as_deref() == Some(b"h2") { HttpVersion::Http2 } else { HttpVersion::Http1 };
-    http::bridge_tls(context, info, guest, upstream, version).await
-}
-
-async fn connect(
-    context: &Context,
-    info: &StreamInfo,
-    upstream: TcpStream,
-    offer: &[Vec<u8>],
-) -> Result<client::TlsStream<TcpStream>, UpstreamFault> {
-    let name = match &info.name {
-        Some(name) => ServerName::try_from(name.to_string()).map_err(|_| UpstreamFault::HandshakeFailed)?,
-        None => ServerName::from(info.flow.upstream.ip()),
+    let config = match context.tls.guest_config(&subject, chosen.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return Err(fail(&guest, error).await),
     };
-    let connector = TlsConnector::from(context.tls.upstream_config(offer));
-    let connected =
-        timeout(context.limits.upstream_handshake_timeout, connector.connect(name, upstream)).await;
-    match connected {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            .map_or(UpstreamFault::HandshakeFailed, UpstreamFault::from)),
-        Err(_elapsed) => Err(UpstreamFault::TimedOut),
-    }
+    let guest = handshake(context, config, guest, prefix).await?;
+    let version = if chosen.as_deref() == Some(HTTP2) { HttpVersion::Http2 } else { HttpVersion::Http1 };
+    http::bridge_tls(context, info, guest, upstream, version).await
 }
 
 async fn handshake(
     context: &Context,
-    config: std::sync::Arc<rustls::ServerConfig>,
+    config: Arc<ServerConfig>,
     guest: GuestStream,
     prefix: Bytes,
 ) -> Result<server::TlsStream<Prefixed<GuestStream>>, InterceptError> {
     let accept = TlsAcceptor::from(config).accept(Prefixed::new(prefix, guest));
     match timeout(context.limits.guest_handshake_timeout, accept).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(_)) | Err(_) => Err(InterceptError::HandshakeTimeout),
+        Ok(Err(error)) => Err(InterceptError::HandshakeRefused(GuestAlert::of(&error))),
+        Err(_elapsed) => Err(InterceptError::HandshakeTimeout),
     }
 }
 
@@ -103,17 +89,15 @@ async fn mirror(
     fault: UpstreamFault,
     guest: GuestStream,
     prefix: Bytes,
-) {
-    // Without a certificate there is none to mirror: handshake_failure says what happened.
+) -> InterceptError {
+    let error = InterceptError::UpstreamTls(fault);
+    // Without a certificate there is none to mirror: an alert says what happened.
     let is_of_certificate = !matches!(fault, UpstreamFault::TimedOut | UpstreamFault::HandshakeFailed);
-    let leaf = if is_of_certificate { context.tls.faulty_leaf(subject, fault).ok() } else { None };
-    let Some(leaf) = leaf else {
-        crate::shell::send_alert(&guest, HANDSHAKE_FAILURE).await;
-        return;
-    };
-    let config = context.tls.guest_config(leaf, None);
+    let config = if is_of_certificate { context.tls.faulty_config(subject, fault).ok() } else { None };
+    let Some(config) = config else { return fail(&guest, error).await };
     if let Ok(mut accepted) = handshake(context, config, guest, prefix).await {
         // A guest that does not verify gets an orderly end, and nothing else.
         let _ = tokio::io::AsyncWriteExt::shutdown(&mut accepted).await;
     }
+    error
 }

@@ -1,11 +1,16 @@
+use std::fmt;
+use std::io;
+
 use net_core::Fault;
+use rustls::AlertDescription;
 use thiserror::Error;
 
 use crate::shell::DialError;
 
 /// Why a stream that was to be looked into ended.
 ///
-/// Each has one reply on the wire: an alert (see [`InterceptError::alert`]) or a reset.
+/// Each has one reply on the wire: an alert (see [`InterceptError::alert`]), an answer of HTTP, or a
+/// reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InterceptError {
@@ -27,9 +32,13 @@ pub enum InterceptError {
     /// The guest ended the connection first.
     #[error("the guest closed the connection before the first flight was complete")]
     GuestClosed,
-    /// The guest did not finish its TLS handshake, in time or at all.
-    #[error("the tls handshake with the guest failed")]
+    /// The guest did not finish its TLS handshake within
+    /// [`Limits::guest_handshake_timeout`](net_core::Limits::guest_handshake_timeout).
+    #[error("the guest did not finish its tls handshake in time")]
     HandshakeTimeout,
+    /// The guest ended its TLS handshake: most often it does not trust the authority.
+    #[error("the guest refused the tls handshake: {0}")]
+    HandshakeRefused(GuestAlert),
     /// Upstream was not reached.
     #[error(transparent)]
     Dial(#[from] DialError),
@@ -58,6 +67,7 @@ impl InterceptError {
             Self::InvalidName => "InvalidName",
             Self::GuestClosed => "GuestClosed",
             Self::HandshakeTimeout => "HandshakeTimeout",
+            Self::HandshakeRefused(_) => "HandshakeRefused",
             Self::Dial(_) => "Dial",
             Self::UpstreamTls(_) => "UpstreamTls",
             Self::Violation => "Violation",
@@ -76,6 +86,7 @@ impl InterceptError {
             | Self::InvalidName
             | Self::GuestClosed
             | Self::HandshakeTimeout
+            | Self::HandshakeRefused(_)
             | Self::Violation => Fault::Guest,
             Self::Dial(error) => error.fault(),
             Self::UpstreamTls(_) | Self::UpstreamHttp => Fault::Upstream,
@@ -83,21 +94,55 @@ impl InterceptError {
         }
     }
 
-    /// The TLS alert the guest gets where it has begun TLS (RFC 8446, section 6.2); a reset
-    /// follows in any case.
+    /// The TLS alert a guest gets that has sent its ClientHello and no more (RFC 8446, section 6.2).
+    /// Without one the stream is reset, or was over before.
     pub fn alert(&self) -> Option<u8> {
         match self {
             Self::NoName | Self::InvalidName => Some(112), // unrecognized_name
             Self::HelloTooLarge => Some(50),               // decode_error
-            Self::Violation => Some(49),                   // access_denied
             Self::Mint => Some(80),                        // internal_error
             Self::UpstreamTls(_) => Some(40),              // handshake_failure
             Self::HelloTimeout
             | Self::NotTls
             | Self::GuestClosed
             | Self::HandshakeTimeout
+            | Self::HandshakeRefused(_)
             | Self::Dial(_)
+            | Self::Violation
             | Self::UpstreamHttp => None,
+        }
+    }
+}
+
+/// What a guest said when it ended its TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestAlert(Option<u8>);
+
+impl GuestAlert {
+    pub(super) fn of(error: &io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(rustls::Error::AlertReceived(alert)) => Self(Some(u8::from(*alert))),
+            _ => Self(None),
+        }
+    }
+
+    /// The alert (RFC 8446, section 6.2); `None` for a guest that closed the connection or broke the
+    /// protocol.
+    pub fn description(self) -> Option<u8> {
+        self.0
+    }
+}
+
+impl fmt::Display for GuestAlert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // bad_certificate, certificate_unknown and unknown_ca: what verifiers say that do not know
+        // the issuer.
+        match self.0 {
+            Some(42 | 46 | 48) => {
+                f.write_str("it does not trust the certificate: install the authority in it")
+            }
+            Some(alert) => write!(f, "alert {:?}", AlertDescription::from(alert)),
+            None => f.write_str("it sent no alert"),
         }
     }
 }

@@ -2,8 +2,10 @@
 
 mod intercept;
 mod intercept_error;
+mod offer;
 mod parts;
+mod upstream;
 
 pub(crate) use intercept::{StreamInfo, intercept};
-pub use intercept_error::InterceptError;
+pub use intercept_error::{GuestAlert, InterceptError};
 pub(crate) use parts::TlsParts;

@@ -1,21 +1,20 @@
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use net_tls::{Authority, FaultMirror, LeafCache, LeafSubject, UpstreamFault, UpstreamTrust, system_clock};
-use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::InterceptError;
+use super::offer::Offer;
 
 /// What TLS of one guest is made of: its authority, its leaves, and whom it trusts upstream.
 pub(crate) struct TlsParts {
     authority: Option<Authority>,
     leaves: RefCell<LeafCache>,
     trust: UpstreamTrust,
-    /// By ALPN offer. Only two protocols are ever passed on, so there are five offers at most.
-    upstream_configs: RefCell<HashMap<Vec<Vec<u8>>, Arc<ClientConfig>>>,
+    /// One for each offer, with the sessions that may be resumed on the guest's behalf.
+    upstream_configs: [OnceCell<Arc<ClientConfig>>; Offer::COUNT],
     /// The issuer of faulty leaves, made when the first fault is mirrored.
     mirror: RefCell<Option<FaultMirror>>,
 }
@@ -26,7 +25,7 @@ impl TlsParts {
             authority,
             leaves: RefCell::new(LeafCache::new(max_leaves)),
             trust,
-            upstream_configs: RefCell::default(),
+            upstream_configs: Default::default(),
             mirror: RefCell::default(),
         }
     }
@@ -36,41 +35,47 @@ impl TlsParts {
         self.authority.is_some()
     }
 
-    /// What the guest is shown for `subject`.
-    pub(crate) fn leaf(&self, subject: &LeafSubject) -> Result<Arc<CertifiedKey>, InterceptError> {
-        let authority = self.authority.as_ref().ok_or(InterceptError::Mint)?;
-        self.leaves.borrow_mut().get_or_mint(authority, subject, now()).map_err(|_| InterceptError::Mint)
+    /// Whether a handshake with upstream proves who it is.
+    pub(crate) fn verifies(&self) -> bool {
+        self.trust.verifies()
     }
 
-    /// A certificate with the fault upstream's had, from an issuer the guest does not trust.
-    pub(crate) fn faulty_leaf(
+    /// The guest's end: a leaf for `subject`, and the protocol upstream chose.
+    pub(crate) fn guest_config(
+        &self,
+        subject: &LeafSubject,
+        alpn: Option<&[u8]>,
+    ) -> Result<Arc<ServerConfig>, InterceptError> {
+        let authority = self.authority.as_ref().ok_or(InterceptError::Mint)?;
+        let mut leaves = self.leaves.borrow_mut();
+        let config = leaves.get_or_mint_config(authority, subject, alpn, system_clock(), now());
+        config.map_err(|_| InterceptError::Mint)
+    }
+
+    /// The guest's end with the fault upstream's certificate had, from an issuer the guest does not
+    /// trust where that is the fault.
+    pub(crate) fn faulty_config(
         &self,
         subject: &LeafSubject,
         fault: UpstreamFault,
-    ) -> Result<Arc<CertifiedKey>, InterceptError> {
+    ) -> Result<Arc<ServerConfig>, InterceptError> {
         let authority = self.authority.as_ref().ok_or(InterceptError::Mint)?;
         let mut mirror = self.mirror.borrow_mut();
         let mirror = match &mut *mirror {
             Some(mirror) => mirror,
             none => none.insert(FaultMirror::generate(now()).map_err(|_| InterceptError::Mint)?),
         };
-        mirror.leaf(authority, subject, fault, now()).map_err(|_| InterceptError::Mint)
-    }
-
-    /// The guest's end: this leaf, and the protocol upstream chose.
-    pub(crate) fn guest_config(&self, leaf: Arc<CertifiedKey>, alpn: Option<&[u8]>) -> Arc<ServerConfig> {
-        net_tls::guest_config(leaf, alpn.map(<[u8]>::to_vec).into_iter().collect(), system_clock())
+        let leaf = mirror.leaf(authority, subject, fault, now()).map_err(|_| InterceptError::Mint)?;
+        Ok(net_tls::guest_config(leaf, Vec::new(), system_clock()))
     }
 
     /// Upstream's end: offering these protocols.
-    pub(crate) fn upstream_config(&self, alpn: &[Vec<u8>]) -> Arc<ClientConfig> {
-        let mut configs = self.upstream_configs.borrow_mut();
-        if let Some(config) = configs.get(alpn) {
-            return Arc::clone(config);
-        }
-        let config = net_tls::upstream_config(&self.trust, alpn.to_vec(), system_clock());
-        configs.insert(alpn.to_vec(), Arc::clone(&config));
-        config
+    pub(crate) fn upstream_config(&self, offer: Offer) -> Arc<ClientConfig> {
+        let config = self.upstream_configs[offer.index()].get_or_init(|| {
+            let protocols = offer.protocols().iter().map(|protocol| protocol.to_vec()).collect();
+            net_tls::upstream_config(&self.trust, protocols, system_clock())
+        });
+        Arc::clone(config)
     }
 }
 

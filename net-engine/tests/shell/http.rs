@@ -1,58 +1,18 @@
 //! HTTP/1.1 through the engine, byte by byte: what reaches upstream, and what the guest is told.
 
-use std::time::Duration;
-
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use net_core::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::guest::Stream;
-use crate::server::{http_recorder, one_connection};
-use crate::world::{HOST_A, HOST_B, PATIENCE, Setup, World, run};
+use crate::server::{Local, asked, http_recorder, one_connection};
+use crate::wire::{finish, read_responses, read_to_end, read_until, statuses};
+use crate::world::{ALIAS, HOST_A, HOST_B, PATIENCE, Setup, World, run};
 
 const ALLOW_A: &[&str] = &["a.example:80"];
-
-/// Reads until the stream ends or nothing comes for a while.
-async fn read_all(stream: &mut Stream) -> String {
-    let mut all = Vec::new();
-    while let Ok(Ok(count)) = timeout(Duration::from_secs(1), stream.read_buf(&mut all)).await {
-        if count == 0 {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&all).into_owned()
-}
-
-async fn read_until(stream: &mut Stream, needle: &str) -> String {
-    let mut all = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&all).into_owned();
-        if text.contains(needle) {
-            return text;
-        }
-        let count = timeout(PATIENCE, stream.read_buf(&mut all)).await.expect("an answer").unwrap();
-        assert!(count > 0, "the stream ended at {text:?}");
-    }
-}
-
-/// The connection a request has arrived on.
-async fn asked(accepted: impl Future<Output = TcpStream>) -> (TcpStream, String) {
-    let mut server = timeout(PATIENCE, accepted).await.expect("a connection");
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        server.read_buf(&mut request).await.unwrap();
-    }
-    (server, String::from_utf8_lossy(&request).into_owned())
-}
-
-fn statuses(response: &str) -> Vec<&str> {
-    response.split("HTTP/1.").skip(1).filter_map(|part| part.get(2..5)).collect()
-}
 
 struct Case {
     name: &'static str,
@@ -233,7 +193,8 @@ fn failure(case: &Case) -> Option<String> {
         let world = World::new(Setup { allow: ALLOW_A, redirects, ..Setup::default() }).await;
         let mut stream = world.connect(HOST_A, 80).await;
         stream.write_all(case.sent.as_bytes()).await.unwrap();
-        let response = read_all(&mut stream).await;
+        let mut response = read_responses(&mut stream, case.statuses.len()).await;
+        response += &finish(&mut stream).await;
         let seen = seen.borrow();
         let is_right = statuses(&response) == case.statuses
             && seen.len() == case.seen.len()
@@ -252,7 +213,7 @@ fn a_smuggled_request_is_seen_as_one() {
         let sent = "POST /1 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
                     0\r\n\r\nGET /2 HTTP/1.1\r\nHost: b.example\r\n\r\n";
         stream.write_all(sent.as_bytes()).await.unwrap();
-        let response = read_all(&mut stream).await;
+        let response = finish(&mut stream).await;
         // Refused, or read as what the stricter framing says: the second is for a host nobody allowed.
         assert!(!statuses(&response).is_empty(), "{response}");
         for message in seen.borrow().iter() {
@@ -274,7 +235,7 @@ fn a_header_block_has_a_bound() {
         let head = format!("GET / HTTP/1.1\r\nHost: a.example\r\nX: {}\r\n\r\n", "x".repeat(40 << 10));
         // It may be refused before it was sent whole.
         let _ = timeout(PATIENCE, stream.write_all(head.as_bytes())).await;
-        let response = read_all(&mut stream).await;
+        let response = read_responses(&mut stream, 1).await;
         assert_eq!(statuses(&response), ["431"], "{response}");
         assert!(seen.borrow().is_empty());
     });
@@ -332,7 +293,7 @@ fn a_body_that_breaks_off_is_not_made_whole() {
         server.write_all(head.as_bytes()).await.unwrap();
         read_until(&mut stream, "abc").await;
         drop(server);
-        let rest = read_all(&mut stream).await;
+        let rest = read_to_end(&mut stream).await;
         assert!(!rest.contains("0\r\n\r\n"), "{rest:?}");
     });
 }
@@ -350,7 +311,7 @@ fn another_protocol_is_carried_where_no_secret_is_at_stake() {
             let mut stream = world.connect(HOST_A, 80).await;
             stream.write_all(ASK.as_bytes()).await.unwrap();
             if with_secret {
-                let response = read_all(&mut stream).await;
+                let response = read_responses(&mut stream, 1).await;
                 assert_eq!(statuses(&response), ["403"], "{response}");
                 return;
             }
@@ -375,7 +336,7 @@ fn another_protocol_is_carried_where_no_secret_is_at_stake() {
             assert_eq!(timeout(PATIENCE, server.read(&mut bytes)).await.expect("the end").unwrap(), 0);
             server.write_all(b"last words").await.unwrap();
             drop(server);
-            assert_eq!(read_all(&mut stream).await, "last words");
+            assert_eq!(read_to_end(&mut stream).await, "last words");
         });
     }
 }
@@ -391,7 +352,7 @@ fn a_switch_nobody_asked_for_is_refused() {
         let (mut server, _) = asked(accepted).await;
         let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
         server.write_all(switch.as_bytes()).await.unwrap();
-        let response = read_all(&mut stream).await;
+        let response = read_responses(&mut stream, 1).await;
         assert_eq!(statuses(&response), ["502"], "{response}");
     });
 }
@@ -430,11 +391,45 @@ fn each_stream_of_http2_names_its_host() {
     });
 }
 
-#[derive(Clone, Copy)]
-struct Local;
-
-impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
-    }
+#[test]
+fn requests_that_come_first_together_share_one_connection() {
+    run(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = std::rc::Rc::new(std::cell::Cell::new(0));
+        let counted = std::rc::Rc::clone(&connections);
+        tokio::task::spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.set(counted.get() + 1);
+                let service = hyper::service::service_fn(|_: Request<hyper::body::Incoming>| async move {
+                    Ok::<_, std::convert::Infallible>(hyper::Response::new("ok".to_owned()))
+                });
+                let connection = hyper::server::conn::http2::Builder::new(Local)
+                    .serve_connection(TokioIo::new(stream), service);
+                tokio::task::spawn_local(connection);
+            }
+        });
+        // Two names of one address with different verdicts: upstream is dialled with the first request.
+        let redirects = vec![((HOST_A.1, 80), address)];
+        let (deny, allow) = (&["alias.example:80"], &["a.example:80", "alias.example:81"]);
+        let world = World::new(Setup { allow, deny, redirects, ..Setup::default() }).await;
+        world.resolve(ALIAS.0).await;
+        let stream = world.connect(HOST_A, 80).await;
+        let (requests, connection) =
+            hyper::client::conn::http2::handshake(Local, TokioIo::new(stream)).await.unwrap();
+        tokio::task::spawn_local(connection);
+        let ask = || {
+            let mut requests = requests.clone();
+            async move {
+                let request = Request::get("http://a.example/x").body(Empty::<Bytes>::new()).unwrap();
+                let response = requests.send_request(request).await.unwrap();
+                let status = response.status().as_u16();
+                (status, response.into_body().collect().await.unwrap().to_bytes())
+            }
+        };
+        let answers = timeout(PATIENCE, async { tokio::join!(ask(), ask(), ask()) }).await.expect("answers");
+        let expected = (200, Bytes::from_static(b"ok"));
+        assert_eq!(answers, (expected.clone(), expected.clone(), expected));
+        assert_eq!(connections.get(), 1);
+    });
 }

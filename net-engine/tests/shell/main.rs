@@ -8,9 +8,12 @@ mod guest;
 mod http;
 mod policy;
 mod relay;
+mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod server;
+mod tls;
 #[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
 #[path = "../../examples/demo/upstream.rs"]
 mod upstream;
+mod wire;
 mod world;

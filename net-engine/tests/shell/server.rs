@@ -1,47 +1,133 @@
-//! A server that keeps the very bytes it was sent.
+//! Servers that keep the very bytes they were sent, plain and over TLS.
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use net_tls::{Authority, AuthorityParams, LeafSubject};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::world::PATIENCE;
 
 /// Messages that arrived whole, in order, over all connections.
 pub(crate) type Seen = Rc<RefCell<Vec<String>>>;
 
+/// The pieces of the answer to a message; each arrives by itself.
+pub(crate) type Reply = fn(&str) -> Vec<String>;
+
 /// Answers each HTTP/1.1 message with `ok`.
 pub(crate) async fn http_recorder() -> (SocketAddr, Seen) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let seen = Seen::default();
+    let (listener, address, seen) = listen().await;
     tokio::task::spawn_local({
         let seen = Rc::clone(&seen);
         async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::task::spawn_local(record(stream, Rc::clone(&seen)));
+                tokio::task::spawn_local(record(stream, Rc::clone(&seen), say_ok));
             }
         }
     });
     (address, seen)
 }
 
-async fn record(mut stream: TcpStream, seen: Seen) {
+/// Who servers say they are.
+pub(crate) struct Identity {
+    authority: Authority,
+}
+
+impl Identity {
+    pub(crate) fn new() -> Self {
+        let authority = Authority::generate(&AuthorityParams::named("the internet"), SystemTime::now());
+        Self { authority: authority.unwrap() }
+    }
+
+    /// What the engine must trust to believe them.
+    pub(crate) fn pem(&self) -> String {
+        self.authority.certificate_pem().to_owned()
+    }
+
+    /// Accepts TLS with a certificate for `subject`, a name or an address, and the protocol `alpn`.
+    pub(crate) fn acceptor(&self, subject: &str, alpn: &str) -> TlsAcceptor {
+        let subject = match subject.parse() {
+            Ok(address) => LeafSubject::Address(address),
+            Err(_) => LeafSubject::Name(subject.parse().unwrap()),
+        };
+        let leaf = self.authority.mint(&subject, SystemTime::now()).unwrap().certified_key().unwrap();
+        net_tls::guest_config(leaf, vec![alpn.into()], net_tls::system_clock()).into()
+    }
+
+    /// Answers each HTTP/1.1 message over TLS by `reply`.
+    pub(crate) async fn recorder(&self, subject: &str, reply: Reply) -> (SocketAddr, Seen) {
+        let (listener, address, seen) = listen().await;
+        let acceptor = self.acceptor(subject, "http/1.1");
+        tokio::task::spawn_local({
+            let seen = Rc::clone(&seen);
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        tokio::task::spawn_local(record(stream, Rc::clone(&seen), reply));
+                    }
+                }
+            }
+        });
+        (address, seen)
+    }
+
+    /// Accepts one connection and its TLS.
+    pub(crate) async fn one_connection(
+        &self,
+        subject: &str,
+    ) -> (SocketAddr, impl Future<Output = TlsStream<TcpStream>> + use<>) {
+        let (address, accepted) = one_connection().await;
+        let acceptor = self.acceptor(subject, "http/1.1");
+        (address, async move { acceptor.accept(accepted.await).await.unwrap() })
+    }
+}
+
+async fn listen() -> (TcpListener, SocketAddr, Seen) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address, Seen::default())
+}
+
+pub(crate) fn say_ok(_: &str) -> Vec<String> {
+    vec!["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned()]
+}
+
+async fn record<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, seen: Seen, reply: Reply) {
     let mut unread = Vec::new();
     loop {
         while let Some(length) = message_bytes(&unread) {
             let message: Vec<u8> = unread.drain(..length).collect();
-            seen.borrow_mut().push(String::from_utf8_lossy(&message).into_owned());
-            if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.is_err() {
-                return;
+            let message = String::from_utf8_lossy(&message).into_owned();
+            let pieces = reply(&message);
+            seen.borrow_mut().push(message);
+            for piece in pieces {
+                if stream.write_all(piece.as_bytes()).await.is_err() || stream.flush().await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
         if stream.read_buf(&mut unread).await.unwrap_or(0) == 0 {
             return;
         }
     }
+}
+
+/// The connection a request has arrived on.
+pub(crate) async fn asked<S: AsyncRead + Unpin>(accepted: impl Future<Output = S>) -> (S, String) {
+    let mut server = timeout(PATIENCE, accepted).await.expect("a connection");
+    let mut request = Vec::new();
+    while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+        let count = timeout(PATIENCE, server.read_buf(&mut request)).await.expect("a request").unwrap();
+        assert!(count > 0, "the connection ended at {request:?}");
+    }
+    (server, String::from_utf8_lossy(&request).into_owned())
 }
 
 /// The length of the first whole message, if there is one.
@@ -69,6 +155,16 @@ fn message_bytes(bytes: &[u8]) -> Option<usize> {
         .find_map(|line| line.strip_prefix("content-length: "))
         .map_or(0, |value| value.parse().expect("a length"));
     (bytes.len() >= head + length).then_some(head + length)
+}
+
+/// Runs hyper's HTTP/2 on this thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Local;
+
+impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
 }
 
 /// Accepts one connection.

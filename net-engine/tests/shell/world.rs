@@ -2,23 +2,31 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 use net_core::Limits;
 use net_engine::link::{self, LinkCapabilities};
-use net_engine::{Engine, Event, GuestConfig, Nameservers, TerminationHook, ViolationAction};
-use net_policy::{Action, Policy, parse_target};
+use net_engine::{Engine, Event, GuestConfig, Interception, Nameservers, TerminationHook, ViolationAction};
+use net_policy::{Action, Policy, Rule, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretValue};
+use net_tls::{Authority, AuthorityParams, UpstreamTrust, parse_ca_pem};
+use rustls::pki_types::ServerName;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::guest::{Guest, Stream, resolver};
+use crate::server::Identity;
 use crate::upstream::Upstream;
 
 /// The zone.
 pub(crate) const HOST_A: (&str, Ipv4Addr) = ("a.example", Ipv4Addr::new(9, 9, 9, 1));
 pub(crate) const HOST_B: (&str, Ipv4Addr) = ("b.example", Ipv4Addr::new(9, 9, 9, 2));
+
+/// Another name of the first host's address.
+pub(crate) const ALIAS: (&str, Ipv4Addr) = ("alias.example", HOST_A.1);
 
 /// Long enough for anything that happens at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,10 +36,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Setup {
     /// `allow`ed targets, in order.
     pub(crate) allow: &'static [&'static str],
+    /// Denied targets, before those.
+    pub(crate) deny: &'static [&'static str],
     /// Where an address and port lead.
     pub(crate) redirects: Vec<((Ipv4Addr, u16), SocketAddr)>,
-    /// Whether a secret is configured, for `secret.example`.
+    /// Whether a secret is configured, for `secret.example` unless `bound_to` says otherwise.
     pub(crate) with_secret: bool,
+    pub(crate) bound_to: Option<&'static str>,
+    /// Whether TLS to port 443 is opened, and whom the engine trusts.
+    pub(crate) trusts: Option<String>,
+    pub(crate) skips_verification: bool,
     pub(crate) limits: Limits,
     pub(crate) on_violation: ViolationAction,
     pub(crate) on_termination: Option<TerminationHook>,
@@ -42,27 +56,40 @@ pub(crate) fn placeholder() -> Placeholder {
     Placeholder::generate(*b"a test's entropy")
 }
 
+/// The engine's side.
+pub(crate) const VALUE: &str = "the-real-value-0";
+
 pub(crate) struct World {
     /// Its drop joins the worker.
     pub(crate) engine: Engine,
     pub(crate) handle: net_engine::Guest,
     pub(crate) guest: Guest,
     resolver: SocketAddr,
+    /// What the guest trusts.
+    authority_pem: String,
 }
 
 pub(crate) fn policy(allow: &[&str]) -> Policy {
-    Policy::new(allow.iter().map(|text| parse_target(text).unwrap().into_rule(Action::Allow)).collect())
+    rules(&[], allow)
+}
+
+/// Denials before what is allowed.
+pub(crate) fn rules(deny: &[&str], allow: &[&str]) -> Policy {
+    let rules = |action, targets: &[&str]| -> Vec<Rule> {
+        targets.iter().map(|text| parse_target(text).unwrap().into_rule(action)).collect()
+    };
+    Policy::new([rules(Action::Deny, deny), rules(Action::Allow, allow)].concat())
 }
 
 impl World {
     pub(crate) async fn new(setup: Setup) -> Self {
-        let upstream = Upstream::start(&[HOST_A, HOST_B]).await.unwrap();
+        let upstream = Upstream::start(&[HOST_A, HOST_B, ALIAS]).await.unwrap();
         let secrets = if setup.with_secret {
             let binding = Binding {
                 env: "TOKEN".to_owned(),
                 placeholder: placeholder(),
-                value: SecretValue::new(b"the-real-value-0".to_vec()),
-                hosts: vec!["secret.example".parse().unwrap()],
+                value: SecretValue::new(VALUE.into()),
+                hosts: vec![setup.bound_to.unwrap_or("secret.example").parse().unwrap()],
             };
             SecretSet::compile(vec![binding]).unwrap()
         } else {
@@ -73,8 +100,21 @@ impl World {
             .into_iter()
             .map(|((address, port), to)| (SocketAddr::new(IpAddr::V4(address), port), to))
             .collect();
+        let authority = Authority::generate(&AuthorityParams::default(), SystemTime::now()).unwrap();
+        let authority_pem = authority.certificate_pem().to_owned();
+        let interception = Interception {
+            ports: setup.trusts.iter().map(|_| 443).collect(),
+            authority: Some(authority),
+            ..Interception::default()
+        };
+        let mut upstream_trust = trust(setup.trusts.as_deref());
+        if setup.skips_verification {
+            upstream_trust = upstream_trust.dangerous_skip_verification();
+        }
         let config = GuestConfig {
-            policy: policy(setup.allow),
+            policy: rules(setup.deny, setup.allow),
+            interception,
+            upstream_trust,
             secrets,
             nameservers: Nameservers::Fixed(vec![upstream.resolver]),
             redirects,
@@ -88,7 +128,7 @@ impl World {
         let handle = engine.attach(0, Box::new(engine_end), config).await.unwrap();
         let guest = Guest::boot(handle.addresses(), guest_end);
         let resolver = resolver(handle.addresses());
-        Self { engine, handle, guest, resolver }
+        Self { engine, handle, guest, resolver, authority_pem }
     }
 
     /// Has the guest ask for a name, so that its addresses are pinned.
@@ -113,9 +153,40 @@ impl World {
         }
     }
 
+    /// Resolves, connects and speaks TLS: `shown` is the server_name, or an address and none.
+    pub(crate) async fn tls(
+        &self,
+        host: (&str, Ipv4Addr),
+        shown: &str,
+        alpn: &str,
+    ) -> std::io::Result<TlsStream<Stream>> {
+        let stream = self.connect(host, 443).await;
+        let config = net_tls::upstream_config(
+            &trust(Some(&self.authority_pem)),
+            vec![alpn.into()],
+            net_tls::system_clock(),
+        );
+        let shown = ServerName::try_from(shown.to_owned()).unwrap();
+        timeout(PATIENCE, TlsConnector::from(config).connect(shown, stream)).await.expect("a handshake")
+    }
+
+    /// Has the guest forget the engine's authority.
+    pub(crate) fn trust_nobody(&mut self) {
+        self.authority_pem = Identity::new().pem();
+    }
+
     pub(crate) async fn event(&self) -> Event {
         timeout(PATIENCE, self.handle.next_event()).await.expect("an event").expect("a running guest")
     }
+}
+
+/// Whoever that authority signs.
+pub(crate) fn trust(pem: Option<&str>) -> UpstreamTrust {
+    let mut trust = UpstreamTrust::default();
+    if let Some(pem) = pem {
+        trust.add(parse_ca_pem(pem.as_bytes()).unwrap());
+    }
+    trust
 }
 
 /// Runs a test on one thread with tasks of its own.

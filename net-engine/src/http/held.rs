@@ -1,0 +1,157 @@
+//! Request bodies that are read whole before their request goes on, and what they may hold in all.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use super::body::{BodyError, Filter, Filtered};
+
+/// The bytes that bodies of one guest may hold at one time.
+#[derive(Clone)]
+pub(crate) struct HeldBytes {
+    used: Arc<AtomicUsize>,
+    max: usize,
+}
+
+impl HeldBytes {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { used: Arc::default(), max }
+    }
+
+    /// Room for `bytes`, given back when it and what was put there is dropped.
+    pub(super) fn take(&self, bytes: usize) -> Option<Room> {
+        // One thread takes; only giving back may happen elsewhere.
+        let fits = self.used.load(Ordering::Relaxed).checked_add(bytes).is_some_and(|used| used <= self.max);
+        fits.then(|| {
+            self.used.fetch_add(bytes, Ordering::Relaxed);
+            Room { used: Arc::clone(&self.used), bytes }
+        })
+    }
+}
+
+/// See [`HeldBytes::take`].
+pub(super) struct Room {
+    used: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes that keep their room for as long as anybody has them.
+struct Kept {
+    bytes: Vec<u8>,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A body the beginning of which was read before.
+pub(super) struct HeldBody<F> {
+    held: Vec<u8>,
+    room: Option<Room>,
+    trailers: Option<HeaderMap>,
+    /// `None` once it was read to its end.
+    rest: Option<Filtered<F>>,
+}
+
+impl<F: Filter> HeldBody<F> {
+    /// A body of `bytes` to hold in `room`, nothing of which was read yet.
+    pub(super) fn new(rest: Filtered<F>, bytes: usize, room: Room) -> Self {
+        // In one piece: the guest says how many bytes come, and not in how many frames.
+        Self { held: Vec::with_capacity(bytes), room: Some(room), trailers: None, rest: Some(rest) }
+    }
+
+    /// A body that is passed on as it comes.
+    pub(super) fn streamed(rest: Filtered<F>) -> Self {
+        Self { held: Vec::new(), room: None, trailers: None, rest: Some(rest) }
+    }
+
+    /// Reads the body to its end. What was read is kept when this is dropped before.
+    ///
+    /// # Errors
+    /// What the body was found to hold, or that it could not be read.
+    pub(super) async fn fill(&mut self) -> Result<(), BodyError> {
+        while let Some(rest) = &mut self.rest {
+            let frame = std::future::poll_fn(|context| Pin::new(&mut *rest).poll_frame(context)).await;
+            match frame.transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => self.held.extend_from_slice(&data),
+                Some(Err(frame)) => self.trailers = frame.into_trailers().ok(),
+                None => self.rest = None,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<F: Filter> Body for HeldBody<F> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.held.is_empty() {
+            let bytes = std::mem::take(&mut self.held);
+            let data = match self.room.take() {
+                Some(room) => Bytes::from_owner(Kept { bytes, _room: room }),
+                None => bytes.into(),
+            };
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if let Some(trailers) = self.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(rest).poll_frame(context));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let rest_has_ended = self.rest.as_ref().is_none_or(Filtered::is_end_stream);
+        self.held.is_empty() && self.trailers.is_none() && rest_has_ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let held = u64::try_from(self.held.len()).unwrap_or(u64::MAX);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(held));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_is_that_of_all_bodies_and_comes_back() {
+        let held = HeldBytes::new(10);
+        let six = held.take(6).expect("there is room");
+        assert!(held.take(5).is_none() && held.take(usize::MAX).is_none());
+        let four = held.take(4).expect("there is room");
+        let kept = Bytes::from_owner(Kept { bytes: vec![0; 6], _room: six });
+        let part = kept.slice(2..3);
+        drop((kept, four));
+        assert!(held.take(5).is_none(), "a part keeps it all");
+        drop(part);
+        assert!(held.take(10).is_some());
+    }
+}
