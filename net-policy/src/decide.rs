@@ -247,6 +247,15 @@ impl Policy {
         self.rule(rule).is_some_and(|rule| rule.destination.is_domain())
     }
 
+    /// Whether a name shown by a flow to this port could lead to another rule than `rule`, which
+    /// decided it: the rule itself is for a name, or one before it is.
+    pub fn names_matter(&self, rule: RuleId, direction: Direction, protocol: Protocol, port: u16) -> bool {
+        self.rules
+            .iter()
+            .take(rule.0.saturating_add(1))
+            .any(|rule| rule.destination.is_domain() && rule.covers(direction, protocol, port))
+    }
+
     /// A decision in words.
     pub fn describe(&self, decision: &Decision) -> String {
         match decision {

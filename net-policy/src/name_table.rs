@@ -46,6 +46,14 @@ type Age = u64;
 struct Pin {
     expires: Instant,
     age: Age,
+    /// Flows that live by it.
+    holders: usize,
+}
+
+impl Pin {
+    fn is_live(&self, now: Instant) -> bool {
+        self.expires > now || self.holders > 0
+    }
 }
 
 impl NameTable {
@@ -67,6 +75,7 @@ impl NameTable {
         let expires = now + ttl.clamp(MIN_TTL, MAX_TTL) + PIN_GRACE;
         // A pin that is given again is the youngest, and never expires sooner than it would have.
         let given = self.unpin(name, address);
+        let holders = given.map_or(0, |pin| pin.holders);
         let expires = given.map_or(expires, |pin| pin.expires.max(expires));
         let full_name = self.by_name.get(name).filter(|pinned| pinned.len() >= self.max_pins_per_name);
         if let Some(oldest) = full_name.and_then(|pinned| pinned.values().next().copied()) {
@@ -83,7 +92,7 @@ impl NameTable {
         }
         let age = self.next_age;
         self.next_age += 1;
-        self.by_address.entry(address).or_default().insert(name.clone(), Pin { expires, age });
+        self.by_address.entry(address).or_default().insert(name.clone(), Pin { expires, age, holders });
         self.by_name.entry(name.clone()).or_default().insert(age, address);
         self.by_age.insert(age, (name.clone(), address));
     }
@@ -93,13 +102,32 @@ impl NameTable {
         let (own, inner) = (translated(address), normalise(address));
         let inner = (inner != own).then_some(inner);
         let names = [Some(own), inner].into_iter().flatten().filter_map(|key| self.by_address.get(&key));
-        names.flatten().filter(move |(_, pin)| pin.expires > now).map(|(name, _)| name)
+        names.flatten().filter(move |(_, pin)| pin.is_live(now)).map(|(name, _)| name)
     }
 
     /// Whether `address` is pinned to `name`.
     pub fn is_pinned(&self, name: &HostName, address: IpAddr, now: Instant) -> bool {
         let pin = self.by_address.get(&translated(address)).and_then(|names| names.get(name));
-        pin.is_some_and(|pin| pin.expires > now)
+        pin.is_some_and(|pin| pin.is_live(now))
+    }
+
+    /// Keeps a pin from expiring until it is [released](Self::release): a flow lives by it, and what is
+    /// asked on the flow is decided by it again. It may still yield to younger ones.
+    pub fn hold(&mut self, name: &HostName, address: IpAddr) {
+        if let Some(pin) = self.pin_mut(name, address) {
+            pin.holders += 1;
+        }
+    }
+
+    /// Undoes one [`hold`](Self::hold).
+    pub fn release(&mut self, name: &HostName, address: IpAddr) {
+        if let Some(pin) = self.pin_mut(name, address) {
+            pin.holders = pin.holders.saturating_sub(1);
+        }
+    }
+
+    fn pin_mut(&mut self, name: &HostName, address: IpAddr) -> Option<&mut Pin> {
+        self.by_address.get_mut(&translated(address))?.get_mut(name)
     }
 
     /// Removes what has expired.
@@ -108,7 +136,7 @@ impl NameTable {
             .by_address
             .iter()
             .flat_map(|(address, names)| names.iter().map(move |(name, pin)| (name, *address, pin)))
-            .filter(|(_, _, pin)| pin.expires <= now)
+            .filter(|(_, _, pin)| !pin.is_live(now))
             .map(|(name, address, _)| (name.clone(), address))
             .collect();
         for (name, address) in expired {

@@ -160,6 +160,26 @@ fn a_pin_expires_after_its_grace() {
 }
 
 #[test]
+fn a_pin_that_a_flow_lives_by_does_not_expire() {
+    let mut world = World::new(&[("a.example", "1.1.1.1")]);
+    let policy = policy(&["allow a.example"]);
+    let (host, address) = (name("a.example"), IpAddr::from([1, 1, 1, 1]));
+    for _ in 0..2 {
+        world.pins.hold(&host, address);
+    }
+    world.now += Duration::from_secs(24 * 60 * 60);
+    for _ in 0..2 {
+        assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "allow");
+        world.pins.expire(world.now);
+        world.pins.release(&host, address);
+    }
+    assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "not pinned");
+    // What was never held is not released.
+    world.pins.release(&host, address);
+    world.pins.release(&name("b.example"), address);
+}
+
+#[test]
 fn a_pin_that_is_given_again_is_the_youngest() {
     let now = Instant::now();
     let mut table = NameTable::new(3, 2);

@@ -40,6 +40,11 @@ async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) ->
         refuse(context, question, "not a host name".to_owned());
         return own(Reply::Refused);
     };
+    // Also where the name may be resolved: a query tells every resolver on its way.
+    if let Err(violation) = context.secrets().check(question.name().to_ascii().as_bytes()) {
+        refuse(context, question, violation.to_string());
+        return own(Reply::Refused);
+    }
     if *host == context.host_alias && context.with_policy(|policy, _, _| policy.may_reach_host()) {
         return own(Reply::Addresses(context.gateways()));
     }

@@ -32,6 +32,8 @@ pub(super) struct Filtered<F> {
     state: State,
     /// Whether the filter leaves the length as it is.
     keeps_length: bool,
+    /// Whether the filter was given any bytes.
+    has_data: bool,
 }
 
 enum State {
@@ -45,7 +47,7 @@ impl<F> Filtered<F> {
     /// `filter` of `None` passes everything.
     pub(super) fn new(body: Incoming, filter: Option<F>, keeps_length: bool) -> Self {
         let keeps_length = keeps_length || filter.is_none();
-        Self { body, filter, state: State::Reading, keeps_length }
+        Self { body, filter, state: State::Reading, keeps_length, has_data: false }
     }
 }
 
@@ -76,6 +78,7 @@ impl<F: Filter> Body for Filtered<F> {
             };
             match frame.transpose()?.map(Frame::into_data) {
                 Some(Ok(chunk)) => {
+                    this.has_data = true;
                     let passed = filter.data(chunk)?;
                     if !passed.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(passed))));
@@ -103,8 +106,8 @@ impl<F: Filter> Body for Filtered<F> {
 
     fn is_end_stream(&self) -> bool {
         match self.state {
-            // A filter may still hold bytes when the body says that it has none.
-            State::Reading => self.filter.is_none() && self.body.is_end_stream(),
+            // A filter that was given bytes may still hold some when the body says that it has none.
+            State::Reading => (self.filter.is_none() || !self.has_data) && self.body.is_end_stream(),
             State::Trailers(_) => false,
             State::Done => true,
         }

@@ -36,14 +36,19 @@ where
     U: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     if version == HttpVersion::Http1 && nothing_at_stake(context, &info) {
-        // It need not even be HTTP. An error on either side ends both.
+        // It need not even be HTTP.
         let activity = Activity::starts_now();
         let mut guest = activity.watch(guest);
-        tokio::select! {
-            _ = carry(&mut guest, &mut upstream) => {}
-            () = activity.quiet_for(context.limits.tcp_idle_timeout) => {}
+        let is_whole = tokio::select! {
+            carried = carry(&mut guest, &mut upstream) => carried.is_ok(),
+            () = activity.quiet_for(context.limits.tcp_idle_timeout) => false,
+        };
+        if is_whole {
+            // A guest that takes nothing any more is not waited for.
+            let _ = timeout(context.limits.drain_timeout, guest.shutdown()).await;
         }
-        let _ = guest.shutdown().await;
+        // Otherwise the guest is reset: a stream that breaks off upstream must not end as if it were
+        // whole (RFC 8446, section 6.1).
         return Ok(());
     }
     let upstream = Upstream::connected(Sender::handshake(upstream, version, context).await?);
@@ -102,10 +107,10 @@ pub(crate) async fn bridge_opaque(
     Err(InterceptError::Violation)
 }
 
-/// Whether the content of a stream can change nothing: it was allowed by address, and there are no
-/// secrets.
+/// Whether the content of a stream can change nothing: it was allowed by address whatever names it
+/// shows, and there are no secrets.
 fn nothing_at_stake(context: &Context, info: &StreamInfo) -> bool {
-    info.rule.is_some_and(|rule| !rule.rests_on_name) && context.secrets().is_empty()
+    info.rule.is_some_and(|rule| !rule.names_matter) && context.secrets().is_empty()
 }
 
 /// Serves the guest until it leaves, upstream leaves, nothing moves any more, or the exchange says

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use net_core::{Flow, HostName, Limits};
 use net_policy::Decision;
 use net_secrets::{Destination, Detector, Scrubber, SecretSet, Violation};
@@ -106,8 +107,11 @@ impl Exchange {
         }
         let scrubber = secrets.scrubber(&to);
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
         secrets
             .check(target.as_bytes())
+            .and_then(|()| secrets.check(authority.as_bytes()))
+            .and_then(|()| secrets.check(parts.method.as_str().as_bytes()))
             .and_then(|()| headers::to_upstream(&mut parts.headers, &secrets, &to, scrubber.is_some()))
             .map_err(|violation| self.violate(name, &violation))?;
         if let Some(protocol) = &upgrade {
@@ -177,7 +181,7 @@ impl Exchange {
             self.context.report_denial(flow, name, &decision);
             return Err(self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox"));
         };
-        let rule = self.context.bind(rule);
+        let rule = self.context.bind(flow, rule);
         // Several names of one address may be allowed by different rules: a plain stream is bound to
         // the last it showed. Under another policy the same rule may have another number.
         let may_change = |own: BoundRule| self.info.name.is_none() || own.generation != rule.generation;
@@ -214,9 +218,18 @@ impl Exchange {
         let has_no_body = method == Method::HEAD
             || parts.status == StatusCode::NO_CONTENT
             || parts.status == StatusCode::NOT_MODIFIED;
-        if scrubber.is_some() && !has_no_body {
-            // A value and its placeholder differ in length.
-            parts.headers.remove(CONTENT_LENGTH);
+        if scrubber.is_some() {
+            // The phrase is the server's to choose, and means nothing (RFC 9112, section 4).
+            parts.extensions.remove::<ReasonPhrase>();
+            if !has_no_body {
+                if headers::is_encoded(&parts.headers) {
+                    // It was asked not to. What is inside cannot be searched for values.
+                    let why = "upstream encoded a response that must be searched for secrets";
+                    return *self.refuse(StatusCode::BAD_GATEWAY, why);
+                }
+                // A value and its placeholder differ in length.
+                parts.headers.remove(CONTENT_LENGTH);
+            }
         }
         if says_close {
             self.state.set(State::Ended);

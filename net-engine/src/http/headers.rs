@@ -1,9 +1,12 @@
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, EXPECT, HeaderName, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, EXPECT, HOST,
+    HeaderName, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 use net_secrets::{Destination, Scrubber, SecretSet, Violation};
+
+/// What is for the recipient whatever Connection says of it: without these a message is another one.
+const NEVER_HOP_BY_HOP: [HeaderName; 4] = [HOST, CONTENT_LENGTH, AUTHORIZATION, COOKIE];
 
 /// Removes what concerns one connection only (RFC 9110, section 7.6.1).
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -14,7 +17,7 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    for name in named {
+    for name in named.iter().filter(|name| !NEVER_HOP_BY_HOP.contains(name)) {
         headers.remove(name);
     }
     // `te: trailers` is the one value that may be passed on, and the only one HTTP/2 knows.
@@ -70,7 +73,13 @@ pub(super) fn to_upstream(
     Ok(())
 }
 
-/// Replaces placeholders in field values; a placeholder in a field name is a violation.
+/// Whether a response's body is written in a coding that hides what is in it.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Replaces placeholders in field values; a placeholder in a field name or in Host, which says whom
+/// the request is for, is a violation.
 pub(super) fn substitute(
     headers: &mut HeaderMap,
     secrets: &SecretSet,
@@ -78,6 +87,9 @@ pub(super) fn substitute(
 ) -> Result<(), Violation> {
     for name in headers.keys() {
         secrets.check(name.as_str().as_bytes())?;
+    }
+    for host in headers.get_all(HOST) {
+        secrets.check(host.as_bytes())?;
     }
     for (name, value) in headers.iter_mut() {
         if let Some(replaced) = secrets.substitute_header(to, name.as_str(), value.as_bytes())? {
@@ -104,6 +116,11 @@ pub(super) fn to_guest(headers: &mut HeaderMap, scrubber: Option<&Scrubber>) {
 
 pub(super) fn scrub(headers: &mut HeaderMap, scrubber: Option<&Scrubber>) {
     let Some(scrubber) = scrubber else { return };
+    let telling: Vec<HeaderName> =
+        headers.keys().filter(|name| scrubber.scrub(name.as_str().as_bytes()).is_some()).cloned().collect();
+    for name in telling {
+        headers.remove(name);
+    }
     for value in headers.values_mut() {
         if let Some(clean) = scrubber.scrub(value.as_bytes()) {
             *value = HeaderValue::from_bytes(&clean).unwrap_or(HeaderValue::from_static(""));

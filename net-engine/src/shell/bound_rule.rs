@@ -7,6 +7,6 @@ pub(crate) struct BoundRule {
     pub(crate) id: RuleId,
     /// Counts the policies of a guest.
     pub(crate) generation: u64,
-    /// Whether what the rule allows must go on showing a name.
-    pub(crate) rests_on_name: bool,
+    /// Whether a name that a stream shows could lead to another rule.
+    pub(crate) names_matter: bool,
 }

@@ -114,9 +114,11 @@ impl Context {
     }
 
     /// A rule that has just decided.
-    pub(crate) fn bind(&self, rule: RuleId) -> BoundRule {
-        let rests_on_name = self.policy.borrow().rests_on_name(rule);
-        BoundRule { id: rule, generation: self.generation.get(), rests_on_name }
+    pub(crate) fn bind(&self, flow: &Flow, rule: RuleId) -> BoundRule {
+        let egress = net_core::Direction::Egress;
+        let names_matter =
+            self.policy.borrow().names_matter(rule, egress, flow.protocol, flow.upstream.port());
+        BoundRule { id: rule, generation: self.generation.get(), names_matter }
     }
 
     /// May this name be resolved?
@@ -245,9 +247,14 @@ impl Context {
     /// Notes that a session is carried for good, for `name` or for its address.
     pub(crate) fn settle_session(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
         self.report_opened(flow, name);
-        if let Some(session) = self.sessions.borrow_mut().get_mut(&id) {
-            session.stage = Stage::Settled(name.cloned());
+        let mut sessions = self.sessions.borrow_mut();
+        let Some(session) = sessions.get_mut(&id) else { return };
+        if let Some(name) = name
+            && matches!(session.stage, Stage::Open)
+        {
+            self.pins.borrow_mut().hold(name, flow.upstream.ip());
         }
+        session.stage = Stage::Settled(name.cloned());
     }
 
     /// Ends a session where it stands, with whatever it holds.
@@ -255,12 +262,23 @@ impl Context {
         // Not in one expression: the aborted task may be dropped at once, and leaves the map itself.
         let session = self.sessions.borrow_mut().remove(&id);
         if let Some(session) = session {
+            self.release_pin(&session);
             session.task.abort();
         }
     }
 
     pub(crate) fn leave_session(&self, id: FlowId) {
-        self.sessions.borrow_mut().remove(&id);
+        let session = self.sessions.borrow_mut().remove(&id);
+        if let Some(session) = session {
+            self.release_pin(&session);
+        }
+    }
+
+    /// A session that is carried for a name keeps the name's pin for as long as it lives.
+    fn release_pin(&self, session: &Session) {
+        if let Stage::Settled(Some(name)) = &session.stage {
+            self.pins.borrow_mut().release(name, session.flow.upstream.ip());
+        }
     }
 
     pub(crate) fn session_count(&self) -> usize {

@@ -160,7 +160,7 @@ async fn look_into(
         }
         FirstFlight::Http { prefix, version } => {
             context.report_opened(&flow, None);
-            let info = StreamInfo::new(flow, None, bound_rule(context, decision));
+            let info = StreamInfo::new(flow, None, bound_rule(context, &flow, decision));
             http::bridge_plain(context, info, guest, upstream, prefix, version)
                 .await
                 .map_err(|error| (error, None))
@@ -169,9 +169,9 @@ async fn look_into(
     }
 }
 
-fn bound_rule(context: &Context, decision: Decision) -> Option<BoundRule> {
+fn bound_rule(context: &Context, flow: &Flow, decision: Decision) -> Option<BoundRule> {
     match decision {
-        Decision::Allow { rule } => Some(context.bind(rule)),
+        Decision::Allow { rule } => Some(context.bind(flow, rule)),
         Decision::Deny { .. } | Decision::NeedName => None,
     }
 }
@@ -251,12 +251,18 @@ async fn tls_stream(
             return Err((fail(&guest, InterceptError::InvalidName).await, None));
         }
     };
+    if let Some(name) = &name
+        && let Err(violation) = context.secrets().check(name.as_str().as_bytes())
+    {
+        context.report_violation(&flow, None, violation.to_string());
+        return Err((fail(&guest, InterceptError::Violation).await, None));
+    }
     let decision = match &name {
         Some(name) => context.decide(&flow, Some(name)),
         None => decision,
     };
     let rule = match decision {
-        Decision::Allow { rule } => context.bind(rule),
+        Decision::Allow { rule } => context.bind(&flow, rule),
         Decision::Deny { .. } => {
             context.report_denial(&flow, name, &decision);
             // access_denied: curl and openssl print it, where a reset would leave them guessing.

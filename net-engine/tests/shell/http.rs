@@ -62,6 +62,13 @@ const CASES: &[Case] = &[
         seen: &["GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"],
     },
     Case {
+        name: "connection does not take away whom a request is for",
+        sent: "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\nX-One: 1\r\n\
+               Connection: host, content-length, x-one\r\n\r\nok",
+        statuses: &["200"],
+        seen: &["POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nok"],
+    },
+    Case {
         name: "another name on the same connection",
         sent: "GET /1 HTTP/1.1\r\nHost: a.example\r\n\r\nGET /2 HTTP/1.1\r\nHost: b.example\r\n\r\n",
         statuses: &["200", "403"],

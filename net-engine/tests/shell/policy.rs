@@ -1,11 +1,13 @@
 //! A policy that changes under a running guest, and guests whose network ends by itself.
 
 use net_engine::{Event, Termination, TerminationHook, ViolationAction};
+use net_policy::{Action, Policy, parse_target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::server::{http_recorder, one_connection};
+use crate::wire::{read_responses, statuses};
 use crate::world::{HOST_A, HOST_B, PATIENCE, Setup, World, placeholder, policy, run};
 
 #[test]
@@ -51,6 +53,26 @@ fn dropping_the_last_rule_closes_what_was_open() {
         assert!(read.is_err(), "the guest saw {read:?}");
         let refused = world.guest.connect((HOST_A.1, 7).into()).await;
         assert!(refused.is_err());
+    });
+}
+
+#[test]
+fn a_name_that_is_denied_is_denied_on_an_address_that_is_allowed() {
+    run(async {
+        let (server, seen) = http_recorder().await;
+        let redirects = vec![((HOST_A.1, 80), server)];
+        let world = World::new(Setup { allow: &["public"], redirects, ..Setup::default() }).await;
+        let deny = parse_target("b.example").unwrap().into_rule(Action::Deny);
+        let allow = parse_target("public").unwrap().into_rule(Action::Allow);
+        world.handle.swap_policy(Policy::new(vec![deny, allow])).await;
+        for (host, expected) in [("b.example", "403"), ("c.example", "200")] {
+            let mut stream = world.connect_to(HOST_A.1, 80).await;
+            let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let response = read_responses(&mut stream, 1).await;
+            assert_eq!(statuses(&response), [expected], "{host}: {response}");
+        }
+        assert_eq!(seen.borrow().len(), 1);
     });
 }
 

@@ -90,6 +90,67 @@ fn a_value_goes_out_and_its_echo_comes_back_as_the_placeholder() {
     }
 }
 
+fn in_the_reason_phrase(message: &str) -> Vec<String> {
+    vec![format!("HTTP/1.1 400 no {}\r\nContent-Length: 0\r\n\r\n", token(message))]
+}
+
+fn in_a_field_name(message: &str) -> Vec<String> {
+    vec![format!("HTTP/1.1 400 no\r\nX-{}: 1\r\nContent-Length: 0\r\n\r\n", token(message))]
+}
+
+fn in_a_coding(_: &str) -> Vec<String> {
+    vec!["HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nzzzz".to_owned()]
+}
+
+#[test]
+fn a_value_where_no_placeholder_can_stand_does_not_come_back() {
+    const CASES: &[(&str, Reply, &str)] = &[
+        ("in the reason phrase", in_the_reason_phrase, "400"),
+        ("in a field name", in_a_field_name, "400"),
+        ("in a coding that was not asked for", in_a_coding, "502"),
+    ];
+    for (case, reply, status) in CASES {
+        run(async {
+            let identity = Identity::new();
+            let (server, seen) = identity.recorder("a.example", *reply).await;
+            let world = World::new(secret_of_a(&identity, server)).await;
+            let mut stream = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();
+            let request = format!("GET / HTTP/1.1\r\nHost: a.example\r\nX-Token: {}\r\n\r\n", placeholder());
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let response = read_responses(&mut stream, 1).await;
+            assert_eq!(statuses(&response), [*status], "{case}: {response}");
+            assert!(!response.contains(VALUE) && !response.contains("zzzz"), "{case}: {response}");
+            let seen = seen.borrow();
+            assert_eq!(token(&seen[0]), VALUE, "{case}");
+            // A filter over a body that is not there makes none.
+            assert!(!seen[0].to_ascii_lowercase().contains("content-length"), "{case}: {seen:?}");
+        });
+    }
+}
+
+#[test]
+fn a_placeholder_is_no_method_no_host_and_no_name_to_resolve() {
+    run(async {
+        let identity = Identity::new();
+        let (server, seen) = identity.recorder("a.example", say_ok).await;
+        let world = World::new(secret_of_a(&identity, server)).await;
+        let mut stream = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();
+        let request = format!("{} / HTTP/1.1\r\nHost: a.example\r\n\r\n", placeholder());
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let response = read_responses(&mut stream, 1).await;
+        assert_eq!(statuses(&response), ["403"], "{response}");
+        assert!(seen.borrow().is_empty());
+        let event = world.event().await;
+        assert!(matches!(event, Event::Violation { .. }), "{event}");
+
+        let refused = world.ask(&format!("{}.a.example", placeholder())).await;
+        assert!(refused.answers.is_empty());
+        assert_eq!(refused.metadata.response_code, hickory_proto::op::ResponseCode::Refused);
+        let event = world.event().await;
+        assert!(matches!(event, Event::NameRefused { .. }), "{event}");
+    });
+}
+
 #[test]
 fn an_echo_over_http2_is_scrubbed() {
     run(async {

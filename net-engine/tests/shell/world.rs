@@ -131,13 +131,18 @@ impl World {
         Self { engine, handle, guest, resolver, authority_pem }
     }
 
-    /// Has the guest ask for a name, so that its addresses are pinned.
-    pub(crate) async fn resolve(&self, name: &str) {
+    /// Has the guest ask for a name's IPv4 addresses.
+    pub(crate) async fn ask(&self, name: &str) -> Message {
         let mut query = Message::query();
         query.metadata.recursion_desired = true;
         query.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), RecordType::A));
         let answer = self.guest.exchange(self.resolver, &query.to_vec().unwrap()).await.unwrap();
-        assert!(!Message::from_vec(&answer).unwrap().answers.is_empty(), "{name} did not resolve");
+        Message::from_vec(&answer).unwrap()
+    }
+
+    /// Has the guest ask for a name, so that its addresses are pinned.
+    pub(crate) async fn resolve(&self, name: &str) {
+        assert!(!self.ask(name).await.answers.is_empty(), "{name} did not resolve");
     }
 
     /// Resolves and connects.
