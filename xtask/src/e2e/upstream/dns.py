@@ -89,7 +89,8 @@ def respond(message, limit):
 
 
 def note(how, name, kind):
-    LOG.write(f"dns {how} {name} {kind}\n".encode())
+    # A resolver spells a question as it likes, so that answers are hard to forge.
+    LOG.write(f"dns {how} {name.lower()} {kind}\n".encode())
 
 
 class Udp(socketserver.BaseRequestHandler):
