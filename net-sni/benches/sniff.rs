@@ -86,7 +86,7 @@ fn client_hello(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Neither text nor a hello: a record that promises one and breaks its word at the end.
+/// A record that looks like a hello until its last extension points past the end.
 fn junk(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sniff/junk");
     let mut bytes = capture("curl");

@@ -3,7 +3,7 @@ use crate::{ClientHello, ParseError, Status};
 
 /// Room for every ClientHello in use: post-quantum key shares and padding fit several times.
 ///
-/// A [`Sniffer`] over a buffer of this size accepts what rustls and OpenSSL accept.
+/// As much as rustls joins; OpenSSL would go on to twice that, for a hello nobody sends.
 pub const MAX_HELLO_BYTES: usize = 64 << 10;
 
 /// Reads a ClientHello out of a stream that comes in pieces.
