@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bench_engine;
+mod cost;
 mod e2e;
 mod figures;
 mod layers;
@@ -17,6 +18,7 @@ mod space;
 mod steps;
 mod task_bench;
 mod task_ci;
+mod task_cost;
 mod task_demo;
 mod task_deny;
 mod task_doc;
@@ -44,7 +46,8 @@ use crate::workspace::Workspace;
                   cargo xtask test            everything a change must pass\n  \
                   cargo xtask test net-sni    the same for one crate\n  \
                   cargo xtask bench net-sni   figures, and ratios to the peers\n  \
-                  cargo xtask bench engine    the whole engine beside pasta and slirp4netns"
+                  cargo xtask bench engine    the whole engine beside pasta and slirp4netns\n  \
+                  cargo xtask cost            instructions, allocations and system calls, counted"
 )]
 struct Xtask {
     #[command(subcommand)]
@@ -57,6 +60,7 @@ enum Verb {
     Demo(task_demo::Demo),
     E2e(task_e2e::E2e),
     Bench(task_bench::Bench),
+    Cost(task_cost::Cost),
     Fuzz(task_fuzz::Fuzz),
     Layers(task_layers::Layers),
     Deny(task_deny::Deny),
@@ -89,6 +93,7 @@ fn run(verb: Verb, workspace: &Workspace) -> Result<()> {
         Verb::Demo(verb) => verb.run(workspace),
         Verb::E2e(verb) => verb.run(workspace),
         Verb::Bench(verb) => verb.run(workspace),
+        Verb::Cost(verb) => verb.run(workspace),
         Verb::Fuzz(verb) => verb.run(workspace),
         Verb::Layers(verb) => verb.run(workspace),
         Verb::Deny(verb) => verb.run(workspace),

@@ -32,6 +32,9 @@ pub(crate) const E2E: &[Program] = &[
 /// What compiling a fuzz crate runs: libFuzzer is C++.
 pub(crate) const FUZZ: &[Program] = &[("c++", "g++")];
 
+/// What counts the cost of the data path.
+pub(crate) const COST: &[Program] = &[("valgrind", "valgrind"), ("strace", "strace")];
+
 /// Installs what is missing where that is possible: as root on a Debian-like system. Returns the
 /// programs that are still missing.
 pub(crate) fn ensure(programs: &[Program]) -> Result<Vec<Program>> {

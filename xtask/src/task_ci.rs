@@ -5,9 +5,9 @@ use clap::Args;
 
 use crate::steps::Steps;
 use crate::workspace::Workspace;
-use crate::{nightly, task_deny, task_fuzz};
+use crate::{cost, nightly, task_deny, task_fuzz};
 
-/// What continuous integration runs after the tests: deny, then a fuzz smoke test
+/// What continuous integration runs after the tests: deny, a fuzz smoke test, the cost of the data path
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask test --require-e2e && cargo xtask ci   what .ci/run does")]
 pub(crate) struct Ci {}
@@ -22,6 +22,7 @@ impl Ci {
             }
             task_fuzz::smoke(workspace).map(|()| Vec::new())
         });
+        steps.add_with_remarks("cost", || cost::play(workspace, false));
         steps.run()
     }
 }

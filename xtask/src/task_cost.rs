@@ -1,0 +1,47 @@
+//! `cargo xtask cost`
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::cost;
+use crate::workspace::Workspace;
+
+/// Count what the data path costs, and hold it against what is committed
+///
+/// Instructions, allocations and system calls of the engine's worker thread per MiB, per flow and
+/// per packet, between an in-process guest and loopback. No clock is involved: a run on a busy machine
+/// gives the same figures. A line each: `figure cost/<scenario>/<what> <value> /<unit> <committed>
+/// <verdict>`, and `calls cost/<scenario>` with the system calls by name. A figure more than 10 % above
+/// the committed one fails, one more than 10 % below asks to be accepted.
+///
+/// Needs valgrind and strace. Root on a Debian-like system gets them installed; elsewhere the last
+/// lines say what was not counted and why.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  cargo xtask cost              count and compare\n  \
+                        cargo xtask cost --accept     commit to the figures of this checkout\n  \
+                        cargo xtask cost --require    fail where something cannot be counted\n  \
+                        cargo xtask cost | grep ^figure")]
+pub(crate) struct Cost {
+    /// Write the figures to net-engine/examples/cost/committed.toml
+    #[arg(long)]
+    accept: bool,
+    /// Fail where something cannot be counted, or is not held against its figure
+    #[arg(long)]
+    require: bool,
+}
+
+impl Cost {
+    pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
+        let remarks = cost::play(workspace, self.accept)?;
+        for remark in &remarks {
+            eprintln!("note: {remark}");
+        }
+        if self.require && !self.accept && !remarks.is_empty() {
+            bail!("not everything was counted and held against its figure");
+        }
+        if remarks.is_empty() {
+            eprintln!("every figure is within 10 % of the committed one");
+        }
+        Ok(())
+    }
+}
