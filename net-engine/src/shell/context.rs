@@ -10,6 +10,7 @@ use net_secrets::SecretSet;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::fate::Terms;
 use super::{BoundRule, Stack};
 use crate::core::{FlowId, GuestAddresses, Refusal};
 use crate::dns::Resolvers;
@@ -111,6 +112,14 @@ impl Context {
             hosts: &self.hosts,
             now: Instant::now(),
         })
+    }
+
+    /// What is said of a flow now, if it shows this name.
+    pub(crate) fn terms(&self, flow: &Flow, name: Option<&HostName>) -> Terms {
+        let decision = self.decide(flow, name);
+        let rests_on_name =
+            matches!(decision, Decision::Allow { rule } if self.policy.borrow().rests_on_name(rule));
+        Terms { decision, rests_on_name, is_looked_into: self.looks_into(flow.upstream.port()) }
     }
 
     /// A rule that has just decided.
@@ -230,7 +239,7 @@ impl Context {
     }
 
     /// Whether the first flight of streams to this port is read before they go on.
-    pub(crate) fn looks_into(&self, port: u16) -> bool {
+    fn looks_into(&self, port: u16) -> bool {
         port == HTTP_PORT || self.intercepted_ports.contains(&port)
     }
 

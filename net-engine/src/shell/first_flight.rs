@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::GuestStream;
+use super::fate::Wait;
 use crate::tls::InterceptError;
 
 /// What the first bytes of a stream show.
@@ -37,31 +38,21 @@ pub(crate) struct Hello {
     pub(crate) alpn: Vec<Vec<u8>>,
 }
 
-/// Whose silence is borne before the first flight, and for how long.
-#[derive(Clone, Copy)]
-pub(crate) enum Patience<'u> {
-    /// The guest must show a name: [`Limits::hello_timeout`], whatever upstream says.
-    ForName,
-    /// As [`Patience::ForName`], but upstream may speak first.
-    ForEither(&'u TcpStream),
-    /// The port says nothing of the protocol: the guest has as long as any quiet stream to begin, and
-    /// [`Limits::hello_timeout`] to end its first flight. Upstream may speak first.
-    Unhurried(&'u TcpStream),
-}
-
-/// Reads from the guest until the stream can be told apart.
+/// Reads from the guest until the stream can be told apart: within [`Limits::hello_timeout`], or where
+/// nobody hurries the guest, within that from its first byte on.
 ///
-/// Ends early when upstream has something to say: a protocol whose server speaks first waits for
-/// nothing.
+/// Ends early when upstream has something to say and may: a protocol whose server speaks first waits
+/// for nothing.
 pub(crate) async fn first_flight(
     guest: &GuestStream,
-    patience: Patience<'_>,
+    wait: Wait,
+    upstream: Option<&TcpStream>,
     limits: &Limits,
 ) -> Result<FirstFlight, InterceptError> {
-    let (upstream, first_byte) = match patience {
-        Patience::ForName => (None, limits.hello_timeout),
-        Patience::ForEither(upstream) => (Some(upstream), limits.hello_timeout),
-        Patience::Unhurried(upstream) => (Some(upstream), limits.tcp_idle_timeout),
+    let (upstream, first_byte) = match wait {
+        Wait::ForName => (None, limits.hello_timeout),
+        Wait::ForEither => (upstream, limits.hello_timeout),
+        Wait::Unhurried => (upstream, limits.tcp_idle_timeout),
     };
     let mut deadline = Instant::now() + first_byte;
     let mut prefix = Vec::new();

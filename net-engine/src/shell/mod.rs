@@ -9,6 +9,7 @@ mod bound_rule;
 mod context;
 mod dial;
 mod driver;
+mod fate;
 mod first_flight;
 mod guest_stream;
 mod prefixed;

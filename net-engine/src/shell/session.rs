@@ -4,20 +4,26 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use net_core::Flow;
-use net_policy::{Decision, RuleId};
+use net_policy::Decision;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::context::Stage;
-use super::first_flight::{FirstFlight, Hello, Patience, first_flight};
-use super::{BoundRule, Context, GuestStream, dial, relay};
+use super::fate::{Opaque, Tls};
+use super::first_flight::{FirstFlight, Hello, HttpVersion, first_flight};
+use super::{Context, GuestStream, dial, relay};
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::event::Event;
 use crate::http;
 use crate::tls::{InterceptError, StreamInfo, intercept};
 
 const DNS_PORT: u16 = 53;
+
+/// RFC 8446, section 6.2.
+const ACCESS_DENIED: u8 = 49;
 
 /// How long a guest may go on sending what nobody reads after the last it is told.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
@@ -92,14 +98,15 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
         }
     }
     let Some(guest) = accept(&context, id) else { return };
-    let ended = match (decision, upstream) {
-        (Decision::Allow { rule }, Some(mut upstream)) if !must_look(&context, &flow, rule) => {
+    // The policy may have changed while upstream was dialled.
+    let ended = match upstream {
+        Some(mut upstream) if !context.terms(&flow, None).must_look() => {
             context.settle_session(id, &flow, None);
             relay(&guest, &mut upstream, &context.limits).await;
             Ok(())
         }
         // On the heap: a flow that is only relayed, or only waits, does not carry the room for TLS.
-        (_, upstream) => Box::pin(look_into(&context, id, flow, guest, upstream)).await,
+        upstream => Box::pin(Opening { context: &context, id, flow, guest, upstream }.look_into()).await,
     };
     if let Err((error, name)) = ended {
         context.events.push(Event::InterceptFailed { flow, name, error });
@@ -126,183 +133,125 @@ fn accept(context: &Context, id: FlowId) -> Option<GuestStream> {
 
 type Ended = Result<(), (InterceptError, Option<net_core::HostName>)>;
 
-/// Reads the first flight and goes on by what it shows.
-async fn look_into(
-    context: &Rc<Context>,
+/// A stream whose first flight decides how it goes on.
+struct Opening<'c> {
+    context: &'c Rc<Context>,
     id: FlowId,
     flow: Flow,
     guest: GuestStream,
+    /// `None` where only a name can tell whether it may be dialled.
     upstream: Option<TcpStream>,
-) -> Ended {
-    // The policy may have changed while upstream was dialled, and again while the guest was silent:
-    // a verdict is used at once or asked for again.
-    let decision = context.decide(&flow, None);
-    let patience = match &upstream {
-        // Where only HTTP or TLS may go on, it does not matter who speaks first: a server of HTTP/2
-        // does.
-        Some(upstream) if !must_show_name(context, &flow, decision) => {
-            if context.looks_into(flow.upstream.port()) {
-                Patience::ForEither(upstream)
-            } else {
-                Patience::Unhurried(upstream)
-            }
-        }
-        Some(_) | None => Patience::ForName,
-    };
-    let flight = match first_flight(&guest, patience, &context.limits).await {
-        Ok(flight) => flight,
-        Err(error) => return Err((fail(&guest, error).await, None)),
-    };
-    let decision = context.decide(&flow, None);
-    match flight {
-        FirstFlight::Tls { prefix, hello } => {
-            tls_stream(context, id, flow, decision, guest, upstream, prefix, hello).await
-        }
-        FirstFlight::Http { prefix, version } => {
-            context.report_opened(&flow, None);
-            let info = StreamInfo::new(flow, None, bound_rule(context, &flow, decision));
-            http::bridge_plain(context, info, guest, upstream, prefix, version)
-                .await
-                .map_err(|error| (error, None))
-        }
-        FirstFlight::Other { prefix } => opaque(context, id, flow, decision, guest, upstream, prefix).await,
-    }
 }
 
-fn bound_rule(context: &Context, flow: &Flow, decision: Decision) -> Option<BoundRule> {
-    match decision {
-        Decision::Allow { rule } => Some(context.bind(flow, rule)),
-        Decision::Deny { .. } | Decision::NeedName => None,
+impl Opening<'_> {
+    /// Reads the first flight and goes on by what it shows.
+    ///
+    /// Terms are asked for at each step, and used at once: the policy may change while somebody is
+    /// silent.
+    async fn look_into(self) -> Ended {
+        let Self { context, ref flow, .. } = self;
+        let wait = context.terms(flow, None).wait(self.upstream.is_some());
+        let flight = match first_flight(&self.guest, wait, self.upstream.as_ref(), &context.limits).await {
+            Ok(flight) => flight,
+            Err(error) => return Err((fail(&self.guest, error).await, None)),
+        };
+        match flight {
+            FirstFlight::Tls { prefix, hello } => self.tls(prefix, hello).await,
+            FirstFlight::Http { prefix, version } => self.http(prefix, version).await,
+            FirstFlight::Other { prefix } => self.opaque(prefix).await,
+        }
     }
-}
 
-/// A stream that is neither TLS nor HTTP, or on which upstream spoke first.
-async fn opaque(
-    context: &Context,
-    id: FlowId,
-    flow: Flow,
-    decision: Decision,
-    guest: GuestStream,
-    upstream: Option<TcpStream>,
-    prefix: bytes::Bytes,
-) -> Ended {
-    let mut upstream = match (decision, upstream) {
-        (Decision::Allow { .. }, Some(upstream)) => upstream,
-        (Decision::Deny { .. }, _) => {
-            context.report_denial(&flow, None, &decision);
-            guest.abort();
-            return Ok(());
-        }
-        (Decision::Allow { .. } | Decision::NeedName, _) => {
-            guest.abort();
-            return Err((InterceptError::NoName, None));
-        }
-    };
-    if must_show_name(context, &flow, decision) {
-        guest.abort();
-        return Err((InterceptError::NotTls, None));
+    /// A stream that begins with an HTTP request: decided again with each.
+    async fn http(self, prefix: Bytes, version: HttpVersion) -> Ended {
+        let Self { context, flow, guest, upstream, .. } = self;
+        let rule = match context.terms(&flow, None).decision {
+            Decision::Allow { rule } => Some(context.bind(&flow, rule)),
+            Decision::Deny { .. } | Decision::NeedName => None,
+        };
+        context.report_opened(&flow, None);
+        let info = StreamInfo::new(flow, None, rule);
+        let ended = http::bridge_plain(context, info, guest, upstream, prefix, version).await;
+        ended.map_err(|error| (error, None))
     }
-    context.settle_session(id, &flow, None);
-    if !context.secrets().is_empty() {
-        let ended = http::bridge_opaque(context, &flow, guest, upstream, prefix).await;
-        return ended.map_err(|error| (error, None));
-    }
-    if write_all(&mut upstream, &prefix).await.is_ok() {
-        relay(&guest, &mut upstream, &context.limits).await;
-    } else {
-        guest.abort();
-    }
-    Ok(())
-}
 
-/// Whether the first flight is read before the stream goes on: by the port, or because the verdict
-/// rests on a name, which the stream must not contradict by one of its own.
-fn must_look(context: &Context, flow: &Flow, rule: RuleId) -> bool {
-    context.looks_into(flow.upstream.port()) || context.with_policy(|policy, _, _| policy.rests_on_name(rule))
-}
-
-/// Whether the stream must be TLS or HTTP: on their ports a verdict by name holds only for what
-/// shows the name, and junk before a request must not buy an opaque relay.
-fn must_show_name(context: &Context, flow: &Flow, decision: Decision) -> bool {
-    match decision {
-        Decision::Allow { rule } => {
-            context.looks_into(flow.upstream.port())
-                && context.with_policy(|policy, _, _| policy.rests_on_name(rule))
-        }
-        Decision::NeedName => true,
-        Decision::Deny { .. } => false,
-    }
-}
-
-#[allow(clippy::too_many_arguments, reason = "the pieces of one stream, each used once")]
-async fn tls_stream(
-    context: &Rc<Context>,
-    id: FlowId,
-    flow: Flow,
-    decision: Decision,
-    guest: GuestStream,
-    upstream: Option<TcpStream>,
-    prefix: bytes::Bytes,
-    hello: Hello,
-) -> Ended {
-    let name = match hello.name {
-        Ok(ref name) => name.clone(),
-        Err(()) => {
-            return Err((fail(&guest, InterceptError::InvalidName).await, None));
-        }
-    };
-    if let Some(name) = &name
-        && let Err(violation) = context.secrets().check(name.as_str().as_bytes())
-    {
-        context.report_violation(&flow, None, violation.to_string());
-        return Err((fail(&guest, InterceptError::Violation).await, None));
-    }
-    let decision = match &name {
-        Some(name) => context.decide(&flow, Some(name)),
-        None => decision,
-    };
-    let rule = match decision {
-        Decision::Allow { rule } => context.bind(&flow, rule),
-        Decision::Deny { .. } => {
-            context.report_denial(&flow, name, &decision);
-            // access_denied: curl and openssl print it, where a reset would leave them guessing.
-            send_alert(&guest, 49).await;
-            return Ok(());
-        }
-        Decision::NeedName => {
-            return Err((fail(&guest, InterceptError::NoName).await, name));
-        }
-    };
-    context.settle_session(id, &flow, name.as_ref());
-    let upstream = match upstream {
-        Some(connected) => connected,
-        None => match dial(context.dial_address(&flow), context.limits.connect_timeout).await {
-            Ok(connected) => connected,
-            Err(error) => {
+    /// A stream that is neither TLS nor HTTP, or on which upstream spoke first.
+    async fn opaque(self, prefix: Bytes) -> Ended {
+        let Self { context, id, flow, guest, upstream } = self;
+        let terms = context.terms(&flow, None);
+        let upstream = match (terms.opaque(upstream.is_some()), upstream) {
+            (Opaque::Carry, Some(upstream)) => upstream,
+            (Opaque::Deny, _) => {
+                context.report_denial(&flow, None, &terms.decision);
                 guest.abort();
-                return Err((error.into(), name));
+                return Ok(());
             }
-        },
-    };
-    if !context.intercepts(flow.upstream.port(), name.as_ref()) {
-        return splice(context, guest, upstream, &prefix).await;
+            (Opaque::End(error), _) => {
+                guest.abort();
+                return Err((error, None));
+            }
+            // What is carried was dialled.
+            (Opaque::Carry, None) => return Err((InterceptError::NoName, None)),
+        };
+        context.settle_session(id, &flow, None);
+        if context.secrets().is_empty() {
+            return splice(context, guest, upstream, &prefix).await;
+        }
+        let ended = http::bridge_opaque(context, &flow, guest, upstream, prefix).await;
+        ended.map_err(|error| (error, None))
     }
-    let info = StreamInfo::new(flow, name.clone(), Some(rule));
-    intercept(context, info, guest, upstream, prefix, &hello).await.map_err(|error| (error, name))
+
+    /// A stream of TLS: decided again by the name it shows.
+    async fn tls(self, prefix: Bytes, hello: Hello) -> Ended {
+        let Self { context, id, flow, guest, upstream } = self;
+        let Ok(name) = hello.name.clone() else {
+            return Err((fail(&guest, InterceptError::InvalidName).await, None));
+        };
+        if let Some(name) = &name
+            && let Err(violation) = context.secrets().check(name.as_str().as_bytes())
+        {
+            context.report_violation(&flow, None, violation.to_string());
+            return Err((fail(&guest, InterceptError::Violation).await, None));
+        }
+        let terms = context.terms(&flow, name.as_ref());
+        let opened_by = match terms.tls(context.intercepts(flow.upstream.port(), name.as_ref())) {
+            Tls::Intercept(rule) => Some(context.bind(&flow, rule)),
+            Tls::Splice => None,
+            Tls::Deny => {
+                context.report_denial(&flow, name, &terms.decision);
+                // curl and openssl print it, where a reset would leave them guessing.
+                send_alert(&guest, ACCESS_DENIED).await;
+                return Ok(());
+            }
+            Tls::End(error) => return Err((fail(&guest, error).await, name)),
+        };
+        context.settle_session(id, &flow, name.as_ref());
+        let upstream = match upstream {
+            Some(connected) => connected,
+            None => match dial(context.dial_address(&flow), context.limits.connect_timeout).await {
+                Ok(connected) => connected,
+                Err(error) => {
+                    guest.abort();
+                    return Err((error.into(), name));
+                }
+            },
+        };
+        if opened_by.is_none() {
+            return splice(context, guest, upstream, &prefix).await;
+        }
+        let info = StreamInfo::new(flow, name.clone(), opened_by);
+        intercept(context, info, guest, upstream, prefix, &hello).await.map_err(|error| (error, name))
+    }
 }
 
-/// Passes a TLS stream on as it is, from its ClientHello on.
+/// Passes a stream on as it is, from its first byte on.
 async fn splice(context: &Context, guest: GuestStream, mut upstream: TcpStream, prefix: &[u8]) -> Ended {
-    if write_all(&mut upstream, prefix).await.is_ok() {
+    if upstream.write_all(prefix).await.is_ok() {
         relay(&guest, &mut upstream, &context.limits).await;
     } else {
         guest.abort();
     }
     Ok(())
-}
-
-async fn write_all(upstream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
-    tokio::io::AsyncWriteExt::write_all(upstream, bytes).await
 }
 
 /// Tells the guest by an alert or a reset; `guest` has sent its first flight and got nothing.

@@ -1,0 +1,170 @@
+//! What becomes of a flow, as a value: decided here, carried out by [`session`](super::session).
+
+use net_policy::{Decision, RuleId};
+
+use crate::tls::InterceptError;
+
+/// What the policy and the configuration say of a flow at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) decision: Decision,
+    /// Whether the rule that allows it is for a name.
+    pub(crate) rests_on_name: bool,
+    /// Whether first flights to its port are read in any case: it is one of TLS or HTTP.
+    pub(crate) is_looked_into: bool,
+}
+
+/// Whose silence is borne before the first flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The guest must show a name, whatever upstream says.
+    ForName,
+    /// The guest has a moment to begin; upstream may speak first.
+    ForEither,
+    /// The port says nothing of the protocol: the guest may be quiet for as long as on any stream.
+    Unhurried,
+}
+
+/// How a stream that is neither TLS nor HTTP goes on, or one on which upstream spoke first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opaque {
+    Carry,
+    Deny,
+    End(InterceptError),
+}
+
+/// How a stream of TLS goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tls {
+    Splice,
+    /// Opened, by this rule.
+    Intercept(RuleId),
+    Deny,
+    End(InterceptError),
+}
+
+impl Terms {
+    /// Whether the first flight is read before the stream goes on: by the port, or because the verdict
+    /// rests on a name, which the stream must not contradict by one of its own.
+    pub(crate) fn must_look(&self) -> bool {
+        match self.decision {
+            Decision::Allow { .. } => self.is_looked_into || self.rests_on_name,
+            Decision::NeedName | Decision::Deny { .. } => true,
+        }
+    }
+
+    /// Whether the stream must be TLS or HTTP: on their ports a verdict by name holds only for what
+    /// shows the name, and junk before a request must not buy an opaque relay.
+    fn must_show_name(&self) -> bool {
+        match self.decision {
+            Decision::Allow { .. } => self.is_looked_into && self.rests_on_name,
+            Decision::NeedName => true,
+            Decision::Deny { .. } => false,
+        }
+    }
+
+    /// How to wait for the first flight. Without an upstream nobody else can speak.
+    pub(crate) fn wait(&self, is_dialled: bool) -> Wait {
+        // Where only HTTP or TLS may go on, it does not matter who speaks first: a server of HTTP/2
+        // does.
+        if !is_dialled || self.must_show_name() {
+            Wait::ForName
+        } else if self.is_looked_into {
+            Wait::ForEither
+        } else {
+            Wait::Unhurried
+        }
+    }
+
+    /// A stream that shows no name.
+    pub(crate) fn opaque(&self, is_dialled: bool) -> Opaque {
+        match self.decision {
+            Decision::Deny { .. } => Opaque::Deny,
+            Decision::Allow { .. } if is_dialled && self.must_show_name() => {
+                Opaque::End(InterceptError::NotTls)
+            }
+            Decision::Allow { .. } if is_dialled => Opaque::Carry,
+            Decision::Allow { .. } | Decision::NeedName => Opaque::End(InterceptError::NoName),
+        }
+    }
+
+    /// A stream of TLS; the terms are those of the name it shows, if it shows one.
+    pub(crate) fn tls(&self, is_opened: bool) -> Tls {
+        match self.decision {
+            Decision::Deny { .. } => Tls::Deny,
+            Decision::NeedName => Tls::End(InterceptError::NoName),
+            Decision::Allow { rule } if is_opened => Tls::Intercept(rule),
+            Decision::Allow { .. } => Tls::Splice,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use net_core::{Direction, Protocol};
+    use net_policy::{Action, DenyReason, HostAddresses, NameTable, Policy, Query, parse_target};
+
+    /// Some rule's number.
+    fn rule() -> RuleId {
+        let policy = Policy::new(vec![parse_target("any").expect("a target").into_rule(Action::Allow)]);
+        let decision = policy.decide(&Query {
+            direction: Direction::Egress,
+            protocol: Protocol::Tcp,
+            address: [9, 9, 9, 9].into(),
+            port: 443,
+            name: None,
+            pins: &NameTable::new(1, 1),
+            hosts: &HostAddresses::default(),
+            now: crate::shell::now(),
+        });
+        let Decision::Allow { rule } = decision else { panic!("{decision:?}") };
+        rule
+    }
+
+    #[test]
+    fn every_verdict_on_every_port() {
+        let allow = Decision::Allow { rule: rule() };
+        let deny = Decision::Deny { rule: None, reason: DenyReason::Default };
+        let (carry, no_name, not_tls) =
+            (Opaque::Carry, Opaque::End(InterceptError::NoName), Opaque::End(InterceptError::NotTls));
+        // decision, rests on a name, looked into: looks, waits when dialled, opaque when dialled.
+        let cases = [
+            (allow, false, false, false, Wait::Unhurried, carry),
+            (allow, false, true, true, Wait::ForEither, carry),
+            (allow, true, false, true, Wait::Unhurried, carry),
+            (allow, true, true, true, Wait::ForName, not_tls),
+            (Decision::NeedName, false, false, true, Wait::ForName, no_name),
+            (Decision::NeedName, false, true, true, Wait::ForName, no_name),
+            (deny, false, false, true, Wait::Unhurried, Opaque::Deny),
+            (deny, false, true, true, Wait::ForEither, Opaque::Deny),
+        ];
+        for (decision, rests_on_name, is_looked_into, looks, wait, opaque) in cases {
+            let terms = Terms { decision, rests_on_name, is_looked_into };
+            assert_eq!(terms.must_look(), looks, "{terms:?}");
+            assert_eq!(terms.wait(true), wait, "{terms:?}");
+            assert_eq!(terms.opaque(true), opaque, "{terms:?}");
+            // Nobody was dialled: only a name helps, and what shows none is never carried.
+            assert_eq!(terms.wait(false), Wait::ForName, "{terms:?}");
+            assert_ne!(terms.opaque(false), carry, "{terms:?}");
+        }
+    }
+
+    #[test]
+    fn tls_is_opened_only_where_it_is_allowed() {
+        let terms = |decision| Terms { decision, rests_on_name: true, is_looked_into: true };
+        let rule = rule();
+        let deny = Decision::Deny { rule: None, reason: DenyReason::Default };
+        let cases = [
+            (Decision::Allow { rule }, true, Tls::Intercept(rule)),
+            (Decision::Allow { rule }, false, Tls::Splice),
+            (Decision::NeedName, true, Tls::End(InterceptError::NoName)),
+            (Decision::NeedName, false, Tls::End(InterceptError::NoName)),
+            (deny, true, Tls::Deny),
+            (deny, false, Tls::Deny),
+        ];
+        for (decision, is_opened, expected) in cases {
+            assert_eq!(terms(decision).tls(is_opened), expected, "{decision:?} {is_opened}");
+        }
+    }
+}
