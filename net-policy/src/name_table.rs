@@ -113,10 +113,12 @@ impl NameTable {
 
     /// Keeps a pin from expiring until it is [released](Self::release): a flow lives by it, and what is
     /// asked on the flow is decided by it again. It may still yield to younger ones.
-    pub fn hold(&mut self, name: &HostName, address: IpAddr) {
-        if let Some(pin) = self.pin_mut(name, address) {
-            pin.holders += 1;
-        }
+    ///
+    /// Whether there was such a pin; without one there is nothing to release.
+    #[must_use]
+    pub fn hold(&mut self, name: &HostName, address: IpAddr) -> bool {
+        let pin = self.pin_mut(name, address);
+        pin.map(|pin| pin.holders += 1).is_some()
     }
 
     /// Undoes one [`hold`](Self::hold).

@@ -165,8 +165,9 @@ fn a_pin_that_a_flow_lives_by_does_not_expire() {
     let policy = policy(&["allow a.example"]);
     let (host, address) = (name("a.example"), IpAddr::from([1, 1, 1, 1]));
     for _ in 0..2 {
-        world.pins.hold(&host, address);
+        assert!(world.pins.hold(&host, address));
     }
+    assert!(!world.pins.hold(&name("b.example"), address));
     world.now += Duration::from_secs(24 * 60 * 60);
     for _ in 0..2 {
         assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "allow");

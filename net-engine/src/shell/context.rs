@@ -64,8 +64,13 @@ pub(crate) enum Stage {
     Dns,
     /// It may be decided again, by a name: what is not denied may stay.
     Open,
-    /// It is carried for good, for this name or for its address: it must be allowed.
-    Settled(Option<HostName>),
+    /// It is carried for good: it must be allowed.
+    Settled {
+        /// For this name, or for its address.
+        name: Option<HostName>,
+        /// Whether it keeps the name's pin from expiring.
+        holds_pin: bool,
+    },
 }
 
 impl Context {
@@ -165,7 +170,7 @@ impl Context {
                 let (name, must_be_allowed) = match &session.stage {
                     Stage::Dns => return None,
                     Stage::Open => (None, false),
-                    Stage::Settled(name) => (name.clone(), true),
+                    Stage::Settled { name, .. } => (name.clone(), true),
                 };
                 let decision = self.decide(&session.flow, name.as_ref());
                 let stays = match decision {
@@ -258,12 +263,9 @@ impl Context {
         self.report_opened(flow, name);
         let mut sessions = self.sessions.borrow_mut();
         let Some(session) = sessions.get_mut(&id) else { return };
-        if let Some(name) = name
-            && matches!(session.stage, Stage::Open)
-        {
-            self.pins.borrow_mut().hold(name, flow.upstream.ip());
-        }
-        session.stage = Stage::Settled(name.cloned());
+        let holds_pin = matches!(session.stage, Stage::Open)
+            && name.is_some_and(|name| self.pins.borrow_mut().hold(name, flow.upstream.ip()));
+        session.stage = Stage::Settled { name: name.cloned(), holds_pin };
     }
 
     /// Ends a session where it stands, with whatever it holds.
@@ -285,7 +287,7 @@ impl Context {
 
     /// A session that is carried for a name keeps the name's pin for as long as it lives.
     fn release_pin(&self, session: &Session) {
-        if let Stage::Settled(Some(name)) = &session.stage {
+        if let Stage::Settled { name: Some(name), holds_pin: true } = &session.stage {
             self.pins.borrow_mut().release(name, session.flow.upstream.ip());
         }
     }
