@@ -5,10 +5,17 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::sandbox::LinkKind;
 
+const EXAMPLES: &str = "\
+Examples:
+  net-engine run --allow example.com -- curl -s https://example.com
+  net-engine check --config sandbox.toml
+
+`net-engine run --help` has more.";
+
 /// The network of a sandbox, in user space: names and addresses decided, TLS looked into where you
 /// say so, secrets used without being held.
 #[derive(Parser)]
-#[command(name = "net-engine", version, arg_required_else_help = true)]
+#[command(name = "net-engine", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,
