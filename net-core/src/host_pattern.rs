@@ -67,6 +67,17 @@ impl HostPattern {
         }
     }
 
+    /// Whether some name is in both sets.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(name), pattern) | (pattern, Self::Exact(name)) => pattern.matches(name),
+            // Below the deeper of two apexes there are names of both.
+            (Self::Subdomains(one) | Self::Suffix(one), Self::Subdomains(two) | Self::Suffix(two)) => {
+                one == two || one.is_subdomain_of(two) || two.is_subdomain_of(one)
+            }
+        }
+    }
+
     /// The name the pattern is built on: the exact name, or the apex.
     pub fn apex(&self) -> &HostName {
         match self {
@@ -96,6 +107,25 @@ impl fmt::Display for HostPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overlapping_sets() {
+        const CASES: &[(&str, &str, bool)] = &[
+            ("a.b", "a.b", true),
+            ("a.b", "c.b", false),
+            ("a.b", "*.b", true),
+            ("b.c", "*.b.c", false),
+            ("b.c", ".b.c", true),
+            ("*.b.c", ".b.c", true),
+            ("*.a.b.c", "*.b.c", true),
+            ("*.a.c", "*.b.c", false),
+        ];
+        for (one, two, expected) in CASES {
+            let (left, right) = (HostPattern::parse(one).unwrap(), HostPattern::parse(two).unwrap());
+            assert_eq!(left.overlaps(&right), *expected, "{one} {two}");
+            assert_eq!(right.overlaps(&left), *expected, "{two} {one}");
+        }
+    }
 
     #[test]
     fn matching() {

@@ -50,6 +50,21 @@ pub enum CompileError {
         /// The secret's variable.
         env: String,
     },
+    /// Two secrets in one variable: one of them could not be used.
+    #[error("secret {env} is there twice: give one of them another variable")]
+    SameVariable {
+        /// The variable.
+        env: String,
+    },
+    /// Two secrets behind one placeholder for the same host: which of them it stands for could not be
+    /// told.
+    #[error("secrets {env} and {other} have one placeholder for the same host: give one another, or none")]
+    SamePlaceholder {
+        /// The one's variable.
+        env: String,
+        /// The other's.
+        other: String,
+    },
     /// More forms than an automaton can hold.
     #[error("too many secrets")]
     TooMany,
@@ -65,7 +80,20 @@ impl SecretSet {
         if bindings.is_empty() {
             return Ok(Self(None));
         }
-        for binding in &bindings {
+        for (index, binding) in bindings.iter().enumerate() {
+            if let Some(other) = bindings[..index].iter().find(|other| other.env == binding.env) {
+                return Err(CompileError::SameVariable { env: other.env.clone() });
+            }
+            let placeholder = binding.placeholder.as_str();
+            let is_ambiguous = |other: &&Binding| {
+                let mut pairs =
+                    other.hosts.iter().flat_map(|one| binding.hosts.iter().map(move |two| (one, two)));
+                other.placeholder.as_str() == placeholder && pairs.any(|(one, two)| one.overlaps(two))
+            };
+            if let Some(other) = bindings[..index].iter().find(is_ambiguous) {
+                let (env, other) = (other.env.clone(), binding.env.clone());
+                return Err(CompileError::SamePlaceholder { env, other });
+            }
             if binding.hosts.is_empty() {
                 return Err(CompileError::NoHosts { env: binding.env.clone() });
             }

@@ -42,6 +42,9 @@ pub enum SourceError {
     /// Nothing behind the kind.
     #[error("the source says where, and names nothing")]
     Empty,
+    /// Bound to no host: it could never be used.
+    #[error("hosts: name at least one")]
+    NoHosts,
     /// A host is no pattern.
     #[error("the host is no name pattern")]
     Host(#[from] HostPatternError),
@@ -73,10 +76,21 @@ impl SecretSpec {
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         let (env, rest) = text.split_once('=').ok_or(SourceError::Shape)?;
         let (source, hosts) = rest.rsplit_once('@').ok_or(SourceError::Shape)?;
+        let hosts = hosts.split(',').map(HostPattern::parse).collect::<Result<_, _>>()?;
+        Self::new(env, source, hosts)
+    }
+
+    /// A secret from its parts, however they were written down.
+    ///
+    /// # Errors
+    /// `Env`, `NoHosts`, and those of [`SecretSource::parse`].
+    pub fn new(env: &str, source: &str, hosts: Vec<HostPattern>) -> Result<Self, SourceError> {
         if !is_variable(env) {
             return Err(SourceError::Env);
         }
-        let hosts = hosts.split(',').map(HostPattern::parse).collect::<Result<_, _>>()?;
+        if hosts.is_empty() {
+            return Err(SourceError::NoHosts);
+        }
         Ok(Self { env: env.to_owned(), source: SecretSource::parse(source)?, hosts })
     }
 }

@@ -151,6 +151,18 @@ fn one_placeholder_for_two_hosts() {
 }
 
 #[test]
+fn what_cannot_be_told_apart_makes_no_set() {
+    let one = || binding("ONE", "netsec_shared", "value-for-one", &["*.example"]);
+    let same_placeholder = binding("TWO", "netsec_shared", "value-for-two", &["two.example"]);
+    let error = SecretSet::compile(vec![one(), same_placeholder]).err();
+    let expected = CompileError::SamePlaceholder { env: "ONE".to_owned(), other: "TWO".to_owned() };
+    assert_eq!(error, Some(expected));
+    let same_variable = binding("ONE", "netsec_other", "value-for-two", &["two.test"]);
+    let error = SecretSet::compile(vec![one(), same_variable]).err();
+    assert_eq!(error, Some(CompileError::SameVariable { env: "ONE".to_owned() }));
+}
+
+#[test]
 fn every_spelling_is_found_at_every_split_and_never_leaves_whole() {
     let set = one_secret();
     for (spelling, text) in spellings("netsec_placeholder") {
@@ -323,7 +335,8 @@ proptest! {
             binding("TWO", "another-one", VALUE, &["a.example"]),
         ];
         bindings.extend((0..others).map(|number| {
-            binding("OTHER", &format!("{}-{number:09}", number * 7919), VALUE, &["a.example"])
+            let (env, placeholder) = (format!("OTHER{number}"), format!("{}-{number:09}", number * 7919));
+            binding(&env, &placeholder, VALUE, &["a.example"])
         }));
         let set = SecretSet::compile(bindings).expect("a set");
         let levels = [text.clone().into_bytes(), decode(text.as_bytes()), decode(&decode(text.as_bytes()))];

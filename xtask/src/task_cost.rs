@@ -9,10 +9,11 @@ use crate::workspace::Workspace;
 /// Count what the data path costs, and hold it against what is committed
 ///
 /// Instructions, allocations and system calls of the engine's worker thread per MiB, per flow and
-/// per packet, between an in-process guest and loopback. No clock is involved: a run on a busy machine
-/// gives the same figures. A line each: `figure cost/<scenario>/<what> <value> /<unit> <committed>
+/// per packet, between an in-process guest and loopback. No clock is involved: a busy machine gives the
+/// same figures within the band. A line each: `figure cost/<scenario>/<what> <value> /<unit> <committed>
 /// <verdict>`, and `calls cost/<scenario>` with the system calls by name. A figure more than 10 % above
-/// the committed one fails, one more than 10 % below asks to be accepted.
+/// the committed one fails, and so does one more than 10 % below, until it is accepted. Figures below one
+/// may differ by a tenth of a unit.
 ///
 /// Needs valgrind and strace. Root on a Debian-like system gets them installed; elsewhere the last
 /// lines say what was not counted and why.

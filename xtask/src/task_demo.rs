@@ -11,17 +11,13 @@ use crate::workspace::Workspace;
 /// Needs neither root nor a network: upstream and DNS server are on loopback, the guest is in
 /// this process. Fails if a scene does not show what it promises.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo -- --help")]
-pub(crate) struct Demo {
-    /// Passed on to the demo
-    #[arg(last = true, value_name = "ARG")]
-    args: Vec<String>,
-}
+#[command(after_help = "Examples:\n  cargo xtask demo")]
+pub(crate) struct Demo {}
 
 impl Demo {
     pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
         let mut cargo = workspace.cargo();
-        cargo.args(["run", "--quiet", "-p", "net-engine", "--example", "demo", "--"]).args(&self.args);
+        cargo.args(["run", "--quiet", "-p", "net-engine", "--example", "demo"]);
         process::run(&mut cargo)
     }
 }

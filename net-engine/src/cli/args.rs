@@ -5,6 +5,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::sandbox::LinkKind;
 
+/// What IPv6 asks of a link (RFC 8200, section 5), and what leaves room for an Ethernet header.
+pub(super) const MTU_RANGE: std::ops::RangeInclusive<i64> = 1280..=65_520;
+
 const EXAMPLES: &str = "\
 Examples:
   net-engine run --allow example.com -- curl -s https://example.com
@@ -65,7 +68,7 @@ place of the system's bundle. Its exit status is passed on; 2 means that nothing
 #[derive(ClapArgs)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(super) struct RunArgs {
-    /// Read the same settings from a TOML file; flags add to it
+    /// Read the same settings from a TOML file; flags add to its lists and replace single values
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
@@ -73,8 +76,8 @@ pub(super) struct RunArgs {
     /// How frames leave the command's namespace: a TAP device, or a veth pair with a packet socket
     #[arg(long, value_enum)]
     pub(super) link: Option<LinkArg>,
-    /// The MTU of the command's interface
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1280..=65_520))]
+    /// The MTU of the command's interface, 1280 to 65520 [default: 1500]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(MTU_RANGE))]
     pub(super) mtu: Option<u16>,
     /// Also say which connections are opened, and how the sandbox was set up
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -92,8 +95,9 @@ pub(super) struct PolicyArgs {
     /// Deny a destination, whatever is allowed
     #[arg(long, value_name = "PATTERN[:PORTS]")]
     pub(super) deny: Vec<String>,
-    /// Look into TLS on these ports [default: 443]
-    #[arg(long, value_name = "PORT", value_delimiter = ',', conflicts_with = "no_intercept")]
+    /// Look into TLS on these ports, in place of the file's [default: 443]
+    #[arg(long, value_name = "PORT,…", value_delimiter = ',', conflicts_with = "no_intercept",
+          value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) intercept: Vec<u16>,
     /// Open no TLS: names are still decided, content is not seen
     #[arg(long)]
@@ -101,10 +105,10 @@ pub(super) struct PolicyArgs {
     /// Pass TLS of these names on as it is
     #[arg(long, value_name = "PATTERN")]
     pub(super) bypass: Vec<String>,
-    /// Give the command a placeholder that becomes the secret on its way to HOST
-    #[arg(long, value_name = "ENV=SOURCE@HOST")]
+    /// Give the command a placeholder that becomes the secret on its way to HOST, a name pattern
+    #[arg(long, value_name = "ENV=SOURCE@HOST[,HOST…]")]
     pub(super) secret: Vec<String>,
-    /// Ask this resolver instead of the host's
+    /// Ask this resolver instead of the host's: IP, IP:port or [v6]:port
     #[arg(long, value_name = "ADDR")]
     pub(super) nameserver: Vec<String>,
     /// Trust these certificate authorities too, upstream

@@ -33,13 +33,15 @@ pub(super) struct Config {
     pub(super) deny: Vec<Written>,
     pub(super) allow: Vec<Written>,
     pub(super) rules: Vec<RuleConfig>,
-    pub(super) intercept: Option<Vec<u16>>,
+    /// With the place it was written.
+    pub(super) intercept: Option<(String, Vec<u16>)>,
     pub(super) bypass: Vec<Written>,
     pub(super) secrets: Vec<SecretConfig>,
     pub(super) nameservers: Vec<Written>,
     pub(super) upstream_ca: Vec<Written>,
     pub(super) link: Option<LinkConfig>,
-    pub(super) mtu: Option<u16>,
+    /// With the place it was written.
+    pub(super) mtu: Option<(String, u16)>,
     pub(super) host_alias: Option<Written>,
 }
 
@@ -86,7 +88,7 @@ struct Keys {
     allow: Vec<Spanned<String>>,
     #[serde(default)]
     rules: Vec<RuleKeys>,
-    intercept: Option<Vec<u16>>,
+    intercept: Option<Spanned<Vec<u16>>>,
     #[serde(default)]
     bypass: Vec<Spanned<String>>,
     #[serde(default)]
@@ -96,7 +98,7 @@ struct Keys {
     #[serde(default)]
     upstream_ca: Vec<Spanned<String>>,
     link: Option<LinkConfig>,
-    mtu: Option<u16>,
+    mtu: Option<Spanned<u16>>,
     host_alias: Option<Spanned<String>>,
 }
 
@@ -121,7 +123,7 @@ impl Config {
     /// Reads a file; also where it is, see [`sources::read_file`].
     ///
     /// # Errors
-    /// One line that names the file, the line and the key.
+    /// One line that names the file, the line and what is wrong there.
     pub(super) fn read(path: &Path) -> Result<(Self, Option<PathBuf>)> {
         let file = path.display().to_string();
         let (bytes, place) = sources::read_file(path).with_context(|| format!("--config {file}"))?;
@@ -136,9 +138,10 @@ impl Config {
             let message = error.message().replace('\n', " ");
             anyhow!("{file} line {line}: {message}")
         })?;
-        let written = |key: &str, value: Spanned<String>| {
-            let place = format!("{file} line {}: {key}", line(value.span().start));
-            Written { place, text: value.into_inner() }
+        let place = |key: &str, at: usize| format!("{file} line {}: {key}", line(at));
+        let written = |key: &str, value: Spanned<String>| Written {
+            place: place(key, value.span().start),
+            text: value.into_inner(),
         };
         let list = |key: &str, values: Vec<Spanned<String>>| -> Vec<Written> {
             values.into_iter().map(|value| written(key, value)).collect()
@@ -157,13 +160,15 @@ impl Config {
             deny: list("deny", keys.deny),
             allow: list("allow", keys.allow),
             rules: keys.rules.into_iter().map(rule).collect(),
-            intercept: keys.intercept,
+            intercept: keys
+                .intercept
+                .map(|ports| (place("intercept", ports.span().start), ports.into_inner())),
             bypass: list("bypass", keys.bypass),
             secrets: keys.secrets.into_iter().map(secret).collect(),
             nameservers: list("nameservers", keys.nameservers),
             upstream_ca: list("upstream_ca", keys.upstream_ca),
             link: keys.link,
-            mtu: keys.mtu,
+            mtu: keys.mtu.map(|mtu| (place("mtu", mtu.span().start), mtu.into_inner())),
             host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),
         })
     }
@@ -174,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_line_and_key() {
+    fn an_error_names_file_and_line() {
         const CASES: &[(&str, &str)] = &[
             ("allow = []\nalow = []\n", "f.toml line 2: unknown field `alow`"),
             ("[[rules]]\naction = \"maybe\"\nto = \"any\"\n", "f.toml line 2: unknown variant `maybe`"),

@@ -7,7 +7,7 @@ use net_policy::{Action, Policy, Rule, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
 use net_tls::{Authority, AuthorityParams};
 
-use super::args::{LinkArg, PolicyArgs, RunArgs};
+use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::config::{ActionConfig, Config, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
 use super::sources;
@@ -55,10 +55,14 @@ impl Settings {
     /// # Errors
     /// One line that names where the setting was written, and the setting.
     pub(super) fn new(flags: &PolicyArgs, config: &Config) -> Result<Self> {
-        let mtu = config.mtu.unwrap_or(DEFAULT_MTU);
-        if !(1280..=65_520).contains(&mtu) {
-            bail!("mtu: {mtu} is not between 1280 and 65520");
-        }
+        let mtu = match &config.mtu {
+            None => DEFAULT_MTU,
+            Some((_, mtu)) if MTU_RANGE.contains(&i64::from(*mtu)) => *mtu,
+            Some((place, mtu)) => {
+                let (least, most) = MTU_RANGE.into_inner();
+                bail!("{place}: {mtu} is not between {least} and {most}")
+            }
+        };
         let joined = |file: &[Written], flag, texts: &[String]| -> Vec<Written> {
             file.iter().cloned().chain(Written::on_command_line(flag, texts)).collect()
         };
@@ -151,11 +155,14 @@ fn rule(target: &Written, action: Action) -> Result<Rule> {
 }
 
 fn intercepted_ports(flags: &PolicyArgs, config: &Config) -> Result<BTreeSet<u16>> {
-    let (place, ports) = match (&*flags.intercept, &config.intercept) {
-        _ if flags.no_intercept => return Ok(BTreeSet::new()),
-        ([], None) => return Ok(BTreeSet::from([DEFAULT_INTERCEPTED_PORT])),
-        ([], Some(ports)) => ("intercept", &**ports),
-        (ports, _) => ("--intercept", ports),
+    if flags.no_intercept {
+        return Ok(BTreeSet::new());
+    }
+    if !flags.intercept.is_empty() {
+        return Ok(flags.intercept.iter().copied().collect());
+    }
+    let Some((place, ports)) = &config.intercept else {
+        return Ok(BTreeSet::from([DEFAULT_INTERCEPTED_PORT]));
     };
     if ports.contains(&0) {
         bail!("{place}: 0 is no port");
@@ -184,11 +191,7 @@ fn secret_settings(flags: &PolicyArgs, config: &Config) -> Result<Vec<SecretSett
         all.push(SecretSettings { field, spec, placeholder: None });
     }
     for SecretConfig { place, env, source, hosts, placeholder } in &config.secrets {
-        let spec = SecretSpec {
-            env: env.clone(),
-            source: SecretSource::parse(source).with_context(|| format!("{place}.source"))?,
-            hosts: patterns(hosts)?,
-        };
+        let spec = SecretSpec::new(env, source, patterns(hosts)?).with_context(|| place.clone())?;
         let placeholder = placeholder
             .as_deref()
             .map(|text| Placeholder::from_user(text).with_context(|| format!("{place}.placeholder")))

@@ -277,10 +277,10 @@ impl Gateway {
             self.feed_nobody(packet.bytes, now);
             return Ok(Ingress::Handled);
         }
-        // Before anything is dialled for it: options that smoltcp would not take, flags that contradict.
-        let (source, destination) = (packet.source.into(), packet.destination.into());
-        TcpRepr::parse(&segment, &source, &destination, &ChecksumCapabilities::ignored())
-            .map_err(|_| DropReason::Malformed)?;
+        // Before anything is dialled for it.
+        if !is_acceptable(packet, &segment) {
+            return Err(DropReason::Malformed);
+        }
         if self.held_syns >= self.limits.max_held_syns {
             self.feed_nobody(packet.bytes, now);
             self.wire.counters.flows_refused += 1;
@@ -305,7 +305,10 @@ impl Gateway {
         match &mut flow.state {
             TcpState::Held(syn) => {
                 if is_opening(segment) {
-                    // A retransmission: the newest one is answered.
+                    // A retransmission: the newest one that a socket would take is answered.
+                    if !is_acceptable(packet, segment) {
+                        return Ingress::Handled;
+                    }
                     *syn = HeldSyn::new(packet.bytes, packet.header_bytes, offload);
                 } else if segment.rst() {
                     self.forget(id);
@@ -436,6 +439,12 @@ impl Gateway {
 /// Whether a segment opens a connection: SYN and nothing that contradicts it.
 fn is_opening(segment: &TcpPacket<&[u8]>) -> bool {
     segment.syn() && !segment.ack() && !segment.rst() && !segment.fin()
+}
+
+/// Whether smoltcp will take a SYN: its options parse.
+fn is_acceptable(packet: &IpPacket<'_>, segment: &TcpPacket<&[u8]>) -> bool {
+    let (source, destination) = (packet.source.into(), packet.destination.into());
+    TcpRepr::parse(segment, &source, &destination, &ChecksumCapabilities::ignored()).is_ok()
 }
 
 fn is_ndp(payload: &[u8]) -> bool {

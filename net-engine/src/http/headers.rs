@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use net_secrets::{Destination, Scrubber, SecretSet, Violation};
 
 /// What is for the recipient whatever Connection says of it: without these a message is another one.
-const NEVER_HOP_BY_HOP: [HeaderName; 4] = [HOST, CONTENT_LENGTH, AUTHORIZATION, COOKIE];
+const NEVER_HOP_BY_HOP: [HeaderName; 5] = [HOST, CONTENT_LENGTH, CONTENT_ENCODING, AUTHORIZATION, COOKIE];
 
 /// Removes what concerns one connection only (RFC 9110, section 7.6.1).
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {

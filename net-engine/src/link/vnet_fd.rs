@@ -94,8 +94,8 @@ impl VnetFd {
                 Ok(_) => return Poll::Ready(Ok(())),
                 // The kernel has no room: the frame waits, it is not lost.
                 Err(Errno::EAGAIN) => ready.clear_ready(),
-                // No room below the socket: the frame is offered again a little later.
-                Err(Errno::ENOBUFS) => {
+                // No room below the descriptor: the frame is offered again a little later.
+                Err(Errno::ENOBUFS | Errno::ENOMEM) => {
                     let mut pause = Box::pin(sleep(NO_ROOM));
                     if pause.as_mut().poll(context).is_pending() {
                         self.pause = Some(pause);

@@ -36,7 +36,7 @@ pub(crate) struct Context {
     intercepted_ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
     policy: RefCell<Policy>,
-    /// Counts the policies.
+    /// Counts the policies: the number of a rule means nothing under another one.
     generation: Cell<u64>,
     pins: RefCell<NameTable>,
     hosts: HostAddresses,

@@ -166,10 +166,12 @@ impl Opening<'_> {
     async fn http(self, prefix: Bytes, version: HttpVersion) -> Ended {
         let Self { context, flow, guest, upstream, .. } = self;
         let rule = match context.terms(&flow, None).decision {
-            Decision::Allow { rule } => Some(context.bind(&flow, rule)),
+            Decision::Allow { rule } => {
+                context.report_opened(&flow, None);
+                Some(context.bind(&flow, rule))
+            }
             Decision::Deny { .. } | Decision::NeedName => None,
         };
-        context.report_opened(&flow, None);
         let info = StreamInfo::new(flow, None, rule);
         let ended = http::bridge_plain(context, info, guest, upstream, prefix, version).await;
         ended.map_err(|error| (error, None))
