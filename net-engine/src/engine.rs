@@ -305,7 +305,8 @@ impl Guest {
         }
     }
 
-    /// Replaces the secrets; live connections use the new ones from their next request on.
+    /// Replaces the secrets; live connections use the new ones from their next request on. One that is
+    /// carried as bytes, because there were no secrets when it began, goes on as it is.
     pub async fn swap_secrets(&self, secrets: SecretSet) {
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::SwapSecrets(secrets, done)).await.is_ok() {

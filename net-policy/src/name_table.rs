@@ -34,6 +34,8 @@ pub struct NameTable {
     by_address: HashMap<IpAddr, HashMap<HostName, Pin>>,
     /// The addresses of each name, by the age of their pins.
     by_name: HashMap<HostName, BTreeMap<Age, IpAddr>>,
+    /// Flows that live by the pins of an address; an address without them is not in it.
+    holders: HashMap<IpAddr, usize>,
     /// Every pair, by the age of its pin.
     by_age: BTreeMap<Age, (HostName, IpAddr)>,
     next_age: Age,
@@ -46,14 +48,6 @@ type Age = u64;
 struct Pin {
     expires: Instant,
     age: Age,
-    /// Flows that live by it.
-    holders: usize,
-}
-
-impl Pin {
-    fn is_live(&self, now: Instant) -> bool {
-        self.expires > now || self.holders > 0
-    }
 }
 
 impl NameTable {
@@ -64,6 +58,7 @@ impl NameTable {
             max_pins_per_name: max_pins_per_name.max(1),
             by_address: HashMap::new(),
             by_name: HashMap::new(),
+            holders: HashMap::new(),
             by_age: BTreeMap::new(),
             next_age: 0,
         }
@@ -75,7 +70,6 @@ impl NameTable {
         let expires = now + ttl.clamp(MIN_TTL, MAX_TTL) + PIN_GRACE;
         // A pin that is given again is the youngest, and never expires sooner than it would have.
         let given = self.unpin(name, address);
-        let holders = given.map_or(0, |pin| pin.holders);
         let expires = given.map_or(expires, |pin| pin.expires.max(expires));
         let full_name = self.by_name.get(name).filter(|pinned| pinned.len() >= self.max_pins_per_name);
         if let Some(oldest) = full_name.and_then(|pinned| pinned.values().next().copied()) {
@@ -92,7 +86,7 @@ impl NameTable {
         }
         let age = self.next_age;
         self.next_age += 1;
-        self.by_address.entry(address).or_default().insert(name.clone(), Pin { expires, age, holders });
+        self.by_address.entry(address).or_default().insert(name.clone(), Pin { expires, age });
         self.by_name.entry(name.clone()).or_default().insert(age, address);
         self.by_age.insert(age, (name.clone(), address));
     }
@@ -101,35 +95,38 @@ impl NameTable {
     pub fn names_of(&self, address: IpAddr, now: Instant) -> impl Iterator<Item = &HostName> {
         let (own, inner) = (translated(address), normalise(address));
         let inner = (inner != own).then_some(inner);
-        let names = [Some(own), inner].into_iter().flatten().filter_map(|key| self.by_address.get(&key));
-        names.flatten().filter(move |(_, pin)| pin.is_live(now)).map(|(name, _)| name)
+        [Some(own), inner].into_iter().flatten().flat_map(move |key| {
+            let names = self.by_address.get(&key).into_iter().flatten();
+            names.filter(move |(_, pin)| self.is_live(&key, pin, now)).map(|(name, _)| name)
+        })
     }
 
     /// Whether `address` is pinned to `name`.
     pub fn is_pinned(&self, name: &HostName, address: IpAddr, now: Instant) -> bool {
-        let pin = self.by_address.get(&translated(address)).and_then(|names| names.get(name));
-        pin.is_some_and(|pin| pin.is_live(now))
+        let address = translated(address);
+        let pin = self.by_address.get(&address).and_then(|names| names.get(name));
+        pin.is_some_and(|pin| self.is_live(&address, pin, now))
     }
 
-    /// Keeps a pin from expiring until it is [released](Self::release): a flow lives by it, and what is
-    /// asked on the flow is decided by it again. It may still yield to younger ones.
-    ///
-    /// Whether there was such a pin; without one there is nothing to release.
-    #[must_use]
-    pub fn hold(&mut self, name: &HostName, address: IpAddr) -> bool {
-        let pin = self.pin_mut(name, address);
-        pin.map(|pin| pin.holders += 1).is_some()
+    fn is_live(&self, address: &IpAddr, pin: &Pin, now: Instant) -> bool {
+        pin.expires > now || self.holders.contains_key(address)
+    }
+
+    /// Keeps the pins of an address from expiring until it is [released](Self::release) as often: a flow
+    /// that was decided by them lives, and is decided by them again. They may still yield to younger ones.
+    pub fn hold(&mut self, address: IpAddr) {
+        *self.holders.entry(translated(address)).or_default() += 1;
     }
 
     /// Undoes one [`hold`](Self::hold).
-    pub fn release(&mut self, name: &HostName, address: IpAddr) {
-        if let Some(pin) = self.pin_mut(name, address) {
-            pin.holders = pin.holders.saturating_sub(1);
+    pub fn release(&mut self, address: IpAddr) {
+        let address = translated(address);
+        if let Some(holders) = self.holders.get_mut(&address) {
+            *holders -= 1;
+            if *holders == 0 {
+                self.holders.remove(&address);
+            }
         }
-    }
-
-    fn pin_mut(&mut self, name: &HostName, address: IpAddr) -> Option<&mut Pin> {
-        self.by_address.get_mut(&translated(address))?.get_mut(name)
     }
 
     /// Removes what has expired.
@@ -138,7 +135,7 @@ impl NameTable {
             .by_address
             .iter()
             .flat_map(|(address, names)| names.iter().map(move |(name, pin)| (name, *address, pin)))
-            .filter(|(_, _, pin)| !pin.is_live(now))
+            .filter(|(_, address, pin)| !self.is_live(address, pin, now))
             .map(|(name, address, _)| (name.clone(), address))
             .collect();
         for (name, address) in expired {

@@ -20,7 +20,7 @@ use super::exchange::{Exchange, GuestBody};
 use super::guarded::Guarded;
 use super::sender::{LocalTasks, Sender, Upstream, header_bytes};
 use super::tunnel::{Duplex, TunnelEnd, carry, tunnel};
-use crate::shell::{Activity, Context, FAREWELL, GuestStream, HttpVersion, Prefixed, relay};
+use crate::shell::{Activity, Context, FAREWELL, GuestStream, HttpVersion, Prefixed};
 use crate::tls::{InterceptError, StreamInfo};
 
 /// Carries a stream whose TLS was opened on both sides.
@@ -67,14 +67,6 @@ pub(crate) async fn bridge_plain(
     version: HttpVersion,
 ) -> Result<(), InterceptError> {
     let upstream = match upstream {
-        Some(mut upstream) if nothing_at_stake(context, &info) => {
-            if upstream.write_all(&prefix).await.is_ok() {
-                relay(&guest, &mut upstream, &context.limits).await;
-            } else {
-                guest.abort();
-            }
-            return Ok(());
-        }
         Some(upstream) => Upstream::connected(Sender::handshake(upstream, version, context).await?),
         None => Upstream::unconnected(context.dial_address(&info.flow)),
     };
@@ -109,7 +101,7 @@ pub(crate) async fn bridge_opaque(
 
 /// Whether the content of a stream can change nothing: it was allowed by address whatever names it
 /// shows, and there are no secrets.
-fn nothing_at_stake(context: &Context, info: &StreamInfo) -> bool {
+pub(crate) fn nothing_at_stake(context: &Context, info: &StreamInfo) -> bool {
     info.rule.is_some_and(|rule| !rule.names_matter) && context.secrets().is_empty()
 }
 

@@ -15,5 +15,5 @@ mod held;
 mod sender;
 mod tunnel;
 
-pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls};
+pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, nothing_at_stake};
 pub(crate) use held::HeldBytes;

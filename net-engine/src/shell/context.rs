@@ -54,6 +54,8 @@ pub(crate) struct Context {
 struct Session {
     flow: Flow,
     stage: Stage,
+    /// Whether it was decided by the pins of its address, which then do not expire under it.
+    holds_pins: bool,
     task: AbortHandle,
 }
 
@@ -64,13 +66,8 @@ pub(crate) enum Stage {
     Dns,
     /// It may be decided again, by a name: what is not denied may stay.
     Open,
-    /// It is carried for good: it must be allowed.
-    Settled {
-        /// For this name, or for its address.
-        name: Option<HostName>,
-        /// Whether it keeps the name's pin from expiring.
-        holds_pin: bool,
-    },
+    /// It is carried for good, for this name or for its address: it must be allowed.
+    Settled(Option<HostName>),
 }
 
 impl Context {
@@ -167,18 +164,22 @@ impl Context {
             .borrow()
             .iter()
             .filter_map(|(id, session)| {
-                let (name, must_be_allowed) = match &session.stage {
+                let (name, is_settled) = match &session.stage {
                     Stage::Dns => return None,
                     Stage::Open => (None, false),
-                    Stage::Settled { name, .. } => (name.clone(), true),
+                    Stage::Settled(name) => (name.clone(), true),
                 };
-                let decision = self.decide(&session.flow, name.as_ref());
-                let stays = match decision {
+                let terms = self.terms(&session.flow, name.as_ref());
+                let stays = match terms.decision {
+                    // What is carried as bytes shows no name any more that might be denied.
+                    Decision::Allow { rule } if is_settled && name.is_none() && terms.is_looked_into => {
+                        !self.bind(&session.flow, rule).names_matter
+                    }
                     Decision::Allow { .. } => true,
-                    Decision::NeedName => !must_be_allowed,
+                    Decision::NeedName => !is_settled,
                     Decision::Deny { .. } => false,
                 };
-                (!stays).then_some((*id, session.flow, name, decision))
+                (!stays).then_some((*id, session.flow, name, terms.decision))
             })
             .collect();
         for (id, flow, name, decision) in verdicts {
@@ -254,18 +255,28 @@ impl Context {
         self.tls.has_authority() && self.intercepted_ports.contains(&port) && !is_bypassed
     }
 
-    pub(crate) fn enter_session(&self, id: FlowId, flow: Flow, stage: Stage, task: AbortHandle) {
-        self.sessions.borrow_mut().insert(id, Session { flow, stage, task });
+    /// Notes a session, which keeps the pins of its address where it was decided by them.
+    pub(crate) fn enter_session(
+        &self,
+        id: FlowId,
+        flow: Flow,
+        stage: Stage,
+        holds_pins: bool,
+        task: AbortHandle,
+    ) {
+        if holds_pins {
+            self.pins.borrow_mut().hold(flow.upstream.ip());
+        }
+        self.sessions.borrow_mut().insert(id, Session { flow, stage, holds_pins, task });
     }
 
     /// Notes that a session is carried for good, for `name` or for its address.
     pub(crate) fn settle_session(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
         self.report_opened(flow, name);
         let mut sessions = self.sessions.borrow_mut();
-        let Some(session) = sessions.get_mut(&id) else { return };
-        let holds_pin = matches!(session.stage, Stage::Open)
-            && name.is_some_and(|name| self.pins.borrow_mut().hold(name, flow.upstream.ip()));
-        session.stage = Stage::Settled { name: name.cloned(), holds_pin };
+        if let Some(session) = sessions.get_mut(&id) {
+            session.stage = Stage::Settled(name.cloned());
+        }
     }
 
     /// Ends a session where it stands, with whatever it holds.
@@ -273,7 +284,7 @@ impl Context {
         // Not in one expression: the aborted task may be dropped at once, and leaves the map itself.
         let session = self.sessions.borrow_mut().remove(&id);
         if let Some(session) = session {
-            self.release_pin(&session);
+            self.release_pins(&session);
             session.task.abort();
         }
     }
@@ -281,14 +292,13 @@ impl Context {
     pub(crate) fn leave_session(&self, id: FlowId) {
         let session = self.sessions.borrow_mut().remove(&id);
         if let Some(session) = session {
-            self.release_pin(&session);
+            self.release_pins(&session);
         }
     }
 
-    /// A session that is carried for a name keeps the name's pin for as long as it lives.
-    fn release_pin(&self, session: &Session) {
-        if let Stage::Settled { name: Some(name), holds_pin: true } = &session.stage {
-            self.pins.borrow_mut().release(name, session.flow.upstream.ip());
+    fn release_pins(&self, session: &Session) {
+        if session.holds_pins {
+            self.pins.borrow_mut().release(session.flow.upstream.ip());
         }
     }
 

@@ -63,6 +63,11 @@ impl Terms {
         }
     }
 
+    /// Whether pins had a part in the verdict.
+    pub(crate) fn rests_on_pins(&self) -> bool {
+        self.rests_on_name || matches!(self.decision, Decision::NeedName)
+    }
+
     /// How to wait for the first flight. Without an upstream nobody else can speak.
     pub(crate) fn wait(&self, is_dialled: bool) -> Wait {
         // Where only HTTP or TLS may go on, it does not matter who speaks first: a server of HTTP/2

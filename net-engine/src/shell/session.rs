@@ -31,10 +31,11 @@ pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 /// Decides a new flow; where it may go on, a task of the guest's thread carries it.
 pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
     if flow.upstream.port() == DNS_PORT {
-        spawn(context, id, flow, Stage::Dns, serve_dns(Rc::clone(context), id));
+        spawn(context, id, flow, Stage::Dns, false, serve_dns(Rc::clone(context), id));
         return;
     }
-    let decision = context.decide(&flow, None);
+    let terms = context.terms(&flow, None);
+    let decision = terms.decision;
     if let Decision::Deny { .. } = decision {
         context.report_denial(&flow, None, &decision);
         context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
@@ -46,7 +47,8 @@ pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
         context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
         return;
     }
-    spawn(context, id, flow, Stage::Open, run(Rc::clone(context), id, flow, decision));
+    let work = run(Rc::clone(context), id, flow, decision);
+    spawn(context, id, flow, Stage::Open, terms.rests_on_pins(), work);
 }
 
 fn spawn(
@@ -54,6 +56,7 @@ fn spawn(
     id: FlowId,
     flow: Flow,
     stage: Stage,
+    holds_pins: bool,
     work: impl Future<Output = ()> + 'static,
 ) {
     // Leaving happens on drop, so that an aborted session leaves too.
@@ -62,7 +65,7 @@ fn spawn(
         let _leave = leave;
         work.await;
     });
-    context.enter_session(id, flow, stage, task.abort_handle());
+    context.enter_session(id, flow, stage, holds_pins, task.abort_handle());
 }
 
 struct LeaveOnDrop {
@@ -164,15 +167,22 @@ impl Opening<'_> {
 
     /// A stream that begins with an HTTP request: decided again with each.
     async fn http(self, prefix: Bytes, version: HttpVersion) -> Ended {
-        let Self { context, flow, guest, upstream, .. } = self;
+        let Self { context, id, flow, guest, upstream } = self;
         let rule = match context.terms(&flow, None).decision {
-            Decision::Allow { rule } => {
-                context.report_opened(&flow, None);
-                Some(context.bind(&flow, rule))
-            }
+            Decision::Allow { rule } => Some(context.bind(&flow, rule)),
             Decision::Deny { .. } | Decision::NeedName => None,
         };
         let info = StreamInfo::new(flow, None, rule);
+        let upstream = match upstream {
+            Some(upstream) if http::nothing_at_stake(context, &info) => {
+                context.settle_session(id, &flow, None);
+                return splice(context, guest, upstream, &prefix).await;
+            }
+            upstream => upstream,
+        };
+        if rule.is_some() {
+            context.report_opened(&flow, None);
+        }
         let ended = http::bridge_plain(context, info, guest, upstream, prefix, version).await;
         ended.map_err(|error| (error, None))
     }

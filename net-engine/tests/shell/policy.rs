@@ -76,6 +76,27 @@ fn a_name_that_is_denied_is_denied_on_an_address_that_is_allowed() {
     });
 }
 
+#[test]
+fn a_stream_that_shows_names_no_more_ends_when_names_come_to_matter() {
+    run(async {
+        let (server, _) = http_recorder().await;
+        let redirects = vec![((HOST_A.1, 80), server)];
+        let world = World::new(Setup { allow: &["public"], redirects, ..Setup::default() }).await;
+        let mut stream = world.connect_to(HOST_A.1, 80).await;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n").await.unwrap();
+        assert_eq!(statuses(&read_responses(&mut stream, 1).await), ["200"]);
+        // The same again changes nothing.
+        world.handle.swap_policy(policy(&["public"])).await;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n").await.unwrap();
+        assert_eq!(statuses(&read_responses(&mut stream, 1).await), ["200"]);
+        let deny = parse_target("b.example").unwrap().into_rule(Action::Deny);
+        let allow = parse_target("public").unwrap().into_rule(Action::Allow);
+        world.handle.swap_policy(Policy::new(vec![deny, allow])).await;
+        let read = timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("the guest hears of it");
+        assert!(read.is_err(), "the guest saw {read:?}");
+    });
+}
+
 fn hook() -> (Option<TerminationHook>, oneshot::Receiver<Termination>) {
     let (sender, told) = oneshot::channel();
     (Some(TerminationHook::new(move |why| sender.send(why).expect("a test that waits"))), told)
