@@ -27,7 +27,7 @@ pub(crate) struct Driver {
     buffer: Box<[u8]>,
     /// Whether sessions had their turn since frames were received. They have it before anything is
     /// sent: what they read and write goes into the same acknowledgement, and what is for upstream does
-    /// not wait for it (a fifth off a round trip).
+    /// not wait for it.
     lets_sessions_answer: bool,
 }
 
