@@ -108,19 +108,20 @@ impl Gateway {
         let Some(flow) = self.forget(id) else { return true };
         if let TcpState::Refused(syn, how) = flow.state {
             match how {
-                Refusal::Reset => self.feed_nobody(&syn.packet, now),
-                Refusal::Unreachable(why) => self.push_unreachable(&syn.packet, why),
+                Refusal::Reset => self.feed_nobody(&syn, now),
+                Refusal::Unreachable(why) => self.push_unreachable(&syn, why),
                 Refusal::Silence => {}
             }
         }
         true
     }
 
-    /// Removes an open flow that has ended and that nobody holds; TIME-WAIT leaves a tombstone.
+    /// Removes an open flow that has ended and that nobody holds; TIME-WAIT leaves a tombstone, unless the
+    /// guest uses the tuple again.
     fn bury(&mut self, id: FlowId, state: State, now: Instant) {
         let Some(flow) = self.forget(id) else { return };
         if let TcpState::Open(open) = flow.state {
-            if state == State::TimeWait {
+            if state == State::TimeWait && self.flows.id_of(&flow.tuple).is_none() {
                 self.tombstones.insert(flow.tuple, open.last_sent, now);
             }
             self.pool.release(open.socket, open.moved_bytes);

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use net_core::Flow;
+use smoltcp::socket::tcp::State;
 
 use super::tcp_flow::{OpenFlow, TcpFlow, TcpState};
 
@@ -16,7 +17,8 @@ struct Slot {
     flow: Option<TcpFlow>,
 }
 
-/// Flows by id and by 5-tuple.
+/// Flows by id, and by 5-tuple the newest that has it: a flow that has ended may still be held by whoever
+/// carried it when the guest uses its tuple again.
 #[derive(Default)]
 pub(crate) struct FlowTable {
     slots: Vec<Slot>,
@@ -53,6 +55,14 @@ impl FlowTable {
         if slot.generation == id.generation { slot.flow.as_mut() } else { None }
     }
 
+    /// Whether the flow's socket is closed for good, both halves.
+    pub(crate) fn has_ended(&self, id: FlowId) -> bool {
+        match self.get(id).map(|flow| &flow.state) {
+            Some(TcpState::Open(open)) => matches!(open.tcp().state(), State::Closed | State::TimeWait),
+            Some(TcpState::Held(_) | TcpState::Refused(..)) | None => false,
+        }
+    }
+
     /// The flow, if it has a socket.
     pub(crate) fn open_mut(&mut self, id: FlowId) -> Option<&mut OpenFlow> {
         match &mut self.get_mut(id)?.state {
@@ -68,11 +78,14 @@ impl FlowTable {
         }
         let flow = slot.flow.take()?;
         self.vacant.push(id.index);
-        self.by_tuple.remove(&flow.tuple);
+        if self.by_tuple.get(&flow.tuple) == Some(&id) {
+            self.by_tuple.remove(&flow.tuple);
+        }
         Some(flow)
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = FlowId> {
-        self.by_tuple.values().copied()
+        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.flow.is_some());
+        used.map(|(index, slot)| FlowId { index, generation: slot.generation })
     }
 }

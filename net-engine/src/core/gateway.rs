@@ -262,7 +262,10 @@ impl Gateway {
         now: Instant,
     ) -> Result<Ingress<'f>, DropReason> {
         let (tuple, segment) = packet.tcp(verify)?;
-        if let Some(id) = self.flows.id_of(&tuple) {
+        if let Some(id) = self.flows.id_of(&tuple)
+            // A tuple may be used again before whoever carried the old flow has noticed that it ended.
+            && !(is_opening(&segment) && self.flows.has_ended(id))
+        {
             return Ok(self.handle_segment(id, packet, &segment, now));
         }
         match self.tombstones.handle(&tuple, &segment, now) {
@@ -384,20 +387,13 @@ impl Gateway {
     /// Refuses a held SYN. Without effect on any other flow.
     pub fn refuse(&mut self, id: FlowId, how: Refusal) {
         let Some(flow) = self.flows.get_mut(id) else { return };
-        if !matches!(flow.state, TcpState::Held(_)) {
-            return;
-        }
+        let TcpState::Held(syn) = &mut flow.state else { return };
         self.wire.counters.flows_refused += 1;
         if how == Refusal::Silence {
             self.forget(id);
             return;
         }
-        let empty = HeldSyn { packet: Box::default(), guest_mss: 0 };
-        let held = std::mem::replace(&mut flow.state, TcpState::Held(empty));
-        flow.state = match held {
-            TcpState::Held(syn) => TcpState::Refused(syn, how),
-            other @ (TcpState::Refused(..) | TcpState::Open(_)) => other,
-        };
+        flow.state = TcpState::Refused(std::mem::take(&mut syn.packet), how);
         self.dirty.push_back(id);
     }
 

@@ -31,8 +31,8 @@ pub(crate) struct TcpFlow {
 pub(crate) enum TcpState {
     /// The SYN waits for a decision and a dial. Nothing but the packet is kept.
     Held(HeldSyn),
-    /// The SYN is to be refused as soon as the link has room for the answer.
-    Refused(HeldSyn, Refusal),
+    /// The SYN, an IP packet, is to be refused as soon as the link has room for the answer.
+    Refused(Box<[u8]>, Refusal),
     /// A socket with rings of its own.
     Open(Box<OpenFlow>),
 }

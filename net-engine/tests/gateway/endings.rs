@@ -158,6 +158,29 @@ fn time_wait_keeps_no_buffers_acknowledges_again_and_yields_to_a_syn() {
 }
 
 #[test]
+fn a_tuple_is_used_again_before_its_old_flow_is_let_go() {
+    for server in SERVERS {
+        for stage in [Stage::Established, Stage::BothClosed] {
+            let mut world = World::new(Setup::default());
+            let old = at_stage(&mut world, stage, server);
+            // Nobody has read the old flow's end yet.
+            world.guest.socket(old.guest).abort();
+            world.run_for(Duration::from_millis(10));
+            world.guest.sockets.remove(old.guest);
+            let new = world.established((server, 443), 40_000);
+            assert_ne!(new.flow, old.flow, "{server} {stage:?}");
+
+            world.gateway.release(old.flow, world.now);
+            world.run_for(Duration::from_millis(10));
+            assert_eq!(world.gateway.counters().flows_open, 1, "{server} {stage:?}: the old flow stays");
+            world.guest.socket(new.guest).send_slice(b"again").unwrap();
+            world.run_for(Duration::from_millis(10));
+            assert_eq!(world.drain(new.flow), (b"again".to_vec(), StreamRead::Blocked), "{server} {stage:?}");
+        }
+    }
+}
+
+#[test]
 fn a_guest_that_never_acknowledges_our_fin_is_let_go() {
     for server in SERVERS {
         let mut setup = Setup::default();
