@@ -197,7 +197,9 @@ fn agree(bytes: &[u8], verdict: &Verdict) {
         other => panic!("the judge accepts {verdict:?}, not so {other:?}"),
     };
     let name = match hello.server_name() {
-        Ok(name) => name.map(<[u8]>::to_ascii_lowercase),
+        // RFC 6066 (section 3) has no trailing dot; rustls takes it away, we show what was sent, and
+        // `host_name` takes it away.
+        Ok(name) => name.map(|name| name.strip_suffix(b".").unwrap_or(name).to_ascii_lowercase()),
         // rustls takes an address for no name at all.
         Err(NameError::IpAddress) => None,
         Err(error) => panic!("the judge accepts {verdict:?}, the name is {error:?}"),
