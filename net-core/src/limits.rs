@@ -16,6 +16,10 @@ pub struct Limits {
     pub tcp_rx_buffer_bytes: usize,
     /// Send ring of one TCP flow: what may be in flight towards the guest.
     pub tcp_tx_buffer_bytes: usize,
+    /// Memory that the rings of all TCP flows may hold together. Above it each flow takes no more than 64
+    /// KiB of the guest's bytes and 16 KiB of upstream's, so that this and 84 KiB a flow are the most there
+    /// ever is; what is more waits outside. A flow that is quiet for a second holds nothing.
+    pub max_ring_bytes: usize,
     /// Frames that wait for the link; when they are out, sockets wait, nothing is dropped.
     pub max_queued_frames: usize,
     /// Frames taken from the link before timers and relays get their turn.
@@ -66,6 +70,7 @@ impl Default for Limits {
             max_tombstones: 1_024,
             tcp_rx_buffer_bytes: 256 << 10,
             tcp_tx_buffer_bytes: 512 << 10,
+            max_ring_bytes: 1 << 30,
             max_queued_frames: 32,
             max_frames_per_wakeup: 64,
             connect_timeout: Duration::from_secs(60),

@@ -14,7 +14,7 @@ pub enum DropReason {
     Fragment,
     /// A checksum that does not match.
     Checksum,
-    /// A table is full.
+    /// A table is full, or memory short.
     Limit,
 }
 
@@ -51,6 +51,8 @@ pub struct Counters {
     pub flows_refused: u64,
     /// TCP flows that hold buffers now.
     pub flows_open: u64,
+    /// Bytes of memory that the rings of those flows may hold now, in whole pages.
+    pub ring_bytes: u64,
     /// SYNs that wait for a decision or a dial now.
     pub syns_held: u64,
     /// Frames dropped, by [`DropReason`] in the order of its variants.

@@ -89,7 +89,8 @@ impl Gateway {
         }
         let wake_at = self.interface.poll_at(smoltcp_now, open.socket.set());
         let due = wake_at.map(|at| self.wire.std_instant(at).max(now + MIN_TIMER));
-        let deadline = [due, open.linger_until].into_iter().flatten().min();
+        let rest = open.rest(&mut self.pool, now);
+        let deadline = [due, rest, open.linger_until].into_iter().flatten().min();
         // A deadline that moved away is found out when the old one fires: nearly every segment moves
         // it, and few timers ever fire.
         if let Some(deadline) = deadline
@@ -124,7 +125,7 @@ impl Gateway {
             if state == State::TimeWait && self.flows.id_of(&flow.tuple).is_none() {
                 self.tombstones.insert(flow.tuple, open.last_sent, now);
             }
-            self.pool.release(open.socket, open.moved_bytes);
+            self.pool.release(open.socket, &open.rings);
         }
     }
 

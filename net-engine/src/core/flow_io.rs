@@ -37,7 +37,8 @@ impl Gateway {
     pub fn write<R>(&mut self, id: FlowId, fill: impl FnOnce(&mut [u8]) -> (usize, R)) -> StreamWrite<R> {
         let Some(open) = self.flows.open_mut(id) else { return StreamWrite::Reset };
         let moved_before = open.moved_bytes;
-        let write = open.write(fill);
+        let write = open.write(self.pool.is_short(), fill);
+        self.pool.charge(&mut open.rings);
         if open.moved_bytes != moved_before && open.mark_dirty() {
             self.dirty.push_back(id);
         }

@@ -13,7 +13,7 @@ use super::device::{PacketDevice, Wire};
 use super::ethernet::{self, EtherType, EthernetHeader};
 use super::flow_table::{FlowId, FlowTable};
 use super::ingress::IpPacket;
-use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState};
+use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState, seq_of};
 use super::tombstone::{TimeWait, Tombstones};
 use super::{AddressError, Counters, DropReason, GuestAddresses, Unreachable};
 use super::{arp, icmp, ndp, tombstone, udp};
@@ -125,11 +125,7 @@ impl Gateway {
             interface,
             wire,
             flows: FlowTable::default(),
-            pool: BufferPool::new(
-                limits.tcp_rx_buffer_bytes,
-                limits.tcp_tx_buffer_bytes,
-                limits.max_tcp_flows,
-            ),
+            pool: BufferPool::new(&limits),
             tombstones: Tombstones::new(limits.max_tombstones),
             timers: TimerQueue::new(),
             dirty: VecDeque::new(),
@@ -149,8 +145,15 @@ impl Gateway {
         Counters {
             syns_held: u64::try_from(self.held_syns).unwrap_or(u64::MAX),
             flows_open: u64::try_from(self.pool.live()).unwrap_or(u64::MAX),
+            ring_bytes: u64::try_from(self.pool.resident()).unwrap_or(u64::MAX),
             ..self.wire.counters
         }
+    }
+
+    /// Whether the rings of all flows have come to hold more than
+    /// [`Limits::max_ring_bytes`] since this was last asked.
+    pub fn take_shortage(&mut self) -> bool {
+        self.pool.take_shortage()
     }
 
     /// Whether a frame may be handled: there is room for what it may be answered with.
@@ -320,6 +323,11 @@ impl Gateway {
             }
             TcpState::Refused(..) => {}
             TcpState::Open(open) => {
+                let (seq, payload) = (seq_of(segment), segment.payload().len());
+                if self.pool.is_short() && !open.takes_when_short(seq, payload, &mut self.pool) {
+                    self.wire.counters.count_drop(DropReason::Limit);
+                    return Ingress::Handled;
+                }
                 let now = self.wire.smoltcp_now(now);
                 let mut device = PacketDevice::new(&mut self.wire, Some(packet.bytes), open.segment_bytes);
                 self.interface.poll_ingress_single(now, &mut device, open.socket.set_mut());
@@ -327,6 +335,8 @@ impl Gateway {
                     open.last_sent = sent;
                 }
                 open.note_segment();
+                open.rings.note_segment(seq, payload);
+                self.pool.charge(&mut open.rings);
                 if open.mark_dirty() {
                     self.dirty.push_back(id);
                 }
@@ -349,7 +359,7 @@ impl Gateway {
     pub fn accept(&mut self, id: FlowId, now: Instant) -> Result<(), AcceptError> {
         let flow = self.flows.get_mut(id).ok_or(AcceptError::Gone)?;
         let TcpState::Held(syn) = &flow.state else { return Err(AcceptError::Gone) };
-        let mut socket = self.pool.socket().ok_or(AcceptError::Limit)?;
+        let (mut socket, rings) = self.pool.socket(syn.first_seq).ok_or(AcceptError::Limit)?;
         let tcp = socket.tcp_mut();
         // The link is lossless and fast: every delay that trades latency for packets costs both.
         tcp.set_nagle_enabled(false);
@@ -365,7 +375,7 @@ impl Gateway {
         };
         if tcp.listen(local).is_err() {
             // Only port 0 cannot be listened on, and `IpPacket::tcp` refuses it.
-            self.pool.release(socket, 0);
+            self.pool.release(socket, &rings);
             return Err(AcceptError::Gone);
         }
         let smoltcp_now = self.wire.smoltcp_now(now);
@@ -373,11 +383,11 @@ impl Gateway {
         self.interface.poll_ingress_single(smoltcp_now, &mut device, socket.set_mut());
         if socket.tcp().state() == State::Listen {
             // smoltcp saw no connection in what `handle_tcp` took for one.
-            self.pool.release(socket, 0);
+            self.pool.release(socket, &rings);
             self.forget(id);
             return Err(AcceptError::Gone);
         }
-        flow.state = TcpState::Open(Box::new(OpenFlow::new(socket, syn.guest_mss)));
+        flow.state = TcpState::Open(Box::new(OpenFlow::new(socket, rings, syn.guest_mss, now)));
         self.dirty.push_back(id);
         self.held_syns -= 1;
         self.wire.counters.flows_opened += 1;

@@ -1,12 +1,12 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use net_core::Flow;
 use smoltcp::socket::tcp::{RecvError, Socket, State};
 use smoltcp::wire::{IPV6_HEADER_LEN, Ipv4Packet, Ipv6Packet, TcpOption, TcpPacket};
 
-use super::Unreachable;
 use super::device::LastSent;
-use crate::buffer_pool::PooledSocket;
+use super::{RingUse, Unreachable};
+use crate::buffer_pool::{BufferPool, PooledSocket};
 
 /// The MSS of a peer that states none (RFC 9293, section 3.7.1).
 const DEFAULT_MSS: u16 = 536;
@@ -48,10 +48,12 @@ pub enum Refusal {
     Silence,
 }
 
-/// An IP packet with a SYN, and the MSS the guest stated in it.
+/// An IP packet with a SYN, and what the guest stated in it.
 pub(crate) struct HeldSyn {
     pub(crate) packet: Box<[u8]>,
     pub(crate) guest_mss: u16,
+    /// The sequence number of the guest's first byte.
+    pub(crate) first_seq: u32,
 }
 
 impl HeldSyn {
@@ -62,12 +64,13 @@ impl HeldSyn {
     /// one: smoltcp then fills whole frames and the link cuts them evenly.
     pub(crate) fn new(packet: &[u8], tcp_offset: usize, offload: bool) -> Self {
         let mut packet = without_data(packet, tcp_offset);
+        let first_seq = seq_of(&TcpPacket::new_unchecked(&packet[tcp_offset..])).wrapping_add(1);
         let Some((value_offset, guest_mss)) = find_mss(&packet[tcp_offset..]) else {
-            return Self { packet, guest_mss: DEFAULT_MSS };
+            return Self { packet, guest_mss: DEFAULT_MSS, first_seq };
         };
         if guest_mss == 0 {
             // smoltcp takes it as if it were absent, as Linux does.
-            return Self { packet, guest_mss: DEFAULT_MSS };
+            return Self { packet, guest_mss: DEFAULT_MSS, first_seq };
         }
         let guest_mss = guest_mss.max(MIN_MSS);
         if offload {
@@ -75,8 +78,13 @@ impl HeldSyn {
             let at = tcp_offset + value_offset;
             packet[at..at + 2].copy_from_slice(&filled.to_be_bytes());
         }
-        Self { packet, guest_mss }
+        Self { packet, guest_mss, first_seq }
     }
+}
+
+/// The sequence number of a segment.
+pub(crate) fn seq_of<B: AsRef<[u8]>>(segment: &TcpPacket<B>) -> u32 {
+    segment.seq_number().0.cast_unsigned()
 }
 
 /// An IP packet up to the end of its TCP header, its length corrected.
@@ -114,9 +122,19 @@ fn find_mss(segment: &[u8]) -> Option<(usize, u16)> {
     None
 }
 
+/// A flow that was quiet for this long, and of which nothing is on its way, gives its memory back.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What a flow may hold of the guest's bytes while the memory of rings is short: a frame of any size.
+const SHORT_RX_BYTES: usize = 64 << 10;
+
+/// What a flow may hold for the guest while the memory of rings is short.
+const SHORT_TX_BYTES: usize = 16 << 10;
+
 /// A flow with a socket.
 pub(crate) struct OpenFlow {
     pub(crate) socket: PooledSocket,
+    pub(crate) rings: RingUse,
     /// The guest's MSS.
     pub(crate) segment_bytes: u16,
     pub(crate) last_sent: LastSent,
@@ -128,6 +146,8 @@ pub(crate) struct OpenFlow {
     pub(crate) linger_until: Option<Instant>,
     /// When the flow is looked at again at the latest, as the gateway's timers know it.
     pub(crate) timer: Option<Instant>,
+    /// `moved_bytes` when the flow was last looked at, and since when it is that.
+    quiet: (u64, Instant),
 }
 
 /// What reading from a flow gives.
@@ -158,16 +178,44 @@ pub enum StreamWrite<R> {
 
 impl OpenFlow {
     /// A flow that is on the dirty list: its SYN was just fed.
-    pub(crate) fn new(socket: PooledSocket, segment_bytes: u16) -> Self {
+    pub(crate) fn new(socket: PooledSocket, rings: RingUse, segment_bytes: u16, now: Instant) -> Self {
         Self {
             socket,
+            rings,
             segment_bytes,
             last_sent: LastSent::default(),
             is_dirty: true,
             moved_bytes: 0,
             linger_until: None,
             timer: None,
+            quiet: (0, now),
         }
+    }
+
+    /// Gives the rings' memory back once the flow is [`QUIET`]; when to look again.
+    pub(crate) fn rest(&mut self, pool: &mut BufferPool, now: Instant) -> Option<Instant> {
+        let (moved_bytes, since) = self.quiet;
+        if moved_bytes != self.moved_bytes {
+            self.quiet = (self.moved_bytes, now);
+        } else if since + QUIET <= now {
+            pool.give_back_rx(&mut self.socket, &mut self.rings);
+            pool.give_back_tx(&mut self.socket, &mut self.rings);
+            // What is held up stays until it moves, and with it comes another look.
+            return None;
+        }
+        (self.rings.resident() > 0).then(|| self.quiet.1 + QUIET)
+    }
+
+    /// Whether a segment may be taken while the memory of rings is short. One that may not is as good as
+    /// lost: the guest sends it again, and by then what it holds may have been read.
+    pub(crate) fn takes_when_short(&mut self, seq: u32, payload: usize, pool: &mut BufferPool) -> bool {
+        let bound = self.rings.rx_resident().max(SHORT_RX_BYTES);
+        if self.rings.rx_resident_after(seq, payload) <= bound {
+            return true;
+        }
+        pool.give_back_rx(&mut self.socket, &mut self.rings);
+        // An empty ring takes a frame of any size, wherever in a page it begins.
+        self.rings.rx_resident() == 0
     }
 
     /// Whether the flow is to be put on the dirty list, which it then is.
@@ -225,12 +273,18 @@ impl OpenFlow {
             consumed = count;
             (count, result)
         });
+        self.rings.note_read(consumed);
         self.moved_bytes += u64::try_from(consumed).unwrap_or(0);
         result.map_or(StreamRead::Reset, StreamRead::Data)
     }
 
-    /// Lends the contiguous free part of the send ring; `fill` says how much it wrote.
-    pub(crate) fn write<R>(&mut self, fill: impl FnOnce(&mut [u8]) -> (usize, R)) -> StreamWrite<R> {
+    /// Lends the contiguous free part of the send ring, less of it while the memory of rings `is_short`;
+    /// `fill` says how much it wrote.
+    pub(crate) fn write<R>(
+        &mut self,
+        is_short: bool,
+        fill: impl FnOnce(&mut [u8]) -> (usize, R),
+    ) -> StreamWrite<R> {
         let tcp = self.socket.tcp_mut();
         if !tcp.can_send() {
             return match tcp.state() {
@@ -245,12 +299,20 @@ impl OpenFlow {
                 | State::Closed => StreamWrite::Reset,
             };
         }
+        let queued = tcp.send_queue();
+        let most = if is_short { self.rings.tx_room(queued, SHORT_TX_BYTES) } else { usize::MAX };
+        if most == 0 {
+            // Not for lack of something on its way: once that is acknowledged, the writer is woken.
+            return StreamWrite::Blocked;
+        }
         let mut written = 0;
         let result = tcp.send(|room| {
-            let (count, result) = fill(room);
+            let most = most.min(room.len());
+            let (count, result) = fill(&mut room[..most]);
             written = count;
             (count, result)
         });
+        self.rings.note_write(queued, written);
         self.moved_bytes += u64::try_from(written).unwrap_or(0);
         result.map_or(StreamWrite::Reset, StreamWrite::Room)
     }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::context::DnsPlace;
 use super::{Context, Stack, session};
 use crate::core::{FlowId, Gateway, Ingress, Unreachable};
+use crate::event::Event;
 use crate::link::{Link, MAX_FRAME_BYTES};
 
 const DNS_PORT: u16 = 53;
@@ -80,6 +81,9 @@ impl Driver {
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
+        }
+        if stack.with(Gateway::take_shortage) {
+            self.context.events.push(Event::LimitReached { limit: "max_ring_bytes" });
         }
         self.arm(task, timer.as_mut(), &stack)
     }

@@ -7,6 +7,7 @@ mod endings;
 mod guest;
 mod hostile;
 mod limits;
+mod memory;
 mod raw;
 mod transfer;
 mod wire;

@@ -10,12 +10,12 @@ use crate::wire::Faults;
 use crate::world::{Connection, SERVERS, Setup, World};
 
 /// A stream whose every position is recognisable.
-fn pattern(len: usize, seed: u8) -> Vec<u8> {
+pub(crate) fn pattern(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|at| (at.wrapping_mul(31) >> 3) as u8 ^ seed).collect()
 }
 
 /// Sends `up` and `down` at once, each side closing its half behind its bytes; what arrived.
-fn exchange(
+pub(crate) fn exchange(
     world: &mut World,
     at: Connection,
     up: &[u8],

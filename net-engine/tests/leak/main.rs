@@ -12,9 +12,17 @@ mod world;
 
 use std::time::Duration;
 
+use net_core::Limits;
+
 use crate::world::{SERVERS, Setup, World};
 
 #[test]
+fn memory_is_what_it_should_be() {
+    // One after the other: both look at all of the process.
+    rings_hold_what_is_counted();
+    a_hundred_thousand_connections_leave_nothing();
+}
+
 fn a_hundred_thousand_connections_leave_nothing() {
     const CONNECTIONS: u32 = 100_000;
     let mut world = World::new(Setup::default());
@@ -51,6 +59,38 @@ fn a_hundred_thousand_connections_leave_nothing() {
     assert_eq!(world.gateway.poll_timeout(), None);
     let grown = resident_bytes().saturating_sub(resident);
     assert!(grown < 4 << 20, "{grown} bytes more after {} connections", CONNECTIONS / 5 * 4);
+}
+
+/// The judge of what is counted: the kernel.
+fn rings_hold_what_is_counted() {
+    const FLOWS: u16 = 100;
+    const BYTES: usize = 400 << 10;
+    let limits = Limits { tcp_tx_buffer_bytes: 512 << 10, ..Limits::default() };
+    let mut world = World::new(Setup { limits, ..Setup::default() });
+    let flows: Vec<_> = (0..FLOWS).map(|port| world.established((SERVERS[0], 443), 20_000 + port)).collect();
+    let before = resident_bytes();
+    for at in &flows {
+        assert_eq!(world.fill(at.flow, &vec![7; BYTES]), BYTES);
+    }
+    world.run_for(Duration::from_millis(500));
+    let counted = usize::try_from(world.gateway.counters().ring_bytes).unwrap();
+    // The guest's own buffers are in this process too.
+    let guests = usize::from(FLOWS) * (128 << 10) + (4 << 20);
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(counted >= usize::from(FLOWS) * BYTES && grown <= counted + guests, "{grown}, {counted} counted");
+
+    for at in &flows {
+        let mut got = 0;
+        let all = world.run_until(Duration::from_secs(60), |world| {
+            got += world.drain_guest(at.guest).len();
+            got == BYTES
+        });
+        assert!(all, "{got}");
+    }
+    world.run_for(Duration::from_secs(3));
+    assert_eq!(world.gateway.counters().ring_bytes, 0);
+    let kept = resident_bytes().saturating_sub(before);
+    assert!(kept <= guests, "{kept} bytes are kept of {grown}");
 }
 
 fn resident_bytes() -> usize {
