@@ -56,10 +56,12 @@ pub(crate) fn parse(mut body: Reader<'_>) -> Result<&[u8], NameError> {
         return Err(NameError::Malformed);
     }
     let name = list.vector_u16().ok_or(NameError::Malformed)?.rest();
-    if !list.is_empty() {
-        return Err(NameError::TwoNames);
+    match list.u8() {
+        None => check(name).map(|()| name),
+        Some(HOST_NAME) => Err(NameError::TwoNames),
+        // What follows a type nobody knows cannot be read: it may be another name to whoever does.
+        Some(_) => Err(NameError::Malformed),
     }
-    check(name).map(|()| name)
 }
 
 fn check(name: &[u8]) -> Result<(), NameError> {

@@ -64,6 +64,7 @@ fn names_that_are_none_are_answers_inside_a_whole_hello() {
         ("no list", &[]),
         ("a byte after the list", &[0, 4, 0, 0, 1, b'a', 0]),
         ("another type of name", &[0, 4, 1, 0, 1, b'a']),
+        ("another type behind the name", &[0, 6, 0, 0, 1, b'a', 1, b'b']),
         ("a name past its list", &[0, 4, 0, 0, 2, b'a']),
     ];
     for (case, body) in OTHER {

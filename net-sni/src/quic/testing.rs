@@ -3,6 +3,7 @@
 use std::vec;
 use std::vec::Vec;
 
+use super::frame::CryptoFrames;
 use super::packet::Version;
 use super::protection::Keys;
 
@@ -38,6 +39,17 @@ pub(crate) fn coalesced(destination: &[u8], number: u16, frames: &[u8]) -> Vec<u
     header.extend_from_slice(&[0, 0]);
     header.extend_from_slice(&length.to_be_bytes());
     Keys::client(Version::One, destination).seal(&header, number, frames)
+}
+
+/// Whether the frames of these packets give one byte of the stream two values.
+pub(crate) fn contradict(packets: &[&[u8]]) -> bool {
+    let mut stream = std::collections::HashMap::new();
+    packets.iter().any(|frames| {
+        let mut frames = CryptoFrames::new(frames);
+        let crypto = std::iter::from_fn(|| frames.next().ok().flatten());
+        let mut bytes = crypto.flat_map(|frame| (frame.offset..).zip(frame.bytes.iter().copied()));
+        bytes.any(|(offset, byte)| *stream.entry(offset).or_insert(byte) != byte)
+    })
 }
 
 /// A CRYPTO frame.
