@@ -74,28 +74,46 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// Whether the figure is within the band: [`BAND`] of the committed one, at least [`SLACK`].
     pub(crate) fn holds(self) -> bool {
-        self.standing() == "within"
+        self.standing() == Standing::Within
     }
 
-    fn standing(self) -> &'static str {
-        let Some(committed) = self.committed else { return "NEW" };
+    fn standing(self) -> Standing {
+        let Some(committed) = self.committed else { return Standing::New };
         let room = (committed * BAND).max(SLACK);
         if self.figure.value > committed + room {
-            "ABOVE"
+            Standing::Above
         } else if self.figure.value < committed - room {
-            "BELOW"
+            Standing::Below
         } else {
-            "within"
+            Standing::Within
         }
     }
 }
 
-/// The figure's line.
+/// Where a figure lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Within,
+    Above,
+    Below,
+    /// There is no committed one.
+    New,
+}
+
+/// The figure's line, and the line of what it is next to the committed one: above 1 it has become cheaper.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let committed =
-            self.committed.map_or_else(|| "-".to_owned(), |value| self.figure.measure.show(value));
-        write!(f, "{} {committed} {}", self.figure, self.standing())
+        let Figure { scenario, measure, value } = self.figure;
+        writeln!(f, "{}", self.figure)?;
+        let Some(committed) = self.committed else { return write!(f, "no figure is committed for it") };
+        // Nothing next to nothing is the same.
+        let ratio = if measure.round(value) == committed { 1.0 } else { committed / value };
+        write!(f, "ratio cost/{}/{} committed {ratio:.3}", scenario.name(), measure.name())?;
+        match self.standing() {
+            Standing::Within | Standing::New => Ok(()),
+            Standing::Above => write!(f, " (ABOVE the band around {})", measure.show(committed)),
+            Standing::Below => write!(f, " (BELOW the band around {})", measure.show(committed)),
+        }
     }
 }
 
@@ -158,20 +176,22 @@ mod tests {
     fn the_band() {
         let committed =
             Committed::of(toolchain(), &[figure(Measure::Syscalls, 40.0), figure(Measure::Allocations, 0.0)]);
-        const CASES: &[(Measure, f64, &str)] = &[
-            (Measure::Syscalls, 40.0, "syscalls 40.00 /MiB 40.00 within"),
-            (Measure::Syscalls, 43.9, "syscalls 43.90 /MiB 40.00 within"),
-            (Measure::Syscalls, 36.1, "syscalls 36.10 /MiB 40.00 within"),
-            (Measure::Syscalls, 44.1, "syscalls 44.10 /MiB 40.00 ABOVE"),
-            (Measure::Syscalls, 35.9, "syscalls 35.90 /MiB 40.00 BELOW"),
-            (Measure::Allocations, 0.09, "allocations 0.09 /MiB 0.00 within"),
-            (Measure::Allocations, 0.11, "allocations 0.11 /MiB 0.00 ABOVE"),
-            (Measure::Instructions, 1.0, "instructions 1 /MiB - NEW"),
+        const CASES: &[(Measure, f64, Standing, &str)] = &[
+            (Measure::Syscalls, 40.0, Standing::Within, "committed 1.000"),
+            (Measure::Syscalls, 43.9, Standing::Within, "committed 0.911"),
+            (Measure::Syscalls, 36.1, Standing::Within, "committed 1.108"),
+            (Measure::Syscalls, 44.1, Standing::Above, "(ABOVE the band around 40.00)"),
+            (Measure::Syscalls, 35.9, Standing::Below, "(BELOW the band around 40.00)"),
+            (Measure::Allocations, 0.0, Standing::Within, "committed 1.000"),
+            (Measure::Allocations, 0.09, Standing::Within, "committed 0.000"),
+            (Measure::Allocations, 0.11, Standing::Above, "(ABOVE the band around 0.00)"),
+            (Measure::Instructions, 1.0, Standing::New, "no figure is committed for it"),
         ];
-        for (measure, value, expected) in CASES {
+        for (measure, value, standing, end) in CASES {
             let verdict = committed.judge(figure(*measure, *value));
-            assert_eq!(verdict.to_string(), format!("figure cost/up/{expected}"));
-            assert_eq!(verdict.holds(), expected.ends_with("within"), "{expected}");
+            let shown = verdict.to_string();
+            assert_eq!(verdict.standing(), *standing, "{shown}");
+            assert!(shown.starts_with("figure cost/up/") && shown.ends_with(end), "{shown}");
         }
     }
 

@@ -104,7 +104,8 @@ impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scenario, measure) = (self.scenario.name(), self.measure.name());
         let value = self.measure.show(self.value);
-        write!(f, "figure cost/{scenario}/{measure} {value} /{}", self.scenario.unit())
+        // A count is the same each time: its least and its most are one.
+        write!(f, "figure cost/{scenario}/{measure} {value} /{} {value}..{value}", self.scenario.unit())
     }
 }
 
@@ -115,8 +116,8 @@ mod tests {
     #[test]
     fn what_both_runs_have_in_common_cancels() {
         let figure = Scenario::Packets.figure(Measure::Syscalls, 1_050, 2_650);
-        assert_eq!(figure.to_string(), "figure cost/packets/syscalls 4.00 /packet");
+        assert_eq!(figure.to_string(), "figure cost/packets/syscalls 4.00 /packet 4.00..4.00");
         let figure = Scenario::Packets.figure(Measure::Instructions, 1_000, 8_301_234);
-        assert_eq!(figure.to_string(), "figure cost/packets/instructions 20751 /packet");
+        assert_eq!(figure.to_string(), "figure cost/packets/instructions 20751 /packet 20751..20751");
     }
 }

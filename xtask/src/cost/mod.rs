@@ -27,7 +27,7 @@ use crate::workspace::Workspace;
 ///
 /// # Errors
 /// When a figure lies outside the band, or, to be committed, is missing.
-pub(crate) fn play(workspace: &Workspace, accept: bool) -> Result<Remarks> {
+pub(crate) fn compare(workspace: &Workspace, accept: bool) -> Result<Compared> {
     let (figures, missing) = count(workspace)?;
     let toolchain = Toolchain::here()?;
     let path = workspace.root.join(committed::PATH);
@@ -46,16 +46,17 @@ pub(crate) fn play(workspace: &Workspace, accept: bool) -> Result<Remarks> {
         }
         fs::write(&path, Committed::of(toolchain, &figures).to_string())
             .with_context(|| format!("cannot write {}", path.display()))?;
-        return Ok(vec![format!("accepted: {} holds these figures now", committed::PATH)]);
+        let accepted = format!("accepted: {} holds these figures now", committed::PATH);
+        return Ok(Compared { missing: Remarks::new(), differing: vec![accepted] });
     }
     let differs = committed.toolchain.difference(&toolchain);
-    let mut remarks = missing;
+    let mut differing = Remarks::new();
     let mut failed = Vec::new();
     for (figure, verdict) in verdicts.iter().filter(|(_, verdict)| !verdict.holds()) {
         match &differs {
             // The compiler and the C library write the instructions; we write the calls.
             Some(differs) if figure.measure == Measure::Instructions => {
-                remarks.push(format!("not a failure, for {differs}: {verdict}"));
+                differing.push(format!("not a failure, for {differs}: {verdict}"));
             }
             Some(_) | None => failed.push(verdict.to_string()),
         }
@@ -64,10 +65,31 @@ pub(crate) fn play(workspace: &Workspace, accept: bool) -> Result<Remarks> {
         let held = format!("{} of {} figures left the band", failed.len(), figures.len());
         let how =
             "Where the new cost is meant, or is the better one: `cargo xtask cost --accept`, and say why.";
-        let lines: Vec<_> = failed.into_iter().chain(remarks).collect();
+        let lines: Vec<_> = failed.into_iter().chain(missing).chain(differing).collect();
         bail!("{held}:\n  {}\n{how}", lines.join("\n  "));
     }
-    Ok(remarks)
+    Ok(Compared { missing, differing })
+}
+
+/// What there is to say where no figure has left the band.
+pub(crate) struct Compared {
+    /// What was not counted, and why.
+    pub(crate) missing: Remarks,
+    /// What another toolchain counts otherwise.
+    pub(crate) differing: Remarks,
+}
+
+impl Compared {
+    /// All of it.
+    ///
+    /// # Errors
+    /// When something was not counted that is `required`.
+    pub(crate) fn remarks(self, required: bool) -> Result<Remarks> {
+        if required && !self.missing.is_empty() {
+            bail!("not everything could be counted:\n  {}", self.missing.join("\n  "));
+        }
+        Ok([self.missing, self.differing].concat())
+    }
 }
 
 /// The figures, and what could not be counted and why.
