@@ -20,8 +20,9 @@ pub(super) fn read(source: &SecretSource) -> Result<(SecretValue, Option<PathBuf
     let mut place = None;
     let mut bytes = Zeroizing::new(match source {
         SecretSource::Env(name) => {
-            let value =
-                std::env::var_os(name).with_context(|| format!("env:{name}: the variable is not set"))?;
+            let value = std::env::var_os(name).with_context(|| {
+                format!("env:{name}: the variable is not set where net-engine was started: export it there")
+            })?;
             std::os::unix::ffi::OsStringExt::into_vec(value)
         }
         SecretSource::File(path) => {
@@ -53,7 +54,7 @@ pub(super) fn read(source: &SecretSource) -> Result<(SecretValue, Option<PathBuf
 /// # Errors
 /// The file cannot be read, or it cannot be told where it is: then nobody could hide it.
 pub(super) fn read_file(path: &Path) -> Result<(Vec<u8>, Option<PathBuf>)> {
-    const UNREADABLE: &str = "cannot be read";
+    const UNREADABLE: &str = "cannot be read: check the path, and that you may read it";
     let mut file = File::open(path).context(UNREADABLE)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).context(UNREADABLE)?;
