@@ -36,6 +36,7 @@ mod host_name;
 mod host_pattern;
 mod limits;
 mod timer;
+mod token_bucket;
 
 pub use address::{AddressClass, embedded_ipv4, normalise};
 pub use fault::Fault;
@@ -44,6 +45,7 @@ pub use host_name::{HostName, HostNameError, MAX_HOST_NAME_BYTES};
 pub use host_pattern::{HostPattern, HostPatternError};
 pub use limits::Limits;
 pub use timer::TimerQueue;
+pub use token_bucket::TokenBucket;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

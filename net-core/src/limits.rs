@@ -42,6 +42,11 @@ pub struct Limits {
     pub dns_timeout: Duration,
     /// DNS queries in flight.
     pub max_dns_queries: usize,
+    /// Questions that are put to resolvers, per second and as many at once; answers that are kept are no
+    /// question. What is more is answered with SERVFAIL.
+    pub dns_exchanges_per_second: u32,
+    /// DNS answers that are kept, in bytes; the oldest yields.
+    pub max_dns_cache_bytes: usize,
     /// Addresses pinned to names, over all names.
     pub max_pins: usize,
     /// Addresses pinned to one name.
@@ -82,6 +87,8 @@ impl Default for Limits {
             upstream_handshake_timeout: Duration::from_secs(10),
             dns_timeout: Duration::from_secs(5),
             max_dns_queries: 256,
+            dns_exchanges_per_second: 500,
+            max_dns_cache_bytes: 4 << 20,
             max_pins: 4_096,
             max_pins_per_name: 64,
             max_leaves: 1_000,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use net_core::{HostName, HostPattern, Limits};
 use net_policy::Policy;
+use net_policy::dns::DenialStyle;
 use net_secrets::SecretSet;
 use net_tls::{Authority, UpstreamTrust};
 
@@ -79,6 +80,8 @@ pub struct GuestConfig {
     pub secrets: SecretSet,
     /// The resolvers names are asked of.
     pub nameservers: Nameservers,
+    /// How the guest is told that it may not know a name.
+    pub dns_denial: DenialStyle,
     /// Whom upstream certificates must lead to.
     pub upstream_trust: UpstreamTrust,
     /// The name that means the host's loopback.
@@ -111,6 +114,7 @@ impl Default for GuestConfig {
             interception: Interception::default(),
             secrets: SecretSet::default(),
             nameservers: Nameservers::default(),
+            dns_denial: DenialStyle::default(),
             upstream_trust: UpstreamTrust::default(),
             host_alias: HostName::parse(DEFAULT_HOST_ALIAS).expect("the constant is a host name"),
             host_addresses: Vec::new(),

@@ -45,7 +45,7 @@ pub mod link;
 mod shell;
 mod tls;
 
-pub use dns::{NameserverError, Nameservers};
+pub use dns::{DnsTransport, Nameserver, NameserverError, Nameservers};
 pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use event::Event;
 pub use guest_config::{

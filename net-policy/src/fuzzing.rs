@@ -24,9 +24,9 @@ pub fn answers_stay_within_the_policy(bytes: &[u8]) {
     let Ok(question) = question else { return };
     let policy = Policy::new(vec![target.into_rule(Action::Allow)]);
     let hosts = HostAddresses::default();
-    let AnswerVerdict::Forward { message, pins } = filter_answer(&question, bytes, &policy, &hosts) else {
-        return;
-    };
+    let verdict = filter_answer(&question, bytes, &policy, &hosts, false);
+    let AnswerVerdict::Forward { message, pins, lifetime } = verdict else { return };
+    assert!(message.answers.iter().all(|record| u64::from(record.ttl) >= lifetime.as_secs()));
     let mut addresses = message.answers.iter().filter_map(|record| match &record.data {
         RData::A(a) => Some(IpAddr::V4(a.0)),
         RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),

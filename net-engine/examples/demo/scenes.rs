@@ -111,7 +111,7 @@ impl Stage {
                 authority: Some(authority),
             },
             secrets,
-            nameservers: Nameservers::Fixed(vec![upstream.resolver]),
+            nameservers: Nameservers::Fixed(vec![upstream.resolver.into()]),
             upstream_trust,
             redirects,
             ..GuestConfig::default()

@@ -178,7 +178,7 @@ fn nameservers(texts: &[Written]) -> Result<Nameservers> {
     if texts.is_empty() {
         return Ok(Nameservers::System);
     }
-    let parse = |text: &Written| Nameservers::parse_one(&text.text).with_context(|| text.named());
+    let parse = |text: &Written| text.text.parse().with_context(|| text.named());
     Ok(Nameservers::Fixed(texts.iter().map(parse).collect::<Result<_>>()?))
 }
 

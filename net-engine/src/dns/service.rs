@@ -1,15 +1,22 @@
 use std::rc::Rc;
 
+use hickory_net::proto::op::Message;
 use net_core::HostName;
 use net_policy::NameDecision;
-use net_policy::dns::{AnswerVerdict, Question, Reply, filter_answer, fit, reply};
+use net_policy::dns::{
+    AnswerVerdict, ExtendedError, Pin, Question, RefuseReason, Reply, age, filter_answer, fit, reply,
+};
 
-use super::upstream;
+use super::cache::Kept;
+use super::lookup::{LookupError, aged};
 use crate::event::Event;
 use crate::shell::Context;
 
 /// The most a DNS message over TCP can have.
 const MAX_STREAM_BYTES: usize = 65_535;
+
+/// The port of HTTP/3, as far as a service binding names none.
+const HTTPS_PORT: u16 = 443;
 
 /// The answer to a query over UDP, at most `max_bytes` long; `None` when none is due.
 pub(crate) async fn answer_datagram(
@@ -26,7 +33,7 @@ pub(crate) async fn answer_datagram(
     }
 }
 
-/// The answer to a query over TCP; `None` when none is due.
+/// The answer to a query over TCP or TLS; `None` when none is due.
 pub(crate) async fn answer_message(context: &Rc<Context>, query: &[u8]) -> Option<Vec<u8>> {
     match Question::parse(query) {
         Ok(question) => answer(context, &question, MAX_STREAM_BYTES).await,
@@ -36,40 +43,68 @@ pub(crate) async fn answer_message(context: &Rc<Context>, query: &[u8]) -> Optio
 
 async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) -> Option<Vec<u8>> {
     let own = |what: Reply| fit(question, reply(question, &what), max_bytes);
+    let deny = |why: String, told: &'static str| {
+        refuse(context, question, why);
+        own(Reply::Denied(context.dns_denial, ExtendedError::Blocked(told)))
+    };
     let Some(host) = &question.host else {
-        refuse(context, question, "not a host name".to_owned());
-        return own(Reply::Refused);
+        return deny("not a host name".to_owned(), "not a host name");
     };
     // Also where the name may be resolved: a query tells every resolver on its way.
     if let Err(violation) = context.secrets().check(question.name().to_ascii().as_bytes()) {
-        refuse(context, question, violation.to_string());
-        return own(Reply::Refused);
+        return deny(violation.to_string(), "the name has a placeholder in it");
     }
     if *host == context.host_alias && context.with_policy(|policy, _, _| policy.may_reach_host()) {
         return own(Reply::Addresses(context.gateways()));
     }
     let decision = context.decide_name(host);
-    if let NameDecision::Deny { .. } = decision {
-        refuse(context, question, context.with_policy(|policy, _, _| policy.describe_name(&decision)));
-        return own(Reply::Refused);
+    if let NameDecision::Deny { reason, .. } = decision {
+        let why = context.with_policy(|policy, _, _| policy.describe_name(&decision));
+        return deny(why, reason.as_str());
     }
-    let nameservers = context.resolvers.current(crate::shell::now());
-    let asked = upstream::ask(&nameservers, &question.to_upstream(), context.limits.dns_timeout).await;
-    let Some(bytes) = asked else { return own(Reply::Failed) };
-    let verdict = context.with_policy(|policy, _, hosts| filter_answer(question, &bytes, policy, hosts));
+    let (lookups, key, generation) = (&context.lookups, question.key(), context.generation());
+    let kept = lookups.kept(&key, generation, crate::shell::now(), |kept, old| {
+        pin(context, host, aged(&kept.pins, old));
+        let mut message = Message::from_vec(&kept.message).ok()?;
+        age(&mut message, old);
+        fit(question, message, max_bytes)
+    });
+    if let Some(kept) = kept {
+        return kept;
+    }
+    let asked = match lookups.ask(context, question, &key).await {
+        Ok(asked) => asked,
+        Err(LookupError::Failed) => return own(Reply::Failed(ExtendedError::Network)),
+        Err(LookupError::TooMany) => {
+            context.events.push(Event::LimitReached { limit: "dns_exchanges_per_second" });
+            return own(Reply::Failed(ExtendedError::Other("too many questions")));
+        }
+    };
+    // The policy that is asked now, which may be another than before the exchange.
+    let generation = context.generation();
+    let allows_quic = !context.intercepts(HTTPS_PORT, Some(host));
+    let verdict =
+        context.with_policy(|policy, _, hosts| filter_answer(question, &asked, policy, hosts, allows_quic));
     match verdict {
-        AnswerVerdict::Forward { message, pins } => {
-            pin(context, host, &pins);
+        AnswerVerdict::Forward { message, pins, lifetime } => {
+            pin(context, host, pins.iter().copied());
+            if let Ok(encoded) = message.to_vec() {
+                let kept = Kept { message: encoded.into(), pins: pins.into(), generation, lifetime };
+                lookups.keep(key, kept, crate::shell::now());
+            }
             fit(question, *message, max_bytes)
         }
+        AnswerVerdict::Refuse(RefuseReason::Malformed) => {
+            refuse(context, question, RefuseReason::Malformed.to_string());
+            own(Reply::Failed(ExtendedError::InvalidData))
+        }
         AnswerVerdict::Refuse(reason) => {
-            refuse(context, question, reason.to_string());
-            own(Reply::Refused)
+            deny(reason.to_string(), "it leads to an address that is not public")
         }
     }
 }
 
-fn pin(context: &Context, host: &HostName, pins: &[net_policy::dns::Pin]) {
+fn pin(context: &Context, host: &HostName, pins: impl Iterator<Item = Pin>) {
     let now = crate::shell::now();
     context.with_policy(|_, table, _| {
         for pin in pins {

@@ -1,27 +1,66 @@
 use std::rc::Rc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::service::answer_message;
-use crate::shell::{Context, GuestStream};
+use crate::shell::Context;
 
-/// DNS over TCP (RFC 7766): messages behind a two-byte length, one after the other.
+/// Queries of one stream that are answered at one time; those behind them wait in the stream.
+const MAX_PIPELINED: usize = 16;
+
+/// DNS over a stream (RFC 7766): messages behind a two-byte length.
 ///
-/// Queries of one stream are answered in order; a guest that pipelines gets its answers as they
-/// come, one query in flight per stream.
-pub(crate) async fn serve_stream(context: &Rc<Context>, mut guest: GuestStream) {
+/// Queries are answered as their answers come, not in their order (section 6.2.1.1).
+pub(crate) async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(context: &Rc<Context>, mut stream: S) {
+    let (mut reader, mut writer) = tokio::io::split(&mut stream);
     let idle = context.limits.drain_timeout;
-    loop {
-        let Ok(Ok(length)) = timeout(idle, guest.read_u16()).await else { break };
-        let mut query = vec![0; usize::from(length)];
-        let Ok(Ok(_)) = timeout(idle, guest.read_exact(&mut query)).await else { break };
-        let Some(_place) = context.enter_dns_query() else { break };
-        let Some(answer) = answer_message(context, &query).await else { break };
-        let Ok(length) = u16::try_from(answer.len()) else { break };
-        let mut framed = length.to_be_bytes().to_vec();
-        framed.extend_from_slice(&answer);
-        let Ok(Ok(())) = timeout(idle, guest.write_all(&framed)).await else { break };
+    let mut answers = FuturesUnordered::new();
+    // Kept over rounds of the loop: a read that was begun is not begun again.
+    let mut next = Box::pin(read_message(&mut reader));
+    let mut has_more = true;
+    while has_more || !answers.is_empty() {
+        tokio::select! {
+            answer = answers.next(), if !answers.is_empty() => {
+                let Some(Some(answer)) = answer else { break };
+                if !matches!(timeout(idle, write_message(&mut writer, answer)).await, Ok(Some(()))) {
+                    break;
+                }
+            }
+            query = timeout(idle, &mut next), if has_more && answers.len() < MAX_PIPELINED => {
+                match query {
+                    Ok(Some((query, reader))) => {
+                        answers.push(answer(context, query));
+                        next = Box::pin(read_message(reader));
+                    }
+                    // The guest has closed its half, or was quiet for too long: what it asked is answered.
+                    Ok(None) | Err(_) => has_more = false,
+                }
+            }
+        }
     }
-    guest.close();
+    let _ = timeout(idle, writer.shutdown()).await;
+}
+
+async fn answer(context: &Rc<Context>, query: Vec<u8>) -> Option<Vec<u8>> {
+    let _place = context.enter_dns_query()?;
+    answer_message(context, &query).await
+}
+
+/// The next message, and where to read on.
+async fn read_message<R: AsyncRead + Unpin>(reader: &mut R) -> Option<(Vec<u8>, &mut R)> {
+    let length = reader.read_u16().await.ok()?;
+    let mut message = vec![0; usize::from(length)];
+    reader.read_exact(&mut message).await.ok()?;
+    Some((message, reader))
+}
+
+async fn write_message<W: AsyncWrite + Unpin>(writer: &mut W, message: Vec<u8>) -> Option<()> {
+    let length = u16::try_from(message.len()).ok()?;
+    let mut framed = length.to_be_bytes().to_vec();
+    framed.extend_from_slice(&message);
+    writer.write_all(&framed).await.ok()?;
+    writer.flush().await.ok()
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use net_core::{Flow, HostName, HostPattern, Limits, normalise};
+use net_policy::dns::DenialStyle;
 use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query, RuleId};
 use net_secrets::SecretSet;
 use tokio::sync::Notify;
@@ -13,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::fate::Terms;
 use super::{BoundRule, Stack};
 use crate::core::{FlowId, GuestAddresses, Refusal};
-use crate::dns::Resolvers;
+use crate::dns::Lookups;
 use crate::event::{Event, EventQueue};
 use crate::guest_config::{GuestConfig, Interception, ViolationAction};
 use crate::http::HeldBytes;
@@ -30,7 +31,8 @@ pub(crate) struct Context {
     pub(crate) events: EventQueue,
     pub(crate) tls: TlsParts,
     pub(crate) host_alias: HostName,
-    pub(crate) resolvers: Resolvers,
+    pub(crate) lookups: Lookups,
+    pub(crate) dns_denial: DenialStyle,
     addresses: GuestAddresses,
     redirects: HashMap<SocketAddr, SocketAddr>,
     intercepted_ports: BTreeSet<u16>,
@@ -81,12 +83,13 @@ impl Context {
             stack,
             tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),
             held_bytes: HeldBytes::new(config.limits.max_held_bytes),
-            limits: config.limits,
             events,
             intercepted_ports: ports,
             bypass,
             host_alias: config.host_alias,
-            resolvers: Resolvers::new(config.nameservers),
+            lookups: Lookups::new(config.nameservers, &config.limits),
+            dns_denial: config.dns_denial,
+            limits: config.limits,
             redirects: config.redirects,
             addresses,
             policy: RefCell::new(config.policy),
@@ -153,6 +156,11 @@ impl Context {
     /// Replaces the secrets: live connections use the new ones from their next request on.
     pub(crate) fn swap_secrets(&self, secrets: SecretSet) {
         *self.secrets.borrow_mut() = secrets;
+    }
+
+    /// Counts the policies so far: what was said under one holds no longer than it does.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.get()
     }
 
     /// Replaces the policy and ends every session that the new one does not allow.
@@ -247,6 +255,11 @@ impl Context {
     /// Whether the first flight of streams to this port is read before they go on.
     fn looks_into(&self, port: u16) -> bool {
         port == HTTP_PORT || self.intercepted_ports.contains(&port)
+    }
+
+    /// Whether TLS is opened at all.
+    pub(crate) fn opens_tls(&self) -> bool {
+        self.tls.has_authority() && !self.intercepted_ports.is_empty()
     }
 
     /// Whether TLS to this port and name is opened.

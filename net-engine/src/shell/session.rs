@@ -16,11 +16,10 @@ use super::fate::{Opaque, Tls};
 use super::first_flight::{FirstFlight, Hello, HttpVersion, first_flight};
 use super::{Context, GuestStream, dial, relay};
 use crate::core::{AcceptError, FlowId, Refusal};
+use crate::dns::{self, DNS_OVER_TLS_PORT, DNS_PORT};
 use crate::event::Event;
 use crate::http;
 use crate::tls::{InterceptError, StreamInfo, intercept};
-
-const DNS_PORT: u16 = 53;
 
 /// RFC 8446, section 6.2.
 const ACCESS_DENIED: u8 = 49;
@@ -30,8 +29,8 @@ pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Decides a new flow; where it may go on, a task of the guest's thread carries it.
 pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
-    if flow.upstream.port() == DNS_PORT {
-        spawn(context, id, flow, Stage::Dns, false, serve_dns(Rc::clone(context), id));
+    if let DNS_PORT | DNS_OVER_TLS_PORT = flow.upstream.port() {
+        start_dns(context, id, flow);
         return;
     }
     let terms = context.terms(&flow, None);
@@ -79,10 +78,24 @@ impl Drop for LeaveOnDrop {
     }
 }
 
-/// DNS over TCP goes to nobody but us, whatever address was asked.
-async fn serve_dns(context: Rc<Context>, id: FlowId) {
-    if let Some(guest) = accept(&context, id) {
-        crate::dns::serve_stream(&context, guest).await;
+/// DNS over TCP and over TLS goes to nobody but us, whatever address was asked. Where no TLS is opened
+/// nobody may ask past us either.
+fn start_dns(context: &Rc<Context>, id: FlowId, flow: Flow) {
+    let is_tls = flow.upstream.port() == DNS_OVER_TLS_PORT;
+    if is_tls && !context.opens_tls() {
+        context.events.push(Event::DnsOverTlsRefused { flow });
+        context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
+        return;
+    }
+    spawn(context, id, flow, Stage::Dns, false, serve_dns(Rc::clone(context), id, flow, is_tls));
+}
+
+async fn serve_dns(context: Rc<Context>, id: FlowId, flow: Flow, is_tls: bool) {
+    let Some(guest) = accept(&context, id) else { return };
+    if is_tls {
+        Box::pin(dns::serve_tls_stream(&context, &flow, guest)).await;
+    } else {
+        dns::serve_stream(&context, guest).await;
     }
 }
 

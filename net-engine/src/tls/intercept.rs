@@ -62,12 +62,13 @@ pub(crate) async fn intercept(
         Ok(config) => config,
         Err(error) => return Err(fail(&guest, error).await),
     };
-    let guest = handshake(context, config, guest, prefix).await?;
+    let guest = accept_guest(context, config, guest, prefix).await?;
     let version = if chosen.as_deref() == Some(HTTP2) { HttpVersion::Http2 } else { HttpVersion::Http1 };
     http::bridge_tls(context, info, guest, upstream, version).await
 }
 
-async fn handshake(
+/// The guest's handshake, by this leaf; `prefix` is what it has sent of it already.
+pub(crate) async fn accept_guest(
     context: &Context,
     config: Arc<ServerConfig>,
     guest: GuestStream,
@@ -95,7 +96,7 @@ async fn mirror(
     let is_of_certificate = !matches!(fault, UpstreamFault::TimedOut | UpstreamFault::HandshakeFailed);
     let config = if is_of_certificate { context.tls.faulty_config(subject, fault).ok() } else { None };
     let Some(config) = config else { return fail(&guest, error).await };
-    if let Ok(mut accepted) = handshake(context, config, guest, prefix).await {
+    if let Ok(mut accepted) = accept_guest(context, config, guest, prefix).await {
         // A guest that does not verify gets an orderly end, and nothing else.
         let _ = tokio::io::AsyncWriteExt::shutdown(&mut accepted).await;
     }

@@ -6,6 +6,6 @@ mod offer;
 mod parts;
 mod upstream;
 
-pub(crate) use intercept::{StreamInfo, intercept};
+pub(crate) use intercept::{StreamInfo, accept_guest, intercept};
 pub use intercept_error::{GuestAlert, InterceptError};
 pub(crate) use parts::TlsParts;

@@ -77,6 +77,11 @@ impl TlsParts {
         });
         Arc::clone(config)
     }
+
+    /// Our end towards resolvers that are asked over TLS, who speak no other protocol.
+    pub(crate) fn resolver_config(&self) -> ClientConfig {
+        net_tls::upstream_config(&self.trust, Vec::new(), system_clock()).as_ref().clone()
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "the shell owns the clock")]

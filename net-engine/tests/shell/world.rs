@@ -116,7 +116,7 @@ impl World {
             interception,
             upstream_trust,
             secrets,
-            nameservers: Nameservers::Fixed(vec![upstream.resolver]),
+            nameservers: Nameservers::Fixed(vec![upstream.resolver.into()]),
             redirects,
             limits: setup.limits,
             on_violation: setup.on_violation,

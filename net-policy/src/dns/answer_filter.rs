@@ -6,20 +6,32 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType, ResponseCode};
-use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamKey};
+use hickory_proto::op::{Edns, Message, MessageType, ResponseCode};
+use hickory_proto::rr::rdata::opt::EdnsCode;
+use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamKey, SvcParamValue};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use thiserror::Error;
 
 use crate::{Group, HostAddresses, Policy};
 
 use super::Question;
+use super::respond::EXTENDED_ERROR;
 
 /// Aliases followed from the question; resolvers give up at about as many.
 const MAX_CHAIN: usize = 16;
 
 /// Records of one answer that are looked at; more is nobody's address list.
 const MAX_RECORDS: usize = 512;
+
+/// Longest explanation of a resolver that is passed on.
+const MAX_EXPLANATION_BYTES: usize = 256;
+
+/// Longest that an answer may be told again: as long as a pin is believed.
+const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Longest that it may be told again that there is nothing (RFC 2308, section 5, has one to three hours; a
+/// name that comes into being is wanted sooner).
+const MAX_NEGATIVE_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// An address our resolver gave for the name asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +52,8 @@ pub enum AnswerVerdict {
         message: Box<Message>,
         /// Addresses for the name asked.
         pins: Vec<Pin>,
+        /// How long it may be told again to whoever asks the same; zero for not at all.
+        lifetime: Duration,
     },
     /// Refuse the question.
     Refuse(RefuseReason),
@@ -64,14 +78,17 @@ pub enum RefuseReason {
 }
 
 /// Cleans a resolver's answer: only records on the alias chain from the question, only addresses
-/// the policy can mean, no hints and no ECH in service bindings.
+/// the policy can mean, no hints and no ECH in service bindings, nor HTTP/3 unless `allows_quic`.
 ///
-/// Every address is checked, not the first; nothing of the authority or additional section pins.
+/// Every address is checked, not the first; nothing of the authority or additional section pins, and of these
+/// only what a negative answer needs is passed on. Signatures are passed on to those who asked for them, of
+/// what we have not changed.
 pub fn filter_answer(
     question: &Question,
     answer: &[u8],
     policy: &Policy,
     hosts: &HostAddresses,
+    allows_quic: bool,
 ) -> AnswerVerdict {
     let Ok(message) = Message::from_vec(answer) else {
         return AnswerVerdict::Refuse(RefuseReason::Malformed);
@@ -89,7 +106,8 @@ pub fn filter_answer(
         _ => ResponseCode::ServFail,
     };
     let mut pins = Vec::new();
-    for record in &message.answers {
+    let mut has_changed = false;
+    for record in message.answers {
         let Some(chain_ttl) = chain.ttl_at(&record.name) else { continue };
         let address = match &record.data {
             RData::A(a) => Some(IpAddr::V4(a.0)),
@@ -102,12 +120,74 @@ pub fn filter_answer(
             }
             pins.push(Pin { address, ttl: Duration::from_secs(record.ttl.min(chain_ttl).into()) });
         }
-        reply.add_answer(clean(record));
+        match clean(record, allows_quic) {
+            Cleaned::Same(record) => reply.answers.push(record),
+            Cleaned::Changed(record) => {
+                has_changed = true;
+                reply.answers.push(record);
+            }
+            Cleaned::Nothing => has_changed = true,
+        }
     }
-    // Negative answers are cached by their SOA (RFC 2308, section 5).
-    let soa = message.authorities.iter().filter(|record| record.record_type() == RecordType::SOA);
-    reply.add_authorities(soa.cloned());
-    AnswerVerdict::Forward { message: Box::new(reply), pins }
+    // Negative answers are cached by their SOA (RFC 2308, section 5), and proved by what comes with it.
+    let in_authority = |record: &Record| match record.record_type() {
+        RecordType::SOA => true,
+        RecordType::NSEC | RecordType::NSEC3 | RecordType::RRSIG => question.dnssec_ok,
+        _ => false,
+    };
+    reply.authorities = message.authorities.into_iter().take(MAX_RECORDS).filter(in_authority).collect();
+    if has_changed {
+        reply.answers.retain(|record| !signs_service_bindings(record));
+    }
+    reply.metadata.authentic_data =
+        message.metadata.authentic_data && (question.dnssec_ok || question.authentic_data) && !has_changed;
+    reply.edns = message.edns.as_ref().and_then(explanation);
+    let lifetime = lifetime(&reply);
+    AnswerVerdict::Forward { message: Box::new(reply), pins, lifetime }
+}
+
+/// Takes `age` off every TTL of an answer that was kept.
+pub fn age(message: &mut Message, age: Duration) {
+    let seconds = u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
+    for record in message.answers.iter_mut().chain(&mut message.authorities) {
+        record.ttl = record.ttl.saturating_sub(seconds);
+    }
+}
+
+/// RFC 2181, section 5.2: the least TTL; RFC 2308, section 5: of nothing, what its SOA says.
+fn lifetime(reply: &Message) -> Duration {
+    let seconds = |ttl: u32| Duration::from_secs(ttl.into());
+    let least = reply.answers.iter().map(|record| seconds(record.ttl)).min();
+    let negative = reply.authorities.iter().find_map(|record| match &record.data {
+        RData::SOA(soa) => Some(seconds(soa.minimum.min(record.ttl)).min(MAX_NEGATIVE_LIFETIME)),
+        _ => None,
+    });
+    let has_addresses = reply.answers.iter().any(|record| !matches!(record.data, RData::CNAME(_)));
+    match reply.metadata.response_code {
+        ResponseCode::NoError if has_addresses => least.unwrap_or_default().min(MAX_LIFETIME),
+        // An alias of nothing, or nothing at all: no longer than either is known to be so.
+        ResponseCode::NoError | ResponseCode::NXDomain => match (least, negative) {
+            (Some(least), Some(negative)) => least.min(negative),
+            (None, Some(negative)) => negative,
+            (_, None) => Duration::ZERO,
+        },
+        _ => Duration::ZERO,
+    }
+}
+
+/// A resolver's own explanations (RFC 8914), without the rest of what it said of the hop to us.
+fn explanation(edns: &Edns) -> Option<Edns> {
+    let options = edns.options().options.iter();
+    let kept = options.filter(|(code, option)| {
+        *code == EdnsCode::Unknown(EXTENDED_ERROR) && usize::from(option.len()) <= MAX_EXPLANATION_BYTES
+    });
+    let mut own = Edns::new();
+    let mut count = 0;
+    for (_, option) in kept.take(4) {
+        own.options_mut().insert(option.clone());
+        count += 1;
+    }
+    (count > 0).then_some(own)
 }
 
 fn check(address: IpAddr, policy: &Policy, hosts: &HostAddresses) -> Result<(), RefuseReason> {
@@ -118,22 +198,74 @@ fn check(address: IpAddr, policy: &Policy, hosts: &HostAddresses) -> Result<(), 
     Err(RefuseReason::Rebinding { address, group: group.map_or("reserved", Group::as_str) })
 }
 
-/// Address hints would be connected to without being checked or pinned, and an ECH key would hide
-/// the name; both only save a client time.
-fn clean(record: &Record) -> Record {
-    let mut record = record.clone();
-    match &mut record.data {
-        RData::HTTPS(https) => strip_hints(&mut https.0),
-        RData::SVCB(svcb) => strip_hints(svcb),
-        _ => {}
-    }
-    record
+/// What is left of a record.
+enum Cleaned {
+    Same(Record),
+    Changed(Record),
+    Nothing,
 }
 
-fn strip_hints(svcb: &mut SVCB) {
-    svcb.svc_params.retain(|(key, _)| {
-        !matches!(key, SvcParamKey::Ipv4Hint | SvcParamKey::Ipv6Hint | SvcParamKey::EchConfigList)
+fn clean(mut record: Record, allows_quic: bool) -> Cleaned {
+    let service = match &mut record.data {
+        RData::HTTPS(https) => &mut https.0,
+        RData::SVCB(svcb) => svcb,
+        _ => return Cleaned::Same(record),
+    };
+    let before = service.svc_params.len();
+    let has_http3 = service.svc_params.iter().any(|(_, value)| offers_http3(value));
+    if !strip(service, allows_quic) {
+        return Cleaned::Nothing;
+    }
+    if before == service.svc_params.len() && (allows_quic || !has_http3) {
+        Cleaned::Same(record)
+    } else {
+        Cleaned::Changed(record)
+    }
+}
+
+/// Address hints would be connected to without being checked or pinned, an ECH key would hide the name, and
+/// HTTP/3 that is refused costs a client time; each only saves a client some. False where nothing usable is
+/// left (RFC 9460, sections 7.1 and 8).
+fn strip(service: &mut SVCB, allows_quic: bool) -> bool {
+    let is_taken = |key: &SvcParamKey| {
+        matches!(key, SvcParamKey::Ipv4Hint | SvcParamKey::Ipv6Hint | SvcParamKey::EchConfigList)
+    };
+    service.svc_params.retain(|(key, _)| !is_taken(key));
+    // A client that must understand what was taken away must not use the record without it.
+    let is_needed = service
+        .svc_params
+        .iter()
+        .any(|(_, value)| matches!(value, SvcParamValue::Mandatory(keys) if keys.0.iter().any(is_taken)));
+    if allows_quic {
+        return !is_needed;
+    }
+    let has_default = !service.svc_params.iter().any(|(key, _)| *key == SvcParamKey::NoDefaultAlpn);
+    let mut has_protocol = true;
+    service.svc_params.retain_mut(|(_, value)| match value {
+        SvcParamValue::Alpn(protocols) => {
+            protocols.0.retain(|protocol| !is_http3(protocol));
+            has_protocol = !protocols.0.is_empty();
+            has_protocol
+        }
+        _ => true,
     });
+    !is_needed && (has_protocol || has_default)
+}
+
+fn offers_http3(value: &SvcParamValue) -> bool {
+    matches!(value, SvcParamValue::Alpn(protocols) if protocols.0.iter().any(|protocol| is_http3(protocol)))
+}
+
+/// `h3`, and the drafts of it (`h3-29`).
+fn is_http3(protocol: &str) -> bool {
+    protocol == "h3" || protocol.starts_with("h3-")
+}
+
+/// Whether a record is the signature of service bindings (RFC 4034, section 3.1.1).
+fn signs_service_bindings(record: &Record) -> bool {
+    let RData::Unknown { code: RecordType::RRSIG, rdata } = &record.data else { return false };
+    let covered = rdata.anything.first_chunk::<2>().map(|bytes| RecordType::from(u16::from_be_bytes(*bytes)));
+    matches!(covered, Some(RecordType::HTTPS | RecordType::SVCB))
 }
 
 /// The owners an answer may have: the name asked and what it is an alias of.

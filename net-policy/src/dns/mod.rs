@@ -4,6 +4,9 @@ mod answer_filter;
 mod question;
 mod respond;
 
-pub use answer_filter::{AnswerVerdict, Pin, RefuseReason, filter_answer};
-pub use question::{QueryError, Question};
-pub use respond::{Reply, fit, reply};
+pub use answer_filter::{AnswerVerdict, Pin, RefuseReason, age, filter_answer};
+pub use question::{QueryError, Question, QuestionKey};
+pub use respond::{DenialStyle, ExtendedError, Reply, fit, reply};
+
+#[cfg(test)]
+mod tests;
