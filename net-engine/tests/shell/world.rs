@@ -8,7 +8,10 @@ use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 use net_core::Limits;
 use net_engine::link::{self, LinkCapabilities};
-use net_engine::{Engine, Event, GuestConfig, Interception, Nameservers, TerminationHook, ViolationAction};
+use net_engine::{
+    Engine, Event, GuestConfig, Interception, Nameserver, Nameservers, TerminationHook, ViolationAction,
+};
+use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretValue};
 use net_tls::{Authority, AuthorityParams, UpstreamTrust, parse_ca_pem};
@@ -47,6 +50,9 @@ pub(crate) struct Setup {
     pub(crate) trusts: Option<String>,
     pub(crate) skips_verification: bool,
     pub(crate) limits: Limits,
+    /// Who is asked for names; the zone's server unless others are given.
+    pub(crate) nameservers: Vec<Nameserver>,
+    pub(crate) dns_denial: DenialStyle,
     pub(crate) on_violation: ViolationAction,
     pub(crate) on_termination: Option<TerminationHook>,
 }
@@ -64,7 +70,7 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) handle: net_engine::Guest,
     pub(crate) guest: Guest,
-    resolver: SocketAddr,
+    pub(crate) resolver: SocketAddr,
     /// What the guest trusts.
     authority_pem: String,
 }
@@ -111,12 +117,15 @@ impl World {
         if setup.skips_verification {
             upstream_trust = upstream_trust.dangerous_skip_verification();
         }
+        let nameservers =
+            if setup.nameservers.is_empty() { vec![upstream.resolver.into()] } else { setup.nameservers };
         let config = GuestConfig {
             policy: rules(setup.deny, setup.allow),
             interception,
             upstream_trust,
             secrets,
-            nameservers: Nameservers::Fixed(vec![upstream.resolver.into()]),
+            nameservers: Nameservers::Fixed(nameservers),
+            dns_denial: setup.dns_denial,
             redirects,
             limits: setup.limits,
             on_violation: setup.on_violation,
@@ -133,10 +142,7 @@ impl World {
 
     /// Has the guest ask for a name's IPv4 addresses.
     pub(crate) async fn ask(&self, name: &str) -> Message {
-        let mut query = Message::query();
-        query.metadata.recursion_desired = true;
-        query.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), RecordType::A));
-        let answer = self.guest.exchange(self.resolver, &query.to_vec().unwrap()).await.unwrap();
+        let answer = self.guest.exchange(self.resolver, &query(name).to_vec().unwrap()).await.unwrap();
         Message::from_vec(&answer).unwrap()
     }
 
@@ -165,12 +171,22 @@ impl World {
         shown: &str,
         alpn: &str,
     ) -> std::io::Result<TlsStream<Stream>> {
-        let stream = self.connect(host, 443).await;
-        let config = net_tls::upstream_config(
-            &trust(Some(&self.authority_pem)),
-            vec![alpn.into()],
-            net_tls::system_clock(),
-        );
+        self.resolve(host.0).await;
+        self.tls_to(host.1, 443, shown, alpn).await
+    }
+
+    /// Connects and speaks TLS, offering `alpn` or nothing.
+    pub(crate) async fn tls_to(
+        &self,
+        address: Ipv4Addr,
+        port: u16,
+        shown: &str,
+        alpn: &str,
+    ) -> std::io::Result<TlsStream<Stream>> {
+        let stream = self.connect_to(address, port).await;
+        let protocols = if alpn.is_empty() { Vec::new() } else { vec![alpn.into()] };
+        let config =
+            net_tls::upstream_config(&trust(Some(&self.authority_pem)), protocols, net_tls::system_clock());
         let shown = ServerName::try_from(shown.to_owned()).unwrap();
         timeout(PATIENCE, TlsConnector::from(config).connect(shown, stream)).await.expect("a handshake")
     }
@@ -183,6 +199,14 @@ impl World {
     pub(crate) async fn event(&self) -> Event {
         timeout(PATIENCE, self.handle.next_event()).await.expect("an event").expect("a running guest")
     }
+}
+
+/// A question for a name's IPv4 addresses.
+pub(crate) fn query(name: &str) -> Message {
+    let mut query = Message::query();
+    query.metadata.recursion_desired = true;
+    query.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), RecordType::A));
+    query
 }
 
 /// Whoever that authority signs.
