@@ -22,6 +22,8 @@ pub(crate) const E2E: &[Program] = &[
     ("openssl", "openssl"),
     ("nginx", "nginx-light"),
     ("dig", "dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("kdig", "knot-dnsutils"),
     ("ping", "iputils-ping"),
     ("python3", "python3"),
     ("setpriv", "util-linux"),

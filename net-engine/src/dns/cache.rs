@@ -33,6 +33,18 @@ struct Entry {
     kept: Kept,
     at: Instant,
     age: u64,
+    /// How often it was told again.
+    told: usize,
+}
+
+/// An answer of the cache as it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told<'c> {
+    pub(crate) kept: &'c Kept,
+    /// How long ago it was kept.
+    pub(crate) old: Duration,
+    /// How often it was told before.
+    pub(crate) times: usize,
 }
 
 impl AnswerCache {
@@ -40,20 +52,18 @@ impl AnswerCache {
         Self { max_bytes, bytes: 0, entries: HashMap::new(), by_age: BTreeMap::new(), next_age: 0 }
     }
 
-    /// The answer to a question, and how long ago it was kept.
-    pub(crate) fn get(
-        &mut self,
-        key: &QuestionKey,
-        generation: u64,
-        now: Instant,
-    ) -> Option<(&Kept, Duration)> {
+    /// The answer to a question.
+    pub(crate) fn tell(&mut self, key: &QuestionKey, generation: u64, now: Instant) -> Option<Told<'_>> {
         let entry = self.entries.get(key)?;
         let old = now.saturating_duration_since(entry.at);
         if old >= entry.kept.lifetime || entry.kept.generation != generation {
             self.remove(key);
             return None;
         }
-        self.entries.get(key).map(|entry| (&entry.kept, old))
+        let entry = self.entries.get_mut(key)?;
+        let times = entry.told;
+        entry.told = times.wrapping_add(1);
+        Some(Told { kept: &entry.kept, old, times })
     }
 
     /// Keeps an answer, if it may be told again at all.
@@ -71,7 +81,7 @@ impl AnswerCache {
         self.next_age += 1;
         self.bytes += size;
         self.by_age.insert(age, key.clone());
-        self.entries.insert(key, Entry { kept, at: now, age });
+        self.entries.insert(key, Entry { kept, at: now, age, told: 0 });
     }
 
     fn remove(&mut self, key: &QuestionKey) {
@@ -109,13 +119,17 @@ mod tests {
         let (mut cache, now) = (AnswerCache::new(1 << 20), crate::shell::now());
         cache.insert(key("a.example."), kept(10, 1, 60), now);
         let later = now + Duration::from_secs(59);
-        assert_eq!(cache.get(&key("A.example."), 1, later).map(|(_, age)| age.as_secs()), Some(59));
-        assert_eq!(cache.get(&key("b.example."), 1, later), None);
-        assert_eq!(cache.get(&key("a.example."), 1, now + Duration::from_secs(60)), None);
+        let told = |cache: &mut AnswerCache| {
+            cache.tell(&key("A.example."), 1, later).map(|told| (told.old.as_secs(), told.times))
+        };
+        assert_eq!(told(&mut cache), Some((59, 0)));
+        assert_eq!(told(&mut cache), Some((59, 1)));
+        assert_eq!(cache.tell(&key("b.example."), 1, later), None);
+        assert_eq!(cache.tell(&key("a.example."), 1, now + Duration::from_secs(60)), None);
         cache.insert(key("a.example."), kept(10, 1, 60), now);
-        assert_eq!(cache.get(&key("a.example."), 2, now), None);
+        assert_eq!(cache.tell(&key("a.example."), 2, now), None);
         cache.insert(key("a.example."), kept(10, 1, 0), now);
-        assert_eq!(cache.get(&key("a.example."), 1, now), None);
+        assert_eq!(cache.tell(&key("a.example."), 1, now), None);
         assert_eq!((cache.bytes, cache.by_age.len()), (0, 0));
     }
 
@@ -127,7 +141,7 @@ mod tests {
             assert!(cache.bytes <= cache.max_bytes && cache.entries.len() == cache.by_age.len());
         }
         let alive = |cache: &mut AnswerCache, index: usize| {
-            cache.get(&key(&format!("n{index}.example.")), 1, now).is_some()
+            cache.tell(&key(&format!("n{index}.example.")), 1, now).is_some()
         };
         assert_eq!((90..100).map(|index| alive(&mut cache, index)).filter(|alive| *alive).count(), 4);
         assert!(alive(&mut cache, 99) && !alive(&mut cache, 95));

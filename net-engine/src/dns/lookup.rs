@@ -9,7 +9,7 @@ use futures_util::future::{Shared, WeakShared};
 use net_core::{Limits, TokenBucket};
 use net_policy::dns::{Pin, Question, QuestionKey};
 
-use super::cache::{AnswerCache, Kept};
+use super::cache::{AnswerCache, Kept, Told};
 use super::nameservers::{Nameservers, Resolvers};
 use super::upstream::Upstreams;
 use crate::shell::Context;
@@ -58,15 +58,15 @@ impl Lookups {
         }
     }
 
-    /// An answer that was filtered under this generation of policies, and its age.
-    pub(crate) fn kept<R>(
+    /// Has an answer told again that was filtered under this generation of policies.
+    pub(crate) fn tell<R>(
         &self,
         key: &QuestionKey,
         generation: u64,
         now: Instant,
-        use_it: impl FnOnce(&Kept, Duration) -> R,
+        tell: impl FnOnce(Told<'_>) -> R,
     ) -> Option<R> {
-        self.cache.borrow_mut().get(key, generation, now).map(|(kept, age)| use_it(kept, age))
+        self.cache.borrow_mut().tell(key, generation, now).map(tell)
     }
 
     /// Keeps a filtered answer.
@@ -85,7 +85,7 @@ impl Lookups {
         key: &QuestionKey,
     ) -> Result<Rc<[u8]>, LookupError> {
         let now = crate::shell::now();
-        if self.failed.borrow_mut().get(key, 0, now).is_some() {
+        if self.failed.borrow_mut().tell(key, 0, now).is_some() {
             return Err(LookupError::Failed);
         }
         let running = self.in_flight.borrow().get(key).and_then(WeakShared::upgrade);

@@ -4,7 +4,7 @@ use hickory_net::proto::op::Message;
 use net_core::HostName;
 use net_policy::NameDecision;
 use net_policy::dns::{
-    AnswerVerdict, ExtendedError, Pin, Question, RefuseReason, Reply, age, filter_answer, fit, reply,
+    AnswerVerdict, ExtendedError, Pin, Question, RefuseReason, Reply, age, filter_answer, fit, reply, rotate,
 };
 
 use super::cache::Kept;
@@ -63,14 +63,15 @@ async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) ->
         return deny(why, reason.as_str());
     }
     let (lookups, key, generation) = (&context.lookups, question.key(), context.generation());
-    let kept = lookups.kept(&key, generation, crate::shell::now(), |kept, old| {
-        pin(context, host, aged(&kept.pins, old));
-        let mut message = Message::from_vec(&kept.message).ok()?;
-        age(&mut message, old);
+    let told = lookups.tell(&key, generation, crate::shell::now(), |told| {
+        pin(context, host, aged(&told.kept.pins, told.old));
+        let mut message = Message::from_vec(&told.kept.message).ok()?;
+        age(&mut message, told.old);
+        rotate(&mut message, told.times + 1);
         fit(question, message, max_bytes)
     });
-    if let Some(kept) = kept {
-        return kept;
+    if let Some(told) = told {
+        return told;
     }
     let asked = match lookups.ask(context, question, &key).await {
         Ok(asked) => asked,

@@ -2,7 +2,7 @@ use std::future::poll_fn;
 
 use bytes::Bytes;
 use net_core::{HostName, Limits};
-use net_sni::{ClientHello, MAX_HELLO_BYTES, ParseError, Sniffer, Status};
+use net_sni::{ClientHello, MAX_HELLO_BYTES, NameError, ParseError, Sniffer, Status};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -193,7 +193,11 @@ fn recognised(found: Result<Status<ClientHello<'_>>, ParseError>) -> Recognised 
         Ok(Status::Partial { .. }) => Recognised::NeedMore,
         Ok(Status::Complete(hello)) => match hello.alpn() {
             Ok(alpn) => Recognised::Flight(Kind::Tls(Hello {
-                name: hello.host_name().map_err(drop),
+                // An address there names nobody (RFC 6066, section 3), and some clients put theirs there.
+                name: match hello.host_name() {
+                    Err(NameError::IpAddress) => Ok(None),
+                    named => named.map_err(drop),
+                },
                 alpn: alpn.map(<[u8]>::to_vec).collect(),
             })),
             // No server goes on after it.

@@ -154,6 +154,22 @@ pub fn age(message: &mut Message, age: Duration) {
     }
 }
 
+/// Moves the first `by` addresses of an answer behind the others, so that whoever takes the first finds
+/// another each time, as with a resolver that is asked anew (RFC 1794).
+pub fn rotate(message: &mut Message, by: usize) {
+    let is_address = |record: &&mut Record| matches!(record.data, RData::A(_) | RData::AAAA(_));
+    let mut places: Vec<&mut Record> = message.answers.iter_mut().filter(is_address).collect();
+    if places.len() < 2 {
+        return;
+    }
+    let mut records: Vec<Record> = places.iter().map(|record| (**record).clone()).collect();
+    let by = by % records.len();
+    records.rotate_left(by);
+    for (place, record) in places.iter_mut().zip(records) {
+        **place = record;
+    }
+}
+
 /// RFC 2181, section 5.2: the least TTL; RFC 2308, section 5: of nothing, what its SOA says.
 fn lifetime(reply: &Message) -> Duration {
     let seconds = |ttl: u32| Duration::from_secs(ttl.into());

@@ -4,7 +4,7 @@ mod answer_filter;
 mod question;
 mod respond;
 
-pub use answer_filter::{AnswerVerdict, Pin, RefuseReason, age, filter_answer};
+pub use answer_filter::{AnswerVerdict, Pin, RefuseReason, age, filter_answer, rotate};
 pub use question::{QueryError, Question, QuestionKey};
 pub use respond::{DenialStyle, ExtendedError, Reply, fit, reply};
 

@@ -250,3 +250,17 @@ fn an_answer_is_spelled_as_it_was_asked() {
     let parsed = Message::from_vec(&bytes).expect("a message");
     assert_eq!(parsed.answers[0].name.to_ascii(), "A.eXample.");
 }
+
+#[test]
+fn addresses_take_turns_and_aliases_keep_their_place() {
+    let alias = record(300, RData::CNAME(CNAME(name("b.example."))));
+    let b = |last| Record::from_rdata(name("b.example."), 300, RData::A(A::new(1, 1, 1, last)));
+    for (by, expected) in [(0, [1, 2, 3]), (1, [2, 3, 1]), (5, [3, 1, 2]), (usize::MAX, [1, 2, 3])] {
+        let mut answer = query(RecordType::A).into_response();
+        answer.add_answers([alias.clone(), b(1), b(2), b(3)]);
+        rotate(&mut answer, by);
+        assert_eq!(answer.answers[0], alias);
+        let told: Vec<Record> = answer.answers[1..].to_vec();
+        assert_eq!(told, expected.map(b), "{by}");
+    }
+}

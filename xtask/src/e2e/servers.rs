@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::e2e::scratch::Scratch;
-use crate::e2e::world::{DNS, PEER, PRIVATE, WEB, World};
+use crate::e2e::world::{DNS, DNSMASQ, PEER, PRIVATE, WEB, World};
 use crate::space::Space;
 
 /// How long servers have to start listening.
@@ -29,6 +29,7 @@ impl Servers {
             ("recorder.py", include_str!("upstream/recorder.py")),
             ("guest.py", include_str!("guest/guest.py")),
             ("attempt.py", include_str!("guest/attempt.py")),
+            ("dnsmasq.conf", include_str!("upstream/dnsmasq.conf")),
         ] {
             scratch.write(name, text.as_bytes())?;
         }
@@ -42,6 +43,13 @@ impl Servers {
         };
         let python = |script, rest: &[&'static str]| [&["python3", script, "upstream.log"], rest].concat();
         start(&world.upstream, "dns", &python("dns.py", &DNS))?;
+        let listen = DNSMASQ.map(|address| format!("--listen-address={address}"));
+        let log = format!("--log-facility={dir}/upstream.log");
+        // It may not be able to become anybody else.
+        let user = ["--user=root", "--group=root", "--pid-file"];
+        let dnsmasq =
+            ["dnsmasq", "--keep-in-foreground", "--conf-file=dnsmasq.conf", &listen[0], &listen[1], &log];
+        start(&world.upstream, "dnsmasq", &[&dnsmasq[..], &user].concat())?;
         start(&world.upstream, "streams", &python("streams.py", &["www/blob"]))?;
         start(&world.host, "host", &["python3", "streams.py", "upstream.log", "www/blob"])?;
         let recorder = [&["good.pem", "good.key"][..], &PEER].concat();
@@ -111,7 +119,7 @@ fn upstream_listeners() -> Vec<SocketAddr> {
     };
     let web = both(WEB, &[80, 443, 8443, 8444, 4433, 4434]);
     let peer = both(PEER, &[80, 443, 7000, 7001, 7002, 7003, 7004, 7005]);
-    [web, peer, both(DNS, &[53]), both(PRIVATE, &[80])].concat()
+    [web, peer, both(DNS, &[53]), both(DNSMASQ, &[53]), both(PRIVATE, &[80])].concat()
 }
 
 /// One process in the foreground; everything it writes stays below `dir`.

@@ -9,6 +9,7 @@ mod isolation;
 mod lines;
 mod names;
 mod reach;
+mod resolver;
 mod secrets;
 mod silence;
 mod tls;
@@ -22,6 +23,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("silence", silence::ROWS),
         ("reach", reach::ROWS),
         ("names", names::ROWS),
+        ("resolver", resolver::ROWS),
         ("tls", tls::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),
