@@ -16,6 +16,8 @@ pub(crate) enum Axis {
     RttIdle,
     /// Short connections a second, 1 and 8 clients
     Connect,
+    /// Names from the system's cache, one after the other and as many as go
+    Dns,
     /// Download beside idle flows, and their memory (ours alone)
     Idle,
     /// Uploads to a slow server (ours alone)
@@ -28,7 +30,7 @@ pub(crate) enum Axis {
 
 impl Axis {
     /// Those on which all systems are compared.
-    const COMPARED: [Self; 5] = [Self::Up, Self::Down, Self::Rtt, Self::RttIdle, Self::Connect];
+    const COMPARED: [Self; 6] = [Self::Up, Self::Down, Self::Rtt, Self::RttIdle, Self::Connect, Self::Dns];
     /// Those on which only ours is measured.
     const ALONE: [Self; 4] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn];
 

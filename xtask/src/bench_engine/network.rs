@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::load;
 use crate::process;
 use crate::space::{Owner, Space};
 
@@ -117,10 +118,20 @@ impl Network {
         let stdout = child.stdout.take().context("stdout is piped")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let served = Served(child);
+        let mut served = Served(vec![child]);
         if line.trim() != "listening" {
             bail!("the servers did not start");
         }
+        let mut names = self.upstream.command("dnsmasq");
+        names.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"]);
+        // It may not be able to become anybody else.
+        names.args(["--user=root", "--group=root", "--pid-file", "--bind-interfaces"]);
+        names.arg(format!("--listen-address={}", SERVERS[0]));
+        // A public address, which nobody connects to.
+        names.arg(format!("--address=/{}/1.1.1.1", load::NAME)).arg("--local-ttl=3600");
+        let child =
+            names.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start dnsmasq")?;
+        served.0.push(child);
         Ok(served)
     }
 }
@@ -134,11 +145,13 @@ fn put(space: &Space, program: &Path, inside: &str) -> Result<()> {
 }
 
 /// The running servers; they end when this is dropped.
-pub(crate) struct Served(Child);
+pub(crate) struct Served(Vec<Child>);
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

@@ -188,7 +188,11 @@ impl Drop for Running {
 fn agent_command(network: &Network, system: System) -> Command {
     let mtu = system.mtu().unwrap_or_default().to_string();
     let words: Vec<&str> = match system.maker() {
-        Maker::Ours => vec![ENGINE, "run", "--allow", "any", "--no-intercept", "--mtu", &mtu, "--"],
+        Maker::Ours => {
+            let nameserver = SERVERS[0];
+            let policy = ["--allow", "any", "--no-intercept", "--nameserver", nameserver];
+            [&[ENGINE, "run"][..], &policy, &["--mtu", &mtu, "--"]].concat()
+        }
         // As root it would become nobody, who has no namespaces to give.
         Maker::Pasta => vec!["pasta", "--foreground", "--config-net", "--runas", "0", "--mtu", &mtu, "--"],
         Maker::Slirp => vec!["unshare", "--user", "--map-root-user", "--net", "--"],

@@ -19,6 +19,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("chrt", "util-linux"),
     ("taskset", "util-linux"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("dnsperf", "dnsperf"),
 ];
 
 /// What is to be measured.

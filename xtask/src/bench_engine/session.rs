@@ -14,6 +14,7 @@ use crate::load::{Answer, Order, Pace};
 const STREAMS: [usize; 2] = [1, 4];
 const CLIENTS: [usize; 2] = [1, 8];
 const ROUND_TRIPS: usize = 5_000;
+const QUESTIONS: usize = 5_000;
 const IDLE_FLOWS: [usize; 3] = [10, 1_000, 10_000];
 const PACES_MB_PER_S: [u64; 5] = [1, 5, 20, 50, 200];
 const PACED_SECONDS: f64 = 3.0;
@@ -62,6 +63,7 @@ impl<'s> Session<'s> {
                         self.attempt("connect", |session| session.connect(clients));
                     }
                 }
+                Axis::Dns => self.attempt("dns", Self::dns),
                 Axis::Idle | Axis::Paced | Axis::Fin | Axis::Churn => {}
             }
         }
@@ -83,7 +85,7 @@ impl<'s> Session<'s> {
                 }
             }
             Axis::Churn => self.attempt("churn", Self::churn),
-            Axis::Up | Axis::Down | Axis::Rtt | Axis::RttIdle | Axis::Connect => {}
+            Axis::Up | Axis::Down | Axis::Rtt | Axis::RttIdle | Axis::Connect | Axis::Dns => {}
         }
     }
 
@@ -147,6 +149,21 @@ impl<'s> Session<'s> {
         self.compared(&format!("connect/{clients}"), Unit::PerS, per_s);
         self.compared(&format!("connect_p99/{clients}"), Unit::Ms, p99_ms);
         self.compared(&format!("connect_errors/{clients}"), Unit::Count, errors as f64);
+        Ok(())
+    }
+
+    /// The CPUs are kept awake while one question waits for the other, and are busy by themselves after.
+    fn dns(&mut self) -> Result<()> {
+        self.wait_for_quiet()?;
+        let awake = Awake::new(self.network)?;
+        let answer = self.running.ask(Order::Dns { count: QUESTIONS, seconds: self.seconds });
+        drop(awake);
+        let answer = answer?;
+        let Answer::Named { p50_us, p99_us, per_s, lost } = answer else { bail!("{answer:?}") };
+        self.compared("dns/rtt", Unit::Us, p50_us);
+        self.compared("dns/rtt_p99", Unit::Us, p99_us);
+        self.compared("dns/rate", Unit::PerS, per_s);
+        self.compared("dns/lost", Unit::Count, lost as f64);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use crate::load::habit::Habit;
 use crate::load::order::Order;
 use crate::load::servers::{PATIENCE, Servers};
 use crate::load::short::Until;
-use crate::load::{bulk, fin, idle, paced, ping, raise_descriptor_limit, short};
+use crate::load::{bulk, fin, idle, names, paced, ping, raise_descriptor_limit, short};
 
 /// Carries out the orders on standard input until `quit` or the end of input.
 ///
@@ -69,6 +69,7 @@ impl Agent {
             }
             Order::Paced { rate, seconds } => paced::run(servers, rate, seconds)?,
             Order::Fin { quiet_ms, count } => fin::run(servers, quiet_ms, count)?,
+            Order::Dns { count, seconds } => names::run(servers.first()?, count, seconds)?,
             Order::Quit => bail!("an agent that quits does not answer"),
         })
     }

@@ -26,6 +26,8 @@ pub(crate) enum Answer {
     Paced(Pace),
     /// `fin`.
     Late { p50_ms: f64, p99_ms: f64 },
+    /// `dns`.
+    Named { p50_us: f64, p99_us: f64, per_s: f64, lost: usize },
     /// The order could not be carried out.
     Failed { reason: String },
 }

@@ -10,6 +10,7 @@ mod bulk;
 mod fin;
 mod habit;
 mod idle;
+mod names;
 mod order;
 mod paced;
 mod ping;
@@ -20,6 +21,7 @@ mod short;
 
 pub(crate) use agent::agent;
 pub(crate) use answer::{Answer, Pace};
+pub(crate) use names::NAME;
 pub(crate) use order::Order;
 pub(crate) use rank::quantile;
 pub(crate) use serve::serve;

@@ -26,6 +26,8 @@ pub(crate) enum Order {
     Paced { rate: u64, seconds: f64 },
     /// Have the server end after this much silence, and see how late that arrives.
     Fin { quiet_ms: u64, count: usize },
+    /// Ask for a name so often in a row, and then as often as goes for so many seconds.
+    Dns { count: usize, seconds: f64 },
     /// End.
     Quit,
 }
@@ -42,6 +44,7 @@ impl fmt::Display for Order {
             Self::Idle { count } => write!(f, "idle {count}"),
             Self::Paced { rate, seconds } => write!(f, "paced {rate} {seconds}"),
             Self::Fin { quiet_ms, count } => write!(f, "fin {quiet_ms} {count}"),
+            Self::Dns { count, seconds } => write!(f, "dns {count} {seconds}"),
             Self::Quit => f.write_str("quit"),
         }
     }
@@ -63,6 +66,7 @@ impl FromStr for Order {
             "idle" => Self::Idle { count: next(&mut words)? },
             "paced" => Self::Paced { rate: next(&mut words)?, seconds: seconds(&mut words)? },
             "fin" => Self::Fin { quiet_ms: next(&mut words)?, count: next(&mut words)? },
+            "dns" => Self::Dns { count: next(&mut words)?, seconds: seconds(&mut words)? },
             "quit" => Self::Quit,
             unknown => bail!("no such order: {unknown}"),
         };
@@ -103,6 +107,7 @@ mod tests {
             Order::Idle { count: 10_000 },
             Order::Paced { rate: 20_000_000, seconds: 3.0 },
             Order::Fin { quiet_ms: 20, count: 200 },
+            Order::Dns { count: 1_000, seconds: 2.0 },
             Order::Quit,
         ] {
             assert_eq!(order.to_string().parse::<Order>().expect("it is an order"), order);

@@ -22,6 +22,11 @@ impl Servers {
         Self { addresses, turn: AtomicUsize::new(0) }
     }
 
+    /// The one that is also a name server.
+    pub(crate) fn first(&self) -> io::Result<IpAddr> {
+        self.addresses.first().copied().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
     /// Connects to the next one; reads and writes that get nowhere fail after [`PATIENCE`].
     pub(crate) fn connect(&self, habit: Habit) -> io::Result<TcpStream> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
