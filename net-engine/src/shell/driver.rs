@@ -71,6 +71,9 @@ impl Driver {
                 Ok(progress) => progress,
                 Err(error) => return Poll::Ready(error),
             };
+            if sent.frames > 0 {
+                stack.note_room();
+            }
             // A full link wakes us when it is not, and nothing else can help.
             if !sent.is_done || (!more && received.is_done) {
                 break;
@@ -210,9 +213,7 @@ impl Query {
             let max_bytes = stack.with(|gateway| gateway.max_datagram_bytes(self.asked.is_ipv6()));
             let answer = crate::dns::answer_datagram(&context, &self.message, max_bytes).await;
             if let Some(answer) = answer {
-                // A full queue drops the answer, as a full link would: the resolver asks again.
-                let _ = stack.with(|gateway| gateway.push_datagram(self.asked, self.guest, &answer));
-                stack.wake_driver();
+                stack.push_datagram(self.asked, self.guest, &answer).await;
             }
         });
     }

@@ -1,7 +1,10 @@
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
+
+use tokio::sync::Notify;
 
 use crate::core::{FlowId, Gateway};
 
@@ -17,6 +20,9 @@ struct Shared {
     /// Flows whose stream was dropped.
     released: RefCell<Vec<FlowId>>,
     driver: Cell<Option<Waker>>,
+    /// Notified when frames have left the queue, if somebody waits for that.
+    room: Notify,
+    wants_room: Cell<bool>,
 }
 
 impl Stack {
@@ -25,6 +31,8 @@ impl Stack {
             gateway: RefCell::new(gateway),
             released: RefCell::new(Vec::new()),
             driver: Cell::new(None),
+            room: Notify::new(),
+            wants_room: Cell::new(false),
         }))
     }
 
@@ -48,6 +56,25 @@ impl Stack {
     /// Registers the driver for the next [`Stack::wake_driver`].
     pub(crate) fn register_driver(&self, waker: &Waker) {
         self.0.driver.set(Some(waker.clone()));
+    }
+
+    /// Sends the guest a datagram, as soon as there is room for it; one that is too large is not sent.
+    ///
+    /// Whoever calls this is bounded in number: each waits with its datagram.
+    pub(crate) async fn push_datagram(&self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) {
+        let fits = |gateway: &mut Gateway| payload.len() <= gateway.max_datagram_bytes(destination.is_ipv6());
+        while self.with(fits) && !self.with(|gateway| gateway.push_datagram(source, destination, payload)) {
+            self.0.wants_room.set(true);
+            self.0.room.notified().await;
+        }
+        self.wake_driver();
+    }
+
+    /// Says that frames have left the queue.
+    pub(crate) fn note_room(&self) {
+        if self.0.wants_room.take() {
+            self.0.room.notify_waiters();
+        }
     }
 
     /// Notes that nobody holds the flow any more.

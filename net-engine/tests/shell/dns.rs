@@ -290,3 +290,19 @@ fn a_type_nobody_knows_is_passed_on() {
         assert_eq!(resolver.asked.datagrams.get(), 1);
     });
 }
+
+#[test]
+fn answers_that_come_all_at_once_wait_for_room_in_the_link() {
+    run(async {
+        let manner = Manner::Answers { after: Duration::from_millis(300), ttl: 60 };
+        let resolver = Resolver::start(manner).await;
+        // Fewer frames than answers, and all answers at one moment.
+        let limits = Limits { max_queued_frames: 2, ..Limits::default() };
+        let nameservers = vec![resolver.address.into()];
+        let world = World::new(Setup { allow: ALLOW, nameservers, limits, ..Setup::default() }).await;
+        let asking = || async { is_resolved(&world.ask("a.example").await) };
+        let all: Vec<_> = std::iter::repeat_with(asking).take(50).collect();
+        let answered = timeout(PATIENCE, futures_util::future::join_all(all)).await.expect("every answer");
+        assert_eq!(answered, vec![true; 50]);
+    });
+}

@@ -65,17 +65,12 @@ fn answered(socket: &UdpSocket, id: [u8; 2]) -> Result<()> {
 
 /// Queries a second, and how many were lost.
 fn dnsperf(server: IpAddr, seconds: f64) -> Result<(f64, usize)> {
+    // It starts again at the list's end, which it cannot do with a pipe.
+    let mut list = tempfile::NamedTempFile::new()?;
+    writeln!(list, "{NAME} A")?;
     let mut command = Command::new("dnsperf");
-    command.args(["-s", &server.to_string(), "-l", &seconds.ceil().to_string(), "-d", "/dev/stdin"]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot start dnsperf")?;
-    // Dropped when written: the end of the list of questions.
-    child.stdin.take().context("stdin is piped")?.write_all(format!("{NAME} A\n").as_bytes())?;
-    let output = child.wait_with_output()?;
+    command.args(["-s", &server.to_string(), "-l", &seconds.ceil().to_string(), "-d"]).arg(list.path());
+    let output = command.stdin(Stdio::null()).output().context("cannot start dnsperf")?;
     let said = String::from_utf8_lossy(&output.stdout);
     Ok((number(&said, "Queries per second:")?, number(&said, "Queries lost:")? as usize))
 }
