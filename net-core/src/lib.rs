@@ -35,6 +35,7 @@ pub mod fuzzing;
 mod host_name;
 mod host_pattern;
 mod limits;
+mod nat64;
 mod timer;
 
 pub use address::{AddressClass, embedded_ipv4, normalise};
@@ -43,6 +44,7 @@ pub use flow::{Direction, Flow, Protocol};
 pub use host_name::{HostName, HostNameError, MAX_HOST_NAME_BYTES};
 pub use host_pattern::{HostPattern, HostPatternError};
 pub use limits::Limits;
+pub use nat64::{Nat64Prefix, Nat64PrefixError};
 pub use timer::TimerQueue;
 
 #[cfg(doctest)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use net_core::{Direction, HostName, Protocol};
-use net_policy::{Action, HostAddresses, NameTable, Policy, Query, parse_target};
+use net_policy::{Action, HostAddresses, NameTable, Policy, Query, UnixTime, parse_target};
 
 fn decide(criterion: &mut Criterion) {
     let now = Instant::now();
@@ -31,6 +31,7 @@ fn decide(criterion: &mut Criterion) {
                     pins: &pins,
                     hosts: &hosts,
                     now,
+                    wall: UnixTime::default(),
                 }))
             });
         });

@@ -93,11 +93,22 @@ impl NameTable {
 
     /// The names `address`, or the address inside it, is pinned to.
     pub fn names_of(&self, address: IpAddr, now: Instant) -> impl Iterator<Item = &HostName> {
-        let (own, inner) = (translated(address), normalise(address));
-        let inner = (inner != own).then_some(inner);
-        [Some(own), inner].into_iter().flatten().flat_map(move |key| {
+        self.pins_of(address, normalise(address), now).map(|(name, _)| name)
+    }
+
+    /// The names of `address`, each with whether it is pinned to the address itself, and those of the
+    /// address `inner` it.
+    pub(crate) fn pins_of(
+        &self,
+        address: IpAddr,
+        inner: IpAddr,
+        now: Instant,
+    ) -> impl Iterator<Item = (&HostName, bool)> {
+        let own = translated(address);
+        let inner = (inner != own).then_some((inner, false));
+        [Some((own, true)), inner].into_iter().flatten().flat_map(move |(key, is_own)| {
             let names = self.by_address.get(&key).into_iter().flatten();
-            names.filter(move |(_, pin)| self.is_live(&key, pin, now)).map(|(name, _)| name)
+            names.filter(move |(_, pin)| self.is_live(&key, pin, now)).map(move |(name, _)| (name, is_own))
         })
     }
 

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 
-use crate::{Action, Destination, DestinationError, PortSet, PortSetError, Protocols, Rule, RuleDirection};
+use crate::{Action, Destination, DestinationError, PortSet, PortSetError, Rule};
 
 /// A destination with its ports, as written on a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,14 +58,7 @@ pub fn parse_target(text: &str) -> Result<Target, TargetError> {
 impl Target {
     /// The egress rule that allows or denies the target.
     pub fn into_rule(self, action: Action) -> Rule {
-        Rule {
-            name: None,
-            direction: RuleDirection::Egress,
-            destination: self.destination,
-            protocols: Protocols::any(),
-            ports: self.ports,
-            action,
-        }
+        Rule { ports: self.ports, ..Rule::new(action, self.destination) }
     }
 }
 

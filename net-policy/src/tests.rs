@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::{
     Action, Decision, DenyReason, HostAddresses, NameDecision, NameTable, PIN_GRACE, Policy, Query, Rule,
-    parse_target,
+    UnixTime, parse_target,
 };
 
 fn rule(text: &str) -> Rule {
@@ -55,6 +55,7 @@ impl World {
             pins: &self.pins,
             hosts: &self.hosts,
             now: self.now,
+            wall: UnixTime::default(),
         })
     }
 }
@@ -142,7 +143,8 @@ fn names_that_may_be_resolved() {
         (&["allow a.example", "deny any"], "a.example", true),
     ];
     for (rules, text, expected) in CASES {
-        let allowed = matches!(policy(rules).decide_name(&name(text)), NameDecision::Allow { .. });
+        let allowed =
+            matches!(policy(rules).decide_name(&name(text), UnixTime::default()), NameDecision::Allow { .. });
         assert_eq!(allowed, *expected, "{rules:?} for {text}");
     }
 }
@@ -330,6 +332,27 @@ fn any_address() -> impl Strategy<Value = &'static str> {
         Just("::ffff:1.1.1.1"),
         Just("2606:4700::1"),
     ]
+}
+
+#[test]
+fn the_corpus_of_policies_holds() {
+    let corpus =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/policy_compile_eq_linear");
+    let files: Vec<_> = std::fs::read_dir(corpus).expect("a corpus").collect();
+    assert!(files.len() >= 5, "the corpus is small: {}", files.len());
+    for file in files {
+        let bytes = std::fs::read(file.expect("a file").path()).expect("a readable file");
+        crate::fuzzing::compiled_policies_equal_linear_ones(&bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_index_decides_as_the_rules_do_one_by_one(bytes in proptest::collection::vec(any::<u8>(), 0..1_500)) {
+        crate::fuzzing::compiled_policies_equal_linear_ones(&bytes);
+    }
 }
 
 proptest! {

@@ -2,9 +2,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use net_core::{Flow, HostName, HostPattern, Limits, normalise};
+use net_core::{Flow, HostName, HostPattern, Limits};
 use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query, RuleId};
 use net_secrets::SecretSet;
 use tokio::sync::Notify;
@@ -113,6 +113,7 @@ impl Context {
             pins: &self.pins.borrow(),
             hosts: &self.hosts,
             now: Instant::now(),
+            wall: SystemTime::now().into(),
         })
     }
 
@@ -134,7 +135,7 @@ impl Context {
 
     /// May this name be resolved?
     pub(crate) fn decide_name(&self, name: &HostName) -> NameDecision {
-        self.policy.borrow().decide_name(name)
+        self.policy.borrow().decide_name(name, SystemTime::now().into())
     }
 
     /// Runs `work` on the policy, the pins and the host's addresses.
@@ -231,7 +232,7 @@ impl Context {
             return *elsewhere;
         }
         // The policy looks through translations, so a translated gateway is the gateway here too.
-        let is_gateway = self.addresses.is_gateway(normalise(upstream.ip()));
+        let is_gateway = self.addresses.is_gateway(self.hosts.normalise(upstream.ip()));
         match upstream.ip() {
             IpAddr::V4(_) if is_gateway => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), upstream.port()),
             IpAddr::V6(_) if is_gateway => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), upstream.port()),
