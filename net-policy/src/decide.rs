@@ -1,10 +1,11 @@
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
-use net_core::HostName;
+use net_core::{Direction, HostName};
 
 use crate::compile::{ByAddress, ByName, Place, Wanted};
 use crate::policy::Compiled;
-use crate::{Action, Decision, DenyReason, Group, Layer, Policy, Query, RuleId};
+use crate::{Action, Decision, DenyReason, Group, HostAddresses, Layer, Policy, Query, RuleId};
 
 impl Policy {
     /// May this flow go on?
@@ -44,22 +45,27 @@ impl Policy {
     }
 }
 
-/// What every rule asks of a flow, looked up once.
-struct At {
+/// What rules ask of a flow, looked up once at most.
+struct At<'q> {
     address: IpAddr,
     /// What is reached by way of the address.
     normal: IpAddr,
-    group: Option<Group>,
+    group: OnceCell<Option<Group>>,
     wanted: Wanted,
-    direction: net_core::Direction,
+    direction: Direction,
+    hosts: &'q HostAddresses,
 }
 
-impl At {
-    fn new(query: &Query<'_>) -> Self {
+impl<'q> At<'q> {
+    fn new(query: &Query<'q>) -> Self {
         let Query { direction, protocol, address, port, hosts, wall, .. } = *query;
-        let normal = hosts.normalise(address);
-        let wanted = Wanted::new(direction, protocol, port, wall);
-        Self { address, normal, group: Group::of(normal, hosts), wanted, direction }
+        let (normal, wanted) = (hosts.normalise(address), Wanted::new(direction, protocol, port, wall));
+        Self { address, normal, group: OnceCell::new(), wanted, direction, hosts }
+    }
+
+    /// The group of the address; many policies never ask.
+    fn group(&self) -> Option<Group> {
+        *self.group.get_or_init(|| Group::of(self.normal, self.hosts))
     }
 }
 
@@ -70,14 +76,15 @@ struct ForAddress<'p> {
 }
 
 impl<'p> ForAddress<'p> {
-    fn new(layer: &'p Compiled, at: &At) -> Self {
-        let by_address = layer.index.by_address(at.address, at.normal, at.group, &at.wanted);
+    fn new(layer: &'p Compiled, at: &At<'_>) -> Self {
+        let group = if layer.index.has_groups { at.group() } else { None };
+        let by_address = layer.index.by_address(at.address, at.normal, group, &at.wanted);
         Self { layer, by_address }
     }
 
     /// The first rule that matches, for a flow with this name (and whether the address is pinned to it)
     /// or none.
-    fn decide(&self, at: &At, name: Option<(&HostName, bool)>) -> Decision {
+    fn decide(&self, at: &At<'_>, name: Option<(&HostName, bool)>) -> Decision {
         let ByAddress { first, .. } = self.by_address;
         let Some((name, is_pinned)) = name else { return self.verdict(at, first, DenyReason::Default) };
         let ByName { allow, deny } = self.layer.index.by_name(name, &at.wanted, first);
@@ -94,17 +101,17 @@ impl<'p> ForAddress<'p> {
 
     /// Whether a name that is allowed opens the address of a flow: it must be pinned to the name, and
     /// where it is not public the owner must allow it as such, for this protocol and port.
-    fn reach(&self, at: &At, is_pinned: bool) -> Result<(), DenyReason> {
+    fn reach(&self, at: &At<'_>, is_pinned: bool) -> Result<(), DenyReason> {
         if !is_pinned {
             return Err(DenyReason::NotPinned);
         }
-        let is_open = at.group == Some(Group::Public)
+        let is_open = at.group() == Some(Group::Public)
             || self.layer.action(self.by_address.as_such) == Some(Action::Allow);
         if is_open { Ok(()) } else { Err(DenyReason::NotPublic) }
     }
 
     /// What the rule at `place` says, or the default, and in that case why.
-    fn verdict(&self, at: &At, place: Place, otherwise: DenyReason) -> Decision {
+    fn verdict(&self, at: &At<'_>, place: Place, otherwise: DenyReason) -> Decision {
         let rule = RuleId::own(place);
         match self.layer.action(place) {
             Some(Action::Allow) => Decision::Allow { rule },

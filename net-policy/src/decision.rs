@@ -69,6 +69,16 @@ pub enum DenyReason {
 }
 
 impl DenyReason {
+    /// Of two reasons the lesser tells more.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Rule | Self::Reserved => 0,
+            Self::NotPublic => 1,
+            Self::NotPinned => 2,
+            Self::Default => 3,
+        }
+    }
+
     /// Readable, for events and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -98,9 +108,10 @@ impl Decision {
                 Self::Deny { rule: own, reason, layer },
                 Self::Deny { rule: others, reason: other_reason, layer: other_layer },
             ) => {
-                // A rule tells more than that there was none, and `NotPinned` more than `Default`.
-                let tells = |rule: Option<RuleId>, reason, layer: Layer| {
-                    (rule.is_none(), layer == Layer::Floor, rule, reason == DenyReason::Default)
+                // A rule tells more than that there was none, and that one nearly matched more than that
+                // none did.
+                let tells = |rule: Option<RuleId>, reason: DenyReason, layer: Layer| {
+                    (rule.is_none(), layer == Layer::Floor, rule, reason.rank())
                 };
                 let is_first = tells(own, reason, layer) <= tells(others, other_reason, other_layer);
                 if is_first { self } else { other }

@@ -179,6 +179,18 @@ const TRANSLATIONS: &[(Ipv6Addr, u8)] = &[
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),    // Teredo
 ];
 
+/// Prefixes of addresses that are not of the internet and that a rule may well allow by mistake.
+pub(crate) const SPECIAL: [&str; 8] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+];
+
 /// Whether a rule for a prefix is about addresses that embed an IPv4 one by their own bits too.
 pub(crate) fn judges_own_bits(prefix: &IpNet, action: Action) -> bool {
     action == Action::Deny || is_translation(prefix)

@@ -23,11 +23,13 @@
 
 #![forbid(unsafe_code)]
 
+mod builder;
 mod compile;
 mod decide;
 mod decision;
 mod destination;
 pub mod dns;
+mod explain;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, doc(hidden))]
 pub mod fuzzing;
@@ -36,22 +38,34 @@ pub mod linear;
 mod name_table;
 mod policy;
 mod ports;
+mod preset;
 mod query;
 mod rule;
+#[cfg(feature = "serde")]
+mod schema;
 mod target;
 #[cfg(test)]
 mod tests;
 mod unix_time;
+mod warnings;
 
+pub use builder::{BuildError, PolicyBuilder};
 pub use decision::{Decision, DenyReason, Layer, NameDecision};
 pub use destination::{Destination, DestinationError, Group, HostAddresses};
+pub use explain::{Explanation, Outcome};
 pub use name_table::{MIN_TTL, NameTable, PIN_GRACE};
 pub use policy::{FloorError, Policy};
 pub use ports::{PortSet, PortSetError};
+pub use preset::Preset;
 pub use query::Query;
 pub use rule::{Action, Defaults, Protocols, Rule, RuleDirection, RuleId};
+#[cfg(feature = "serde")]
+pub use schema::PolicyTextError;
+#[cfg(feature = "schema")]
+pub use schema::policy_schema;
 pub use target::{Target, TargetError, parse_target};
 pub use unix_time::{UnixTime, UnixTimeError};
+pub use warnings::{UnreachableReason, Warning};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -33,6 +33,13 @@ impl PortSet {
         self.is_any() || self.0.iter().any(|(first, last)| (*first..=*last).contains(&port))
     }
 
+    /// Whether every port of `other` is in the set.
+    pub(crate) fn contains_all(&self, other: &Self) -> bool {
+        let own = self.merged();
+        let is_inside = |(first, last): &(u16, u16)| own.iter().any(|own| own.0 <= *first && *last <= own.1);
+        self.is_any() || (!other.is_any() && other.merged().iter().all(is_inside))
+    }
+
     /// The ranges in ascending order, joined where they touch; empty where every port is in the set.
     pub(crate) fn merged(&self) -> Vec<(u16, u16)> {
         let mut ranges = self.0.clone();

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use net_core::{AddressClass, Direction, HostName, Protocol};
+use net_core::{Direction, HostName, Protocol};
 
 use crate::{HostAddresses, NameTable, UnixTime};
 
@@ -34,7 +34,7 @@ impl Query<'_> {
     pub(crate) fn is_reserved(&self) -> bool {
         let address = self.hosts.normalise(self.address);
         self.direction == Direction::Egress
-            && (address.is_unspecified() || AddressClass::of(address) == AddressClass::Loopback)
+            && (address.is_unspecified() || address.is_loopback())
             && !self.hosts.contains(address)
     }
 }

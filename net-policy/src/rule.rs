@@ -6,6 +6,8 @@ use crate::{Destination, PortSet, UnixTime};
 
 /// What a rule says of the flows it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Action {
     /// They may go on.
     Allow,
@@ -24,6 +26,8 @@ impl fmt::Display for Action {
 
 /// Which directions a rule is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum RuleDirection {
     /// From the guest.
     #[default]
@@ -83,6 +87,12 @@ impl FromIterator<Protocol> for Protocols {
 
 /// What becomes of flows that no rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields, default)
+)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Defaults {
     /// Those from the guest.
     pub egress: Action,
@@ -142,6 +152,11 @@ impl RuleId {
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(from = "crate::schema::RuleDef", into = "crate::schema::RuleDef")
+)]
 pub struct Rule {
     /// What people call it; shown with every decision.
     pub name: Option<String>,

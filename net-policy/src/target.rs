@@ -1,5 +1,8 @@
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
+use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::{Action, Destination, DestinationError, PortSet, PortSetError, Rule};
@@ -59,6 +62,27 @@ impl Target {
     /// The egress rule that allows or denies the target.
     pub fn into_rule(self, action: Action) -> Rule {
         Rule { ports: self.ports, ..Rule::new(action, self.destination) }
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_target(text)
+    }
+}
+
+impl fmt::Display for Target {
+    /// In the form [`parse_target`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { destination, ports } = self;
+        let is_v6 = matches!(destination, Destination::Cidr(IpNet::V6(_)));
+        match (is_v6, ports.is_any()) {
+            (_, true) => write!(f, "{destination}"),
+            (true, false) => write!(f, "[{destination}]:{ports}"),
+            (false, false) => write!(f, "{destination}:{ports}"),
+        }
     }
 }
 

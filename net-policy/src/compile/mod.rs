@@ -38,6 +38,8 @@ pub(crate) struct Index {
     any: cases::Id,
     /// For the addresses of a group, in the order of [`Group::ALL`].
     groups: [GroupRules; Group::COUNT],
+    /// Whether some rule is for a group.
+    pub(crate) has_groups: bool,
     v4: AddressTrie<u32>,
     v6: AddressTrie<u128>,
     /// Prefixes that judge addresses with an IPv4 one inside by their own bits.
@@ -101,6 +103,7 @@ impl Index {
                 }
                 Destination::Group(group) => {
                     groups[group.place()].push(place);
+                    index.has_groups = true;
                     index.groups[group.place()].is_permitted |= allows_egress;
                     if *group == Group::Host {
                         index.reaches_host |= allows_egress;

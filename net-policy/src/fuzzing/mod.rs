@@ -84,7 +84,10 @@ pub fn compiled_policies_equal_linear_ones(bytes: &[u8]) {
             assert_eq!(matter, expected, "{rule:?} of {rules:?}");
         }
 
+        assert_eq!(policy.explain(&query).decision(), decision, "{rules:?} {query:?}");
+
         let below = narrowed.decide(&query);
+        assert_eq!(narrowed.explain(&query).decision(), below, "{rules:?} {query:?}");
         let both = [decision, floor.decide(&query)];
         let is_allowed = |decision: &Decision| matches!(decision, Decision::Allow { .. });
         let is_denied = |decision: &Decision| matches!(decision, Decision::Deny { .. });
@@ -99,5 +102,55 @@ pub fn compiled_policies_equal_linear_ones(bytes: &[u8]) {
             is_resolved(named) && is_resolved(floor.decide_name(&name, flow.wall))
         );
         assert!(permits || !narrowed.permits_address(flow.address, &hosts));
+    }
+}
+
+/// A rule that is said to be shadowed decides nothing: without it every flow fares the same.
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "virtual time starts from some instant")]
+pub(crate) fn shadowed_rules_decide_nothing(bytes: &[u8]) {
+    use net_core::Protocol;
+
+    let mut source = Source::new(bytes);
+    let now = std::time::Instant::now();
+    let (hosts, pins, defaults) = (source.hosts(), source.pins(now), source.defaults());
+    let flows: Vec<_> = (0..32).map(|_| source.flow()).collect();
+    let rules = source.rules();
+    let policy = Policy::with_defaults(rules.clone(), defaults);
+    for warning in policy.warnings(crate::UnixTime::default()) {
+        let (crate::Warning::Shadowed { rule, .. } | crate::Warning::Unreachable { rule, .. }) = warning
+        else {
+            continue;
+        };
+        let mut others = rules.clone();
+        others.remove(rule.index());
+        let without = Policy::with_defaults(others, defaults);
+        // There is no ICMP of one IP version to an address of the other.
+        let is_real = |flow: &&world::Flow| match flow.protocol {
+            Protocol::IcmpV4 => flow.address.is_ipv4(),
+            Protocol::IcmpV6 => flow.address.is_ipv6(),
+            _ => true,
+        };
+        for flow in flows.iter().filter(is_real) {
+            let query = flow.query(&pins, &hosts, now);
+            let kind = |decision: Decision| match decision {
+                Decision::Allow { .. } => "allow",
+                Decision::Deny { reason, .. } => reason.as_str(),
+                Decision::NeedName => "name",
+            };
+            let (before, after) = (kind(policy.decide(&query)), kind(without.decide(&query)));
+            assert_eq!(before, after, "{warning} in {rules:?} for {query:?}");
+        }
+    }
+}
+
+/// No text is a danger, and a policy that was read is read again from what it is written as.
+#[cfg(feature = "serde")]
+pub fn written_policies_round_trip(text: &str) {
+    for policy in [Policy::from_toml(text), Policy::from_json(text)].into_iter().flatten() {
+        let toml = toml::to_string(&policy).expect("TOML");
+        assert_eq!(Policy::from_toml(&toml).as_ref(), Ok(&policy), "{text} written as {toml}");
+        let json = serde_json::to_string(&policy).expect("JSON");
+        assert_eq!(Policy::from_json(&json).as_ref(), Ok(&policy), "{text} written as {json}");
     }
 }
