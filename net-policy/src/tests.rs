@@ -406,7 +406,9 @@ fn presets() {
 
 #[test]
 fn a_floor_only_narrows_and_says_so() {
-    const CASES: &[(&[&str], &[&str], &str, Option<&str>, &str)] = &[
+    type Case =
+        (&'static [&'static str], &'static [&'static str], &'static str, Option<&'static str>, &'static str);
+    const CASES: &[Case] = &[
         (&["allow any"], &["allow public"], "1.1.1.1", None, "rule 1: allow any"),
         (&["allow any"], &["allow public"], "10.0.0.1", None, "floor default (no rule allows it)"),
         (&["allow any"], &["deny 1.1.1.1", "allow any"], "1.1.1.1", None, "floor rule 1: deny 1.1.1.1"),

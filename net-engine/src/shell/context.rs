@@ -76,7 +76,7 @@ impl Context {
         let pins = NameTable::new(config.limits.max_pins, config.limits.max_pins_per_name);
         let Interception { ports, bypass, authority } = config.interception;
         let own = addresses.gateways().chain(addresses.gateway_link_local());
-        let hosts = own.chain(config.host_addresses).collect();
+        let hosts = own.chain(config.host_addresses).collect::<HostAddresses>().with_nat64(config.nat64);
         Self {
             stack,
             tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),
