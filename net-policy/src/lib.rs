@@ -53,7 +53,7 @@ pub use builder::{BuildError, PolicyBuilder};
 pub use decision::{Decision, DenyReason, Layer, NameDecision};
 pub use destination::{Destination, DestinationError, Group, HostAddresses};
 pub use explain::{Explanation, Outcome};
-pub use name_table::{MIN_TTL, NameTable, PIN_GRACE};
+pub use name_table::{MIN_TTL, NameTable};
 pub use policy::{FloorError, Policy};
 pub use ports::{PortSet, PortSetError};
 pub use preset::Preset;

@@ -7,8 +7,8 @@ use net_core::{Direction, HostName, Protocol};
 use proptest::prelude::*;
 
 use crate::{
-    Action, Decision, Defaults, DenyReason, HostAddresses, NameDecision, NameTable, PIN_GRACE, Policy, Query,
-    Rule, RuleDirection, UnixTime, parse_target,
+    Action, Decision, Defaults, DenyReason, HostAddresses, NameDecision, NameTable, Policy, Query, Rule,
+    RuleDirection, UnixTime, parse_target,
 };
 
 fn rule(text: &str) -> Rule {
@@ -150,12 +150,80 @@ fn names_that_may_be_resolved() {
 fn a_pin_expires_after_its_grace() {
     let mut world = World::new(&[("a.example", "1.1.1.1")]);
     let policy = policy(&["allow a.example"]);
-    world.now += Duration::from_secs(60) + PIN_GRACE - Duration::from_secs(1);
+    world.now += Duration::from_secs(60) + net_core::Limits::default().pin_grace - Duration::from_secs(1);
     assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "allow");
     world.now += Duration::from_secs(2);
     assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "not pinned");
     world.pins.expire(world.now);
     assert!(world.pins.is_empty());
+}
+
+#[test]
+fn the_grace_of_pins_is_a_matter_of_choice_within_bounds() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let now = Instant::now();
+    let (a, address) = (name("a.example"), IpAddr::from([1, 1, 1, 1]));
+    for (grace, ttl, lives) in [
+        (Duration::ZERO, Duration::ZERO, Duration::from_secs(1)),
+        (Duration::from_secs(5), Duration::ZERO, Duration::from_secs(6)),
+        (Duration::from_secs(5), Duration::from_secs(300), Duration::from_secs(305)),
+        (Duration::MAX, Duration::MAX, 2 * DAY),
+    ] {
+        let mut table = NameTable::new(10, 10).with_grace(grace);
+        table.pin(&a, address, ttl, now);
+        let is_pinned = |at| table.is_pinned(&a, address, at);
+        assert!(is_pinned(now + lives - Duration::from_millis(1)), "{grace:?} {ttl:?}");
+        assert!(!is_pinned(now + lives), "{grace:?} {ttl:?}");
+    }
+}
+
+#[test]
+fn deleting_the_last_rule_does_not_open() {
+    let world = World::new(&[("a.example", "1.1.1.1")]);
+    for rules in [&["allow a.example"][..], &["deny b.example"], &["deny any"]] {
+        let mut policy = policy(rules);
+        policy = Policy::new(policy.rules()[1..].to_vec());
+        assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "default", "{rules:?}");
+        let named = policy.decide_name(&name("a.example"), UnixTime::default());
+        assert!(matches!(named, NameDecision::Deny { .. }), "{rules:?}");
+    }
+}
+
+#[test]
+fn a_name_is_the_same_in_every_spelling() {
+    const CASES: &[(&str, &str, bool)] = &[
+        ("allow API.Example.com.", "api.example.com", true),
+        ("allow api.example.com", "API.EXAMPLE.COM.", true),
+        ("allow b\u{fc}cher.example", "xn--bcher-kva.example", true),
+        ("allow xn--bcher-kva.example", "XN--BCHER-KVA.example.", true),
+        ("allow _sip._tcp.example.com", "_SIP._TCP.example.com", true),
+        ("allow *.example.com", "evilexample.com", false),
+        ("allow *.example.com", "example.com.evil.org", false),
+        ("allow *.example.com", "example.com", false),
+        ("allow *.example.com", "a.b.example.com.", true),
+        ("allow .example.com", "example.com", true),
+        ("allow .example.com", "evilexample.com", false),
+        ("allow example.com", "www.example.com", false),
+    ];
+    for (text, asked, expected) in CASES {
+        let world = World::new(&[(asked, "1.1.1.1")]);
+        let policy = policy(&[text]);
+        let resolves =
+            matches!(policy.decide_name(&name(asked), UnixTime::default()), NameDecision::Allow { .. });
+        let opens = word(world.decide(&policy, "1.1.1.1", 443, Some(asked))) == "allow";
+        assert_eq!((resolves, opens), (*expected, *expected), "{text} for {asked}");
+    }
+}
+
+#[test]
+fn a_name_that_is_pointed_elsewhere_after_it_was_allowed_opens_nothing() {
+    // Resolved to a public address, dialled at another one.
+    let world = World::new(&[("a.example", "1.1.1.1")]);
+    let policy = policy(&["allow a.example"]);
+    for address in ["10.0.0.1", "127.0.0.1", "169.254.169.254", "1.1.1.2", "fd00::1", "::ffff:10.0.0.1"] {
+        let decision = word(world.decide(&policy, address, 443, Some("a.example")));
+        assert!(["not pinned", "reserved"].contains(&decision), "{address}: {decision}");
+    }
 }
 
 #[test]
@@ -690,6 +758,124 @@ mod answers {
                 (Err(reason), Err(expected)) => assert!(reason.contains(expected), "{records:?}: {reason}"),
                 (found, _) => panic!("{rules:?} {records:?}: {found:?}"),
             }
+        }
+    }
+
+    /// What the guest is sent, and what is pinned.
+    fn forwarded(rules: &[&str], answer: &Message) -> (Box<Message>, Vec<crate::dns::Pin>) {
+        let [asked] = &answer.queries[..] else { panic!("one question") };
+        let asked = question(&asked.name().to_ascii(), asked.query_type());
+        let bytes = answer.to_vec().expect("an answer");
+        match filter_answer(&asked, &bytes, &policy(rules), &HostAddresses::default()) {
+            AnswerVerdict::Forward { message, pins } => (message, pins),
+            AnswerVerdict::Refuse(reason) => panic!("{reason}"),
+        }
+    }
+
+    fn address_record(owner: &str, address: [u8; 4], ttl: u32) -> Record {
+        Record::from_rdata(dns_name(owner), ttl, RData::A(A(address.into())))
+    }
+
+    #[test]
+    fn a_name_that_did_not_resolve_opens_nothing() {
+        let world = World::new(&[]);
+        for code in
+            [ResponseCode::ServFail, ResponseCode::NXDomain, ResponseCode::Refused, ResponseCode::NoError]
+        {
+            let mut answer = query("a.example.", RecordType::A).into_response();
+            answer.metadata.response_code = code;
+            let (_, pins) = forwarded(&["allow a.example"], &answer);
+            assert!(pins.is_empty(), "{code:?}");
+        }
+        let decision = world.decide(&policy(&["allow a.example"]), "1.1.1.1", 443, Some("a.example"));
+        assert_eq!(word(decision), "not pinned");
+    }
+
+    #[test]
+    fn only_the_answer_itself_pins() {
+        let mut answer = query("a.example.", RecordType::A).into_response();
+        answer.add_answer(address_record("a.example.", [1, 1, 1, 1], 300));
+        answer.add_authorities([address_record("a.example.", [2, 2, 2, 2], 300)]);
+        answer.add_additionals([address_record("a.example.", [10, 0, 0, 1], 300)]);
+        let (message, pins) = forwarded(&["allow a.example"], &answer);
+        assert_eq!(pins.iter().map(|pin| pin.address).collect::<Vec<_>>(), [IpAddr::from([1, 1, 1, 1])]);
+        assert!(message.authorities.is_empty() && message.additionals.is_empty());
+    }
+
+    #[test]
+    fn an_alias_that_leaves_the_allowlist_opens_the_name_that_was_asked_for_alone() {
+        let mut answer = query("a.example.", RecordType::A).into_response();
+        answer.add_answer(Record::from_rdata(
+            dns_name("a.example."),
+            20,
+            RData::CNAME(CNAME(dns_name("cdn.org."))),
+        ));
+        answer.add_answer(address_record("cdn.org.", [1, 1, 1, 1], 300));
+        let (_, pins) = forwarded(&["allow a.example"], &answer);
+        let mut world = World::new(&[]);
+        for pin in &pins {
+            assert_eq!(pin.ttl, Duration::from_secs(20), "the least on the way");
+            world.pins.pin(&name("a.example"), pin.address, pin.ttl, world.now);
+        }
+        let policy = policy(&["allow a.example"]);
+        assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, None)), "allow");
+        assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("cdn.org"))), "default");
+    }
+
+    #[test]
+    fn answers_that_rotate_are_all_pinned() {
+        let mut world = World::new(&[]);
+        for last in 1..=8 {
+            let mut answer = query("a.example.", RecordType::A).into_response();
+            answer.add_answer(address_record("a.example.", [1, 1, 1, last], 0));
+            for pin in forwarded(&["allow a.example"], &answer).1 {
+                world.pins.pin(&name("a.example"), pin.address, pin.ttl, world.now);
+            }
+            world.now += Duration::from_secs(1);
+        }
+        for last in 1..=8 {
+            let address = format!("1.1.1.{last}");
+            assert_eq!(
+                word(world.decide(&policy(&["allow a.example"]), &address, 443, None)),
+                "allow",
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn service_bindings_lose_hints_and_keys() {
+        use hickory_proto::rr::rdata::HTTPS;
+        use hickory_proto::rr::rdata::svcb::{
+            Alpn, EchConfigList, IpHint, Mandatory, SVCB, SvcParamKey, SvcParamValue,
+        };
+        let mandatory = |keys: &[SvcParamKey]| {
+            (SvcParamKey::Mandatory, SvcParamValue::Mandatory(Mandatory(keys.to_vec())))
+        };
+        let alpn = || (SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(vec!["h2".to_owned()])));
+        let hidden = || {
+            [
+                (SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(IpHint(vec![A([10, 0, 0, 1].into())]))),
+                (SvcParamKey::EchConfigList, SvcParamValue::EchConfigList(EchConfigList(vec![0, 1, 2]))),
+            ]
+        };
+        let cases = [
+            (mandatory(&[SvcParamKey::Ipv4Hint]), vec![alpn()]),
+            (
+                mandatory(&[SvcParamKey::Alpn, SvcParamKey::EchConfigList]),
+                vec![mandatory(&[SvcParamKey::Alpn]), alpn()],
+            ),
+        ];
+        for (mandatory, expected) in cases {
+            let params = [mandatory, alpn()].into_iter().chain(hidden()).collect();
+            let mut answer = query("a.example.", RecordType::HTTPS).into_response();
+            let data = RData::HTTPS(HTTPS(SVCB::new(1, dns_name("."), params)));
+            answer.add_answer(Record::from_rdata(dns_name("a.example."), 300, data));
+            let (message, pins) = forwarded(&["allow a.example"], &answer);
+            let [record] = &message.answers[..] else { panic!("one record") };
+            let RData::HTTPS(https) = &record.data else { panic!("a service binding") };
+            assert_eq!(https.svc_params, expected);
+            assert!(pins.is_empty());
         }
     }
 

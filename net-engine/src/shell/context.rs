@@ -73,7 +73,8 @@ pub(crate) enum Stage {
 impl Context {
     pub(crate) fn new(stack: Stack, events: EventQueue, config: GuestConfig) -> Self {
         let addresses = stack.with(|gateway| *gateway.addresses());
-        let pins = NameTable::new(config.limits.max_pins, config.limits.max_pins_per_name);
+        let pins = NameTable::new(config.limits.max_pins, config.limits.max_pins_per_name)
+            .with_grace(config.limits.pin_grace);
         let Interception { ports, bypass, authority } = config.interception;
         let own = addresses.gateways().chain(addresses.gateway_link_local());
         let hosts = own.chain(config.host_addresses).collect::<HostAddresses>().with_nat64(config.nat64);

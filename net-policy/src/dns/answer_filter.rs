@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
-use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamKey};
+use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamKey, SvcParamValue};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use thiserror::Error;
 
@@ -131,8 +131,16 @@ fn clean(record: &Record) -> Record {
 }
 
 fn strip_hints(svcb: &mut SVCB) {
-    svcb.svc_params.retain(|(key, _)| {
+    let stays = |key: &SvcParamKey| {
         !matches!(key, SvcParamKey::Ipv4Hint | SvcParamKey::Ipv6Hint | SvcParamKey::EchConfigList)
+    };
+    svcb.svc_params.retain_mut(|(key, value)| {
+        if let SvcParamValue::Mandatory(keys) = value {
+            // A record without a key it calls mandatory is ignored (RFC 9460, section 8).
+            keys.0.retain(stays);
+            return !keys.0.is_empty();
+        }
+        stays(key)
     });
 }
 
