@@ -35,6 +35,7 @@ pub mod fuzzing;
 mod host_name;
 mod host_pattern;
 mod limits;
+mod nat64;
 mod timer;
 mod token_bucket;
 
@@ -44,6 +45,7 @@ pub use flow::{Direction, Flow, Protocol};
 pub use host_name::{HostName, HostNameError, MAX_HOST_NAME_BYTES};
 pub use host_pattern::{HostPattern, HostPatternError};
 pub use limits::Limits;
+pub use nat64::{Nat64Prefix, Nat64PrefixError};
 pub use timer::TimerQueue;
 pub use token_bucket::TokenBucket;
 

@@ -51,6 +51,9 @@ pub struct Limits {
     pub max_pins: usize,
     /// Addresses pinned to one name.
     pub max_pins_per_name: usize,
+    /// How long a pin outlives the TTL it was given with, at most 24 h: programs cache longer than they
+    /// are told.
+    pub pin_grace: Duration,
     /// Leaf certificates kept.
     pub max_leaves: usize,
     /// Bytes of one HTTP header block.
@@ -91,6 +94,7 @@ impl Default for Limits {
             max_dns_cache_bytes: 4 << 20,
             max_pins: 4_096,
             max_pins_per_name: 64,
+            pin_grace: Duration::from_secs(60),
             max_leaves: 1_000,
             max_header_bytes: 64 << 10,
             max_held_body_bytes: 1 << 20,

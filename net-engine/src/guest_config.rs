@@ -2,7 +2,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use net_core::{HostName, HostPattern, Limits};
+use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
 use net_policy::Policy;
 use net_policy::dns::DenialStyle;
 use net_secrets::SecretSet;
@@ -88,6 +88,9 @@ pub struct GuestConfig {
     pub host_alias: HostName,
     /// Addresses of the host's own interfaces: they belong to the group `host` and no other.
     pub host_addresses: Vec<IpAddr>,
+    /// Prefixes behind which a translator of the host's network reaches IPv4, besides the well-known
+    /// one: what lies behind them is decided as the IPv4 address it is.
+    pub nat64: Vec<Nat64Prefix>,
     /// Destinations that are dialled elsewhere. The policy sees where the guest wanted to go, the
     /// host connects to the other address.
     pub redirects: HashMap<SocketAddr, SocketAddr>,
@@ -118,6 +121,7 @@ impl Default for GuestConfig {
             upstream_trust: UpstreamTrust::default(),
             host_alias: HostName::parse(DEFAULT_HOST_ALIAS).expect("the constant is a host name"),
             host_addresses: Vec::new(),
+            nat64: Vec::new(),
             redirects: HashMap::new(),
             on_violation: ViolationAction::default(),
             on_termination: None,

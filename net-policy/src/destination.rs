@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use net_core::{AddressClass, HostPattern, HostPatternError, normalise};
+use net_core::{AddressClass, HostPattern, HostPatternError, Nat64Prefix, normalise};
 use thiserror::Error;
 
 use crate::Action;
@@ -44,7 +44,10 @@ pub enum Group {
 }
 
 impl Group {
-    const ALL: [(Self, &'static str); 7] = [
+    /// How many there are.
+    pub(crate) const COUNT: usize = 7;
+
+    const ALL: [(Self, &'static str); Self::COUNT] = [
         (Self::Public, "public"),
         (Self::Loopback, "loopback"),
         (Self::Private, "private"),
@@ -62,7 +65,7 @@ impl Group {
         if hosts.contains(address) {
             return Some(Self::Host);
         }
-        match AddressClass::of(address) {
+        match AddressClass::of(hosts.normalise(address)) {
             AddressClass::Public => Some(Self::Public),
             AddressClass::Loopback => Some(Self::Loopback),
             AddressClass::Private => Some(Self::Private),
@@ -74,26 +77,57 @@ impl Group {
         }
     }
 
+    /// Its place among the groups.
+    pub(crate) const fn place(self) -> usize {
+        match self {
+            Self::Public => 0,
+            Self::Loopback => 1,
+            Self::Private => 2,
+            Self::LinkLocal => 3,
+            Self::Metadata => 4,
+            Self::Multicast => 5,
+            Self::Host => 6,
+        }
+    }
+
     /// The name used in rules.
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(group, _)| *group == self).map_or("", |(_, name)| name)
+        Self::ALL[self.place()].1
     }
 }
 
-/// The addresses that mean the host itself.
+/// What the host knows of addresses: which are its own, and behind which prefixes its network has a
+/// translator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostAddresses(HashSet<IpAddr>);
+pub struct HostAddresses {
+    /// In their normal form.
+    own: HashSet<IpAddr>,
+    nat64: Vec<Nat64Prefix>,
+}
 
 impl HostAddresses {
+    /// The same, where what lies behind these prefixes is IPv4, too.
+    #[must_use]
+    pub fn with_nat64(self, prefixes: impl IntoIterator<Item = Nat64Prefix>) -> Self {
+        let nat64: Vec<Nat64Prefix> = prefixes.into_iter().collect();
+        let own = self.own.into_iter().map(|address| Nat64Prefix::normalise(&nat64, address)).collect();
+        Self { own, nat64 }
+    }
+
     /// Whether `address` is the host's, in any of the forms it can be written in.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.contains(&normalise(address))
+        self.own.contains(&self.normalise(address))
+    }
+
+    /// What is reached by way of `address`: the IPv4 address inside it, if there is one.
+    pub fn normalise(&self, address: IpAddr) -> IpAddr {
+        Nat64Prefix::normalise(&self.nat64, address)
     }
 }
 
 impl FromIterator<IpAddr> for HostAddresses {
     fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Self {
-        Self(addresses.into_iter().map(normalise).collect())
+        Self { own: addresses.into_iter().map(normalise).collect(), nat64: Vec::new() }
     }
 }
 
@@ -127,8 +161,8 @@ impl Destination {
         match self {
             Self::Any => true,
             Self::Cidr(prefix) => {
-                let own_bits = action == Action::Deny || is_translation(prefix);
-                prefix.contains(&normalise(address)) || (own_bits && prefix.contains(&address))
+                let by_own_bits = judges_own_bits(prefix, action);
+                prefix.contains(&hosts.normalise(address)) || (by_own_bits && prefix.contains(&address))
             }
             Self::Group(group) => Group::of(address, hosts) == Some(*group),
             Self::Domain(_) => false,
@@ -144,6 +178,23 @@ const TRANSLATIONS: &[(Ipv6Addr, u8)] = &[
     (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),    // 6to4
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),    // Teredo
 ];
+
+/// Prefixes of addresses that are not of the internet and that a rule may well allow by mistake.
+pub(crate) const SPECIAL: [&str; 8] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// Whether a rule for a prefix is about addresses that embed an IPv4 one by their own bits too.
+pub(crate) fn judges_own_bits(prefix: &IpNet, action: Action) -> bool {
+    action == Action::Deny || is_translation(prefix)
+}
 
 /// Whether a prefix lies in one of [`TRANSLATIONS`].
 fn is_translation(prefix: &IpNet) -> bool {

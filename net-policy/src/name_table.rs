@@ -2,20 +2,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use net_core::{HostName, normalise};
+use net_core::{HostName, Limits, normalise};
 
 /// Names one address may have. A site shares its addresses among many; a guest that asks for one name
-/// after the other below a domain of its own must not make each decision slow.
+/// after the other below a domain of its own must not make each decision slow: so many names take some
+/// 30 µs (`decide/names_of_address/256` of the bench).
 const MAX_NAMES_PER_ADDRESS: usize = 256;
 
 /// A pin lives at least this long: a TTL of 0 still allows the connection it was asked for.
 pub const MIN_TTL: Duration = Duration::from_secs(1);
 
-/// A pin outlives its TTL by this much: JVMs, Go programs and browsers cache longer than they were
-/// told, and would be denied what they were allowed a moment ago.
-pub const PIN_GRACE: Duration = Duration::from_secs(60);
-
-/// Longest TTL believed, so that one answer does not pin an address for ever.
+/// Longest TTL believed, and the longest grace, so that nothing pins an address for ever.
 const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which addresses our resolver gave for which names.
@@ -31,6 +28,7 @@ const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct NameTable {
     max_pins: usize,
     max_pins_per_name: usize,
+    grace: Duration,
     by_address: HashMap<IpAddr, HashMap<HostName, Pin>>,
     /// The addresses of each name, by the age of their pins.
     by_name: HashMap<HostName, BTreeMap<Age, IpAddr>>,
@@ -51,9 +49,10 @@ struct Pin {
 }
 
 impl NameTable {
-    /// An empty table with its bounds.
+    /// An empty table with its bounds, and the default of [`Limits::pin_grace`].
     pub fn new(max_pins: usize, max_pins_per_name: usize) -> Self {
         Self {
+            grace: Limits::default().pin_grace,
             max_pins: max_pins.max(1),
             max_pins_per_name: max_pins_per_name.max(1),
             by_address: HashMap::new(),
@@ -64,10 +63,17 @@ impl NameTable {
         }
     }
 
-    /// Pins `address` to `name` for `ttl` (see [`MIN_TTL`] and [`PIN_GRACE`]).
+    /// The same table, whose pins outlive their TTL by this much, at most 24 h: JVMs, Go programs and
+    /// browsers cache longer than they were told, and would be denied what they were allowed a moment ago.
+    #[must_use]
+    pub fn with_grace(self, grace: Duration) -> Self {
+        Self { grace: grace.min(MAX_TTL), ..self }
+    }
+
+    /// Pins `address` to `name` for `ttl` (at least [`MIN_TTL`], at most 24 h) and the grace.
     pub fn pin(&mut self, name: &HostName, address: IpAddr, ttl: Duration, now: Instant) {
         let address = translated(address);
-        let expires = now + ttl.clamp(MIN_TTL, MAX_TTL) + PIN_GRACE;
+        let expires = now + ttl.clamp(MIN_TTL, MAX_TTL) + self.grace;
         // A pin that is given again is the youngest, and never expires sooner than it would have.
         let given = self.unpin(name, address);
         let expires = given.map_or(expires, |pin| pin.expires.max(expires));
@@ -93,11 +99,22 @@ impl NameTable {
 
     /// The names `address`, or the address inside it, is pinned to.
     pub fn names_of(&self, address: IpAddr, now: Instant) -> impl Iterator<Item = &HostName> {
-        let (own, inner) = (translated(address), normalise(address));
-        let inner = (inner != own).then_some(inner);
-        [Some(own), inner].into_iter().flatten().flat_map(move |key| {
+        self.pins_of(address, normalise(address), now).map(|(name, _)| name)
+    }
+
+    /// The names of `address`, each with whether it is pinned to the address itself, and those of the
+    /// address `inner` it.
+    pub(crate) fn pins_of(
+        &self,
+        address: IpAddr,
+        inner: IpAddr,
+        now: Instant,
+    ) -> impl Iterator<Item = (&HostName, bool)> {
+        let own = translated(address);
+        let inner = (inner != own).then_some((inner, false));
+        [Some((own, true)), inner].into_iter().flatten().flat_map(move |(key, is_own)| {
             let names = self.by_address.get(&key).into_iter().flatten();
-            names.filter(move |(_, pin)| self.is_live(&key, pin, now)).map(|(name, _)| name)
+            names.filter(move |(_, pin)| self.is_live(&key, pin, now)).map(move |(name, _)| (name, is_own))
         })
     }
 

@@ -33,6 +33,27 @@ impl PortSet {
         self.is_any() || self.0.iter().any(|(first, last)| (*first..=*last).contains(&port))
     }
 
+    /// Whether every port of `other` is in the set.
+    pub(crate) fn contains_all(&self, other: &Self) -> bool {
+        let own = self.merged();
+        let is_inside = |(first, last): &(u16, u16)| own.iter().any(|own| own.0 <= *first && *last <= own.1);
+        self.is_any() || (!other.is_any() && other.merged().iter().all(is_inside))
+    }
+
+    /// The ranges in ascending order, joined where they touch; empty where every port is in the set.
+    pub(crate) fn merged(&self) -> Vec<(u16, u16)> {
+        let mut ranges = self.0.clone();
+        ranges.sort_unstable();
+        let mut merged: Vec<(u16, u16)> = Vec::with_capacity(ranges.len());
+        for (first, last) in ranges {
+            match merged.last_mut() {
+                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+                Some(_) | None => merged.push((first, last)),
+            }
+        }
+        merged
+    }
+
     /// Adds a range.
     ///
     /// # Errors

@@ -2,10 +2,12 @@ use std::fmt;
 
 use net_core::{Direction, Protocol};
 
-use crate::{Destination, PortSet};
+use crate::{Destination, PortSet, UnixTime};
 
 /// What a rule says of the flows it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Action {
     /// They may go on.
     Allow,
@@ -24,6 +26,8 @@ impl fmt::Display for Action {
 
 /// Which directions a rule is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum RuleDirection {
     /// From the guest.
     #[default]
@@ -45,38 +49,114 @@ impl RuleDirection {
 }
 
 /// A set of protocols; the empty set means every protocol.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Protocols(Vec<Protocol>);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Protocols(u8);
 
 impl Protocols {
     /// Every protocol.
     pub const fn any() -> Self {
-        Self(Vec::new())
+        Self(0)
     }
 
     /// Whether `protocol` is in the set.
-    pub fn contains(&self, protocol: Protocol) -> bool {
-        self.0.is_empty() || self.0.contains(&protocol)
+    pub fn contains(self, protocol: Protocol) -> bool {
+        self.is_any() || self.0 & bit(protocol) != 0
     }
 
     /// Whether every protocol is in the set.
-    pub fn is_any(&self) -> bool {
-        self.0.is_empty()
+    pub fn is_any(self) -> bool {
+        self.0 == 0
     }
+
+    /// The protocols that were named; none where the set means all.
+    pub fn iter(self) -> impl Iterator<Item = Protocol> {
+        Protocol::ALL.into_iter().filter(move |protocol| self.0 & bit(*protocol) != 0)
+    }
+}
+
+/// Each protocol's own bit.
+fn bit(protocol: Protocol) -> u8 {
+    1 << Protocol::ALL.iter().position(|known| *known == protocol).unwrap_or(Protocol::ALL.len())
 }
 
 impl FromIterator<Protocol> for Protocols {
     fn from_iter<I: IntoIterator<Item = Protocol>>(protocols: I) -> Self {
-        Self(protocols.into_iter().collect())
+        Self(protocols.into_iter().fold(0, |bits, protocol| bits | bit(protocol)))
     }
 }
 
-/// The place of a rule in its policy, counted from 0.
+/// What becomes of flows that no rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields, default)
+)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Defaults {
+    /// Those from the guest.
+    pub egress: Action,
+    /// Those to the guest.
+    pub ingress: Action,
+}
+
+impl Defaults {
+    pub(crate) fn of(self, direction: Direction) -> Action {
+        match direction {
+            Direction::Egress => self.egress,
+            Direction::Ingress => self.ingress,
+        }
+    }
+}
+
+impl Default for Defaults {
+    /// They are denied.
+    fn default() -> Self {
+        Self { egress: Action::Deny, ingress: Action::Deny }
+    }
+}
+
+/// The place of a rule in its policy, together with that of the rule of the floor that agreed, where
+/// there is a floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RuleId(pub(crate) usize);
+pub struct RuleId {
+    /// Counted from 0; the default is behind the last.
+    own: u32,
+    floor: Option<u32>,
+}
+
+impl RuleId {
+    pub(crate) const fn own(own: u32) -> Self {
+        Self { own, floor: None }
+    }
+
+    /// The default of a policy of these rules.
+    pub(crate) fn after(rules: &[Rule]) -> Self {
+        Self::own(u32::try_from(rules.len()).unwrap_or(u32::MAX))
+    }
+
+    /// The same, with the rule of the floor that agreed.
+    pub(crate) const fn over(self, floor: Self) -> Self {
+        Self { own: self.own, floor: Some(floor.own) }
+    }
+
+    /// The rule of the floor, as one of the floor's own.
+    pub(crate) fn of_floor(self) -> Option<Self> {
+        self.floor.map(Self::own)
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.own as usize
+    }
+}
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(from = "crate::schema::RuleDef", into = "crate::schema::RuleDef")
+)]
 pub struct Rule {
     /// What people call it; shown with every decision.
     pub name: Option<String>,
@@ -90,15 +170,48 @@ pub struct Rule {
     pub ports: PortSet,
     /// What happens.
     pub action: Action,
+    /// From then on it matches nothing.
+    pub expires: Option<UnixTime>,
+    /// Why it is there; for whoever reads the rules.
+    pub comment: Option<String>,
 }
 
 impl Rule {
+    /// A rule for egress, every protocol and every port.
+    pub const fn new(action: Action, destination: Destination) -> Self {
+        Self {
+            name: None,
+            direction: RuleDirection::Egress,
+            destination,
+            protocols: Protocols::any(),
+            ports: PortSet::any(),
+            action,
+            expires: None,
+            comment: None,
+        }
+    }
+
+    /// Whether it matches nothing any more.
+    pub fn is_expired(&self, wall: UnixTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= wall)
+    }
+
+    /// Whether it is about every protocol and port.
+    pub(crate) fn covers_everything(&self) -> bool {
+        self.ports.is_any() && self.protocols.is_any()
+    }
+
     /// Whether direction, protocol and port are the rule's.
     pub(crate) fn covers(&self, direction: Direction, protocol: Protocol, port: u16) -> bool {
         self.direction.covers(direction)
             && self.protocols.contains(protocol)
-            && (self.ports.contains(port) || matches!(protocol, Protocol::IcmpV4 | Protocol::IcmpV6))
+            && (self.ports.contains(port) || !has_ports(protocol))
     }
+}
+
+/// Whether flows of a protocol have ports; where they have none every port matches.
+pub(crate) fn has_ports(protocol: Protocol) -> bool {
+    !matches!(protocol, Protocol::IcmpV4 | Protocol::IcmpV6)
 }
 
 impl fmt::Display for Rule {
@@ -106,6 +219,17 @@ impl fmt::Display for Rule {
         write!(f, "{} {}", self.action, self.destination)?;
         if !self.ports.is_any() {
             write!(f, ":{}", self.ports)?;
+        }
+        for (index, protocol) in self.protocols.iter().enumerate() {
+            write!(f, "{}{protocol}", if index == 0 { " " } else { "," })?;
+        }
+        match self.direction {
+            RuleDirection::Egress => {}
+            RuleDirection::Ingress => f.write_str(" ingress")?,
+            RuleDirection::Any => f.write_str(" both ways")?,
+        }
+        if let Some(expires) = self.expires {
+            write!(f, " until {expires}")?;
         }
         match &self.name {
             Some(name) => write!(f, " ({name})"),

@@ -1,8 +1,11 @@
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
+use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::{Action, Destination, DestinationError, PortSet, PortSetError, Protocols, Rule, RuleDirection};
+use crate::{Action, Destination, DestinationError, PortSet, PortSetError, Rule};
 
 /// A destination with its ports, as written on a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +61,27 @@ pub fn parse_target(text: &str) -> Result<Target, TargetError> {
 impl Target {
     /// The egress rule that allows or denies the target.
     pub fn into_rule(self, action: Action) -> Rule {
-        Rule {
-            name: None,
-            direction: RuleDirection::Egress,
-            destination: self.destination,
-            protocols: Protocols::any(),
-            ports: self.ports,
-            action,
+        Rule { ports: self.ports, ..Rule::new(action, self.destination) }
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_target(text)
+    }
+}
+
+impl fmt::Display for Target {
+    /// In the form [`parse_target`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { destination, ports } = self;
+        let is_v6 = matches!(destination, Destination::Cidr(IpNet::V6(_)));
+        match (is_v6, ports.is_any()) {
+            (_, true) => write!(f, "{destination}"),
+            (true, false) => write!(f, "[{destination}]:{ports}"),
+            (false, false) => write!(f, "{destination}:{ports}"),
         }
     }
 }

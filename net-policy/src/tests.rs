@@ -7,8 +7,8 @@ use net_core::{Direction, HostName, Protocol};
 use proptest::prelude::*;
 
 use crate::{
-    Action, Decision, DenyReason, HostAddresses, NameDecision, NameTable, PIN_GRACE, Policy, Query, Rule,
-    parse_target,
+    Action, Decision, Defaults, DenyReason, HostAddresses, NameDecision, NameTable, Policy, Query, Rule,
+    RuleDirection, UnixTime, parse_target,
 };
 
 fn rule(text: &str) -> Rule {
@@ -30,6 +30,7 @@ struct World {
     pins: NameTable,
     hosts: HostAddresses,
     now: Instant,
+    wall: UnixTime,
 }
 
 impl World {
@@ -41,21 +42,18 @@ impl World {
         }
         let hosts =
             ["172.16.0.1", "9.9.9.9"].iter().map(|text| text.parse::<IpAddr>().expect(text)).collect();
-        Self { pins: table, hosts, now }
+        Self { pins: table, hosts, now, wall: UnixTime::default() }
     }
 
     fn decide(&self, policy: &Policy, address: &str, port: u16, shown: Option<&str>) -> Decision {
         let shown = shown.map(name);
-        policy.decide(&Query {
-            direction: Direction::Egress,
-            protocol: Protocol::Tcp,
-            address: address.parse().expect(address),
-            port,
-            name: shown.as_ref(),
-            pins: &self.pins,
-            hosts: &self.hosts,
-            now: self.now,
-        })
+        policy.decide(&self.query(address.parse().expect(address), port, shown.as_ref()))
+    }
+
+    fn query<'q>(&'q self, address: IpAddr, port: u16, name: Option<&'q HostName>) -> Query<'q> {
+        let Self { pins, hosts, now, wall } = self;
+        let (direction, protocol) = (Direction::Egress, Protocol::Tcp);
+        Query { direction, protocol, address, port, name, pins, hosts, now: *now, wall: *wall }
     }
 }
 
@@ -142,7 +140,8 @@ fn names_that_may_be_resolved() {
         (&["allow a.example", "deny any"], "a.example", true),
     ];
     for (rules, text, expected) in CASES {
-        let allowed = matches!(policy(rules).decide_name(&name(text)), NameDecision::Allow { .. });
+        let allowed =
+            matches!(policy(rules).decide_name(&name(text), UnixTime::default()), NameDecision::Allow { .. });
         assert_eq!(allowed, *expected, "{rules:?} for {text}");
     }
 }
@@ -151,12 +150,80 @@ fn names_that_may_be_resolved() {
 fn a_pin_expires_after_its_grace() {
     let mut world = World::new(&[("a.example", "1.1.1.1")]);
     let policy = policy(&["allow a.example"]);
-    world.now += Duration::from_secs(60) + PIN_GRACE - Duration::from_secs(1);
+    world.now += Duration::from_secs(60) + net_core::Limits::default().pin_grace - Duration::from_secs(1);
     assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "allow");
     world.now += Duration::from_secs(2);
     assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "not pinned");
     world.pins.expire(world.now);
     assert!(world.pins.is_empty());
+}
+
+#[test]
+fn the_grace_of_pins_is_a_matter_of_choice_within_bounds() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let now = Instant::now();
+    let (a, address) = (name("a.example"), IpAddr::from([1, 1, 1, 1]));
+    for (grace, ttl, lives) in [
+        (Duration::ZERO, Duration::ZERO, Duration::from_secs(1)),
+        (Duration::from_secs(5), Duration::ZERO, Duration::from_secs(6)),
+        (Duration::from_secs(5), Duration::from_secs(300), Duration::from_secs(305)),
+        (Duration::MAX, Duration::MAX, 2 * DAY),
+    ] {
+        let mut table = NameTable::new(10, 10).with_grace(grace);
+        table.pin(&a, address, ttl, now);
+        let is_pinned = |at| table.is_pinned(&a, address, at);
+        assert!(is_pinned(now + lives - Duration::from_millis(1)), "{grace:?} {ttl:?}");
+        assert!(!is_pinned(now + lives), "{grace:?} {ttl:?}");
+    }
+}
+
+#[test]
+fn deleting_the_last_rule_does_not_open() {
+    let world = World::new(&[("a.example", "1.1.1.1")]);
+    for rules in [&["allow a.example"][..], &["deny b.example"], &["deny any"]] {
+        let mut policy = policy(rules);
+        policy = Policy::new(policy.rules()[1..].to_vec());
+        assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("a.example"))), "default", "{rules:?}");
+        let named = policy.decide_name(&name("a.example"), UnixTime::default());
+        assert!(matches!(named, NameDecision::Deny { .. }), "{rules:?}");
+    }
+}
+
+#[test]
+fn a_name_is_the_same_in_every_spelling() {
+    const CASES: &[(&str, &str, bool)] = &[
+        ("allow API.Example.com.", "api.example.com", true),
+        ("allow api.example.com", "API.EXAMPLE.COM.", true),
+        ("allow b\u{fc}cher.example", "xn--bcher-kva.example", true),
+        ("allow xn--bcher-kva.example", "XN--BCHER-KVA.example.", true),
+        ("allow _sip._tcp.example.com", "_SIP._TCP.example.com", true),
+        ("allow *.example.com", "evilexample.com", false),
+        ("allow *.example.com", "example.com.evil.org", false),
+        ("allow *.example.com", "example.com", false),
+        ("allow *.example.com", "a.b.example.com.", true),
+        ("allow .example.com", "example.com", true),
+        ("allow .example.com", "evilexample.com", false),
+        ("allow example.com", "www.example.com", false),
+    ];
+    for (text, asked, expected) in CASES {
+        let world = World::new(&[(asked, "1.1.1.1")]);
+        let policy = policy(&[text]);
+        let resolves =
+            matches!(policy.decide_name(&name(asked), UnixTime::default()), NameDecision::Allow { .. });
+        let opens = word(world.decide(&policy, "1.1.1.1", 443, Some(asked))) == "allow";
+        assert_eq!((resolves, opens), (*expected, *expected), "{text} for {asked}");
+    }
+}
+
+#[test]
+fn a_name_that_is_pointed_elsewhere_after_it_was_allowed_opens_nothing() {
+    // Resolved to a public address, dialled at another one.
+    let world = World::new(&[("a.example", "1.1.1.1")]);
+    let policy = policy(&["allow a.example"]);
+    for address in ["10.0.0.1", "127.0.0.1", "169.254.169.254", "1.1.1.2", "fd00::1", "::ffff:10.0.0.1"] {
+        let decision = word(world.decide(&policy, address, 443, Some("a.example")));
+        assert!(["not pinned", "reserved"].contains(&decision), "{address}: {decision}");
+    }
 }
 
 #[test]
@@ -299,6 +366,200 @@ fn pins_are_bounded_and_the_oldest_yields() {
     assert!(of_one <= 4, "{of_one} of one name");
 }
 
+#[test]
+fn a_name_pinned_to_the_address_and_to_the_one_inside_opens_it() {
+    let world = World::new(&[("a.example", "2002:808:808::1"), ("a.example", "8.8.8.8")]);
+    let policy = policy(&["allow a.example"]);
+    assert_eq!(word(world.decide(&policy, "2002:808:808::1", 443, None)), "allow");
+}
+
+#[test]
+fn a_nat64_prefix_of_the_network_is_looked_through() {
+    const CASES: &[(&[&str], &str, &str)] = &[
+        (&["allow public"], "64:ff9b:1::a00:1", "default"),
+        (&["allow private"], "64:ff9b:1::a00:1", "allow"),
+        (&["allow 8.8.8.8"], "64:ff9b:1::808:808", "allow"),
+        (&["deny 8.8.8.8", "allow any"], "64:ff9b:1::808:808", "rule"),
+        (&["deny 64:ff9b:1::/48", "allow any"], "64:ff9b:1::808:808", "rule"),
+        (&["allow any"], "64:ff9b:1::7f00:1", "reserved"),
+        (&["allow host"], "64:ff9b:1::909:909", "allow"),
+        (&["allow link_local"], "64:ff9b:1::a9fe:a9fe", "default"),
+        // Without the address inside, this is a name that nobody resolved.
+        (&["deny a.example", "allow any"], "64:ff9b:1::101:101", "rule"),
+    ];
+    let mut world = World::new(&[("a.example", "1.1.1.1")]);
+    let prefix = || "64:ff9b:1::/96".parse::<net_core::Nat64Prefix>().expect("a prefix");
+    for (rules, address, expected) in CASES {
+        world.hosts = world.hosts.clone().with_nat64([prefix()]);
+        assert_eq!(word(world.decide(&policy(rules), address, 443, None)), *expected, "{rules:?} {address}");
+    }
+    // Where the network has no such translator the addresses are nothing at all.
+    world.hosts = world.hosts.clone().with_nat64([]);
+    assert_eq!(word(world.decide(&policy(&["allow private"]), "64:ff9b:1::a00:1", 443, None)), "default");
+}
+
+#[test]
+fn an_expired_rule_matches_nothing() {
+    let mut world = World::new(&[("a.example", "1.1.1.1"), ("in.example", "10.0.0.5")]);
+    let until = |text: &str| Rule { expires: Some(UnixTime::from_secs(10)), ..rule(text) };
+    let cases: &[(Vec<Rule>, &str, &str, &str)] = &[
+        (vec![until("allow a.example")], "1.1.1.1", "allow", "default"),
+        (vec![until("allow 1.1.1.1")], "1.1.1.1", "allow", "default"),
+        (vec![until("deny public"), rule("allow any")], "1.1.1.1", "rule", "allow"),
+        (vec![rule("allow in.example"), until("allow private")], "10.0.0.5", "allow", "not public"),
+    ];
+    for (rules, address, before, after) in cases {
+        let policy = Policy::new(rules.clone());
+        for (secs, expected) in [(0, before), (9, before), (10, after), (1_000, after)] {
+            world.wall = UnixTime::from_secs(secs);
+            assert_eq!(word(world.decide(&policy, address, 443, None)), *expected, "{rules:?} at {secs}");
+        }
+    }
+    let policy = Policy::new(vec![until("allow a.example")]);
+    let resolves = |secs| {
+        let decision = policy.decide_name(&name("a.example"), UnixTime::from_secs(secs));
+        matches!(decision, NameDecision::Allow { .. })
+    };
+    assert!(resolves(9) && !resolves(10));
+}
+
+#[test]
+fn rules_hold_for_their_direction_alone() {
+    let world = World::new(&[]);
+    let ingress = |policy: &Policy| {
+        let query = Query { direction: Direction::Ingress, ..world.query([1, 1, 1, 1].into(), 443, None) };
+        word(policy.decide(&query))
+    };
+    let toward = |direction| Policy::new(vec![Rule { direction, ..rule("allow public") }]);
+    for (direction, out, inward) in [
+        (RuleDirection::Egress, "allow", "default"),
+        (RuleDirection::Ingress, "default", "allow"),
+        (RuleDirection::Any, "allow", "allow"),
+    ] {
+        let policy = toward(direction);
+        assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, None)), out, "{direction:?}");
+        assert_eq!(ingress(&policy), inward, "{direction:?}");
+    }
+    let defaults = Defaults { egress: Action::Deny, ingress: Action::Allow };
+    let policy = Policy::with_defaults(Vec::new(), defaults);
+    assert_eq!((word(world.decide(&policy, "1.1.1.1", 443, None)), ingress(&policy)), ("default", "allow"));
+}
+
+#[test]
+fn presets() {
+    const CASES: &[(&str, [&str; 4])] = &[
+        // none, allow_all, public_only, non_local
+        ("1.1.1.1", ["default", "allow", "allow", "allow"]),
+        ("2606:4700::1", ["default", "allow", "allow", "allow"]),
+        ("10.0.0.1", ["default", "allow", "default", "allow"]),
+        ("100.64.0.1", ["default", "allow", "default", "allow"]),
+        ("fd00::1", ["default", "allow", "default", "allow"]),
+        ("172.16.0.1", ["default", "allow", "default", "default"]),
+        ("169.254.1.1", ["default", "allow", "default", "default"]),
+        ("169.254.169.254", ["default", "allow", "default", "default"]),
+        ("fd00:ec2::254", ["default", "allow", "default", "default"]),
+        ("240.0.0.1", ["default", "allow", "default", "default"]),
+        ("255.255.255.255", ["default", "allow", "default", "default"]),
+        ("127.0.0.1", ["reserved"; 4]),
+        ("0.0.0.0", ["reserved"; 4]),
+        ("::", ["reserved"; 4]),
+    ];
+    let world = World::new(&[]);
+    let policies = [Policy::none(), Policy::allow_all(), Policy::public_only(), Policy::non_local()];
+    for (address, expected) in CASES {
+        let words = policies.each_ref().map(|policy| word(world.decide(policy, address, 443, None)));
+        assert_eq!(words, *expected, "{address}");
+    }
+}
+
+#[test]
+fn a_floor_only_narrows_and_says_so() {
+    type Case =
+        (&'static [&'static str], &'static [&'static str], &'static str, Option<&'static str>, &'static str);
+    const CASES: &[Case] = &[
+        (&["allow any"], &["allow public"], "1.1.1.1", None, "rule 1: allow any"),
+        (&["allow any"], &["allow public"], "10.0.0.1", None, "floor default (no rule allows it)"),
+        (&["allow any"], &["deny 1.1.1.1", "allow any"], "1.1.1.1", None, "floor rule 1: deny 1.1.1.1"),
+        (&["deny 1.1.1.1"], &["deny any"], "1.1.1.1", None, "rule 1: deny 1.1.1.1"),
+        (
+            &["allow any"],
+            &["deny b.example", "allow any"],
+            "2.2.2.2",
+            Some("b.example"),
+            "floor rule 1: deny b.example",
+        ),
+        // The floor alone tells the names of an address apart.
+        (&["allow any"], &["deny b.example", "allow any"], "2.2.2.2", None, "only a name can tell"),
+        (&["allow any"], &["allow a.example"], "1.1.1.1", None, "rule 1: allow any"),
+        (
+            &["allow any"],
+            &["allow a.example"],
+            "3.3.3.3",
+            Some("a.example"),
+            "floor default (the address was not resolved for this name)",
+        ),
+    ];
+    let world = World::new(&[("a.example", "1.1.1.1"), ("b.example", "2.2.2.2"), ("c.example", "2.2.2.2")]);
+    for (own, floor, address, shown, expected) in CASES {
+        let policy = policy(own).with_floor(&policy(floor)).expect("one floor");
+        let decision = world.decide(&policy, address, 443, *shown);
+        assert_eq!(policy.describe(&decision), *expected, "{own:?} over {floor:?} for {address} {shown:?}");
+    }
+    let floored = policy(&["allow any"]).with_floor(&policy(&["allow a.example"])).expect("one floor");
+    assert_eq!(floored.clone().with_floor(&Policy::none()), Err(crate::FloorError));
+    assert_eq!(Policy::none().with_floor(&floored), Err(crate::FloorError));
+    // What the floor allows by name rests on that name, and names may lead elsewhere.
+    let Decision::Allow { rule } = world.decide(&floored, "1.1.1.1", 443, None) else { panic!("allowed") };
+    assert!(floored.rests_on_name(rule));
+    assert!(floored.names_matter(rule, Direction::Egress, Protocol::Tcp, 443));
+    let denied = floored.decide_name(&name("b.example"), UnixTime::default());
+    assert_eq!(floored.describe_name(&denied), "floor default (no rule allows it)");
+}
+
+#[test]
+fn an_explanation_lists_what_was_looked_at() {
+    let world = World::new(&[("db.example", "10.0.0.5"), ("web.example", "1.1.1.1")]);
+    let rules = [
+        Rule { expires: Some(UnixTime::default()), ..rule("allow any") },
+        rule("deny .ads.example"),
+        Rule { name: Some("database".to_owned()), ..rule("allow db.example:5432") },
+        rule("allow public:443"),
+    ];
+    let policy = Policy::new(rules.to_vec()).with_floor(&policy(&["allow any"])).expect("one floor");
+    let explain = |address: [u8; 4], port, shown: Option<&HostName>| {
+        policy.explain(&world.query(address.into(), port, shown)).to_string()
+    };
+    assert_eq!(
+        explain([10, 0, 0, 5], 5432, None),
+        "tcp to 10.0.0.5 port 5432, for db.example, which it was resolved from\n  \
+           rule 1: allow any until 1970-01-01T00:00:00Z: expired 1970-01-01T00:00:00Z\n  \
+           rule 2: deny .ads.example: for another name\n  \
+           rule 3: allow db.example:5432 (database): the name leads to an address that is not public, and no rule \
+         allows that address here\n  \
+           rule 4: allow public:443: for other ports\n\
+         tcp to 10.0.0.5 port 5432, for db.example, which it was resolved from, by the floor\n  \
+           rule 1: allow any: matches\n\
+         denied: default (the name leads to an address that is not public, and no rule allows that address here)"
+    );
+    assert_eq!(
+        explain([1, 1, 1, 1], 443, Some(&name("x.ads.example"))),
+        "tcp to 1.1.1.1 port 443, for x.ads.example, which it was not resolved from\n  \
+           rule 1: allow any until 1970-01-01T00:00:00Z: expired 1970-01-01T00:00:00Z\n  \
+           rule 2: deny .ads.example: matches\n\
+         tcp to 1.1.1.1 port 443, for x.ads.example, which it was not resolved from, by the floor\n  \
+           rule 1: allow any: matches\n\
+         denied: rule 2: deny .ads.example"
+    );
+    assert!(explain([3, 3, 3, 3], 443, None).ends_with("allowed: rule 4: allow public:443"));
+    assert_eq!(explain([127, 0, 0, 1], 443, None), "denied: default (the address is no destination)");
+}
+
+#[test]
+fn what_is_printed_of_a_policy_is_bounded() {
+    let policy = Policy::new(vec![rule("allow a.example"); 10_000]);
+    assert!(format!("{policy:?}").len() < 200, "{policy:?}");
+}
+
 fn any_rule() -> impl Strategy<Value = Rule> {
     let target = prop_oneof![
         Just("any"),
@@ -330,6 +591,32 @@ fn any_address() -> impl Strategy<Value = &'static str> {
         Just("::ffff:1.1.1.1"),
         Just("2606:4700::1"),
     ]
+}
+
+#[test]
+fn the_corpus_of_policies_holds() {
+    let corpus =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/policy_compile_eq_linear");
+    let files: Vec<_> = std::fs::read_dir(corpus).expect("a corpus").collect();
+    assert!(files.len() >= 5, "the corpus is small: {}", files.len());
+    for file in files {
+        let bytes = std::fs::read(file.expect("a file").path()).expect("a readable file");
+        crate::fuzzing::compiled_policies_equal_linear_ones(&bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_index_decides_as_the_rules_do_one_by_one(bytes in proptest::collection::vec(any::<u8>(), 0..1_500)) {
+        crate::fuzzing::compiled_policies_equal_linear_ones(&bytes);
+    }
+
+    #[test]
+    fn what_is_said_to_be_shadowed_decides_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        crate::fuzzing::shadowed_rules_decide_nothing(&bytes);
+    }
 }
 
 proptest! {
@@ -474,6 +761,88 @@ mod answers {
                 (Err(reason), Err(expected)) => assert!(reason.contains(expected), "{records:?}: {reason}"),
                 (found, _) => panic!("{rules:?} {records:?}: {found:?}"),
             }
+        }
+    }
+
+    /// What the guest is sent, and what is pinned.
+    fn forwarded(rules: &[&str], answer: &Message) -> (Box<Message>, Vec<crate::dns::Pin>) {
+        let [asked] = &answer.queries[..] else { panic!("one question") };
+        let asked = question(&asked.name().to_ascii(), asked.query_type());
+        let bytes = answer.to_vec().expect("an answer");
+        match filter_answer(&asked, &bytes, &policy(rules), &HostAddresses::default(), true) {
+            AnswerVerdict::Forward { message, pins, .. } => (message, pins),
+            AnswerVerdict::Refuse(reason) => panic!("{reason}"),
+        }
+    }
+
+    fn address_record(owner: &str, address: [u8; 4], ttl: u32) -> Record {
+        Record::from_rdata(dns_name(owner), ttl, RData::A(A(address.into())))
+    }
+
+    #[test]
+    fn a_name_that_did_not_resolve_opens_nothing() {
+        let world = World::new(&[]);
+        for code in
+            [ResponseCode::ServFail, ResponseCode::NXDomain, ResponseCode::Refused, ResponseCode::NoError]
+        {
+            let mut answer = query("a.example.", RecordType::A).into_response();
+            answer.metadata.response_code = code;
+            let (_, pins) = forwarded(&["allow a.example"], &answer);
+            assert!(pins.is_empty(), "{code:?}");
+        }
+        let decision = world.decide(&policy(&["allow a.example"]), "1.1.1.1", 443, Some("a.example"));
+        assert_eq!(word(decision), "not pinned");
+    }
+
+    #[test]
+    fn only_the_answer_itself_pins() {
+        let mut answer = query("a.example.", RecordType::A).into_response();
+        answer.add_answer(address_record("a.example.", [1, 1, 1, 1], 300));
+        answer.add_authorities([address_record("a.example.", [2, 2, 2, 2], 300)]);
+        answer.add_additionals([address_record("a.example.", [10, 0, 0, 1], 300)]);
+        let (message, pins) = forwarded(&["allow a.example"], &answer);
+        assert_eq!(pins.iter().map(|pin| pin.address).collect::<Vec<_>>(), [IpAddr::from([1, 1, 1, 1])]);
+        assert!(message.authorities.is_empty() && message.additionals.is_empty());
+    }
+
+    #[test]
+    fn an_alias_that_leaves_the_allowlist_opens_the_name_that_was_asked_for_alone() {
+        let mut answer = query("a.example.", RecordType::A).into_response();
+        answer.add_answer(Record::from_rdata(
+            dns_name("a.example."),
+            20,
+            RData::CNAME(CNAME(dns_name("cdn.org."))),
+        ));
+        answer.add_answer(address_record("cdn.org.", [1, 1, 1, 1], 300));
+        let (_, pins) = forwarded(&["allow a.example"], &answer);
+        let mut world = World::new(&[]);
+        for pin in &pins {
+            assert_eq!(pin.ttl, Duration::from_secs(20), "the least on the way");
+            world.pins.pin(&name("a.example"), pin.address, pin.ttl, world.now);
+        }
+        let policy = policy(&["allow a.example"]);
+        assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, None)), "allow");
+        assert_eq!(word(world.decide(&policy, "1.1.1.1", 443, Some("cdn.org"))), "default");
+    }
+
+    #[test]
+    fn answers_that_rotate_are_all_pinned() {
+        let mut world = World::new(&[]);
+        for last in 1..=8 {
+            let mut answer = query("a.example.", RecordType::A).into_response();
+            answer.add_answer(address_record("a.example.", [1, 1, 1, last], 0));
+            for pin in forwarded(&["allow a.example"], &answer).1 {
+                world.pins.pin(&name("a.example"), pin.address, pin.ttl, world.now);
+            }
+            world.now += Duration::from_secs(1);
+        }
+        for last in 1..=8 {
+            let address = format!("1.1.1.{last}");
+            assert_eq!(
+                word(world.decide(&policy(&["allow a.example"]), &address, 443, None)),
+                "allow",
+                "{address}"
+            );
         }
     }
 

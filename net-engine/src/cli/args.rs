@@ -1,5 +1,6 @@
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -11,7 +12,8 @@ pub(super) const MTU_RANGE: std::ops::RangeInclusive<i64> = 1280..=65_520;
 const EXAMPLES: &str = "\
 Examples:
   net-engine run --allow example.com -- curl -s https://example.com
-  net-engine check --config sandbox.toml
+  net-engine check sandbox.toml
+  net-engine explain sandbox.toml tcp api.example.com:443
 
 `net-engine run --help` has more.";
 
@@ -30,6 +32,8 @@ pub(super) enum Command {
     Run(Box<RunArgs>),
     /// Check a configuration file without starting anything.
     Check(CheckArgs),
+    /// Say what a configuration file makes of one connection, and why.
+    Explain(ExplainArgs),
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -119,16 +123,72 @@ pub(super) struct PolicyArgs {
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
-  net-engine check --config sandbox.toml
-    Checks every setting, reads no secret, and prints the rules in the order they are tried, or the
-    first error.";
+  net-engine check sandbox.toml
+    Checks every setting, reads no secret, and prints the rules in the order they are tried, with
+    warnings of what they may not be meant to do; or the first error.";
 
 #[derive(ClapArgs)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub(super) struct CheckArgs {
     /// The file to check
+    #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// The same, as `run` has it
     #[arg(long, value_name = "FILE")]
-    pub(super) config: PathBuf,
+    config: Option<PathBuf>,
+}
+
+impl CheckArgs {
+    /// One of them is there.
+    pub(super) fn file(&self) -> &Path {
+        self.file.as_deref().or(self.config.as_deref()).unwrap_or_else(|| Path::new(""))
+    }
+}
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  net-engine explain sandbox.toml tcp api.example.com:443
+    Whether the name may be resolved, and what becomes of a connection to where it leads.
+  net-engine explain sandbox.toml tcp db.example.com:5432 --address 10.0.0.5
+    The same where the name leads to this address.
+  net-engine explain sandbox.toml udp 192.0.2.1:53
+    A flow to an address that no name leads to.
+
+Prints every rule that is looked at and why it matches or not. The exit status is 0 where the
+connection is allowed, 1 where it is denied, 2 where there is an error. Nothing is resolved or sent.";
+
+#[derive(ClapArgs)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
+pub(super) struct ExplainArgs {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// The protocol of the connection
+    #[arg(value_enum, value_name = "PROTOCOL")]
+    pub(super) protocol: ProtocolArg,
+    /// Where it goes: NAME:PORT, ADDRESS:PORT or [ADDRESS]:PORT
+    #[arg(value_name = "TARGET")]
+    pub(super) target: String,
+    /// What the name resolves to
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) address: Option<IpAddr>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum ProtocolArg {
+    /// RFC 9293
+    Tcp,
+    /// RFC 768
+    Udp,
+}
+
+impl From<ProtocolArg> for net_core::Protocol {
+    fn from(protocol: ProtocolArg) -> Self {
+        match protocol {
+            ProtocolArg::Tcp => Self::Tcp,
+            ProtocolArg::Udp => Self::Udp,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

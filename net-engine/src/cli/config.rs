@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
+use net_policy::{Defaults, Preset, Rule};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -32,7 +33,11 @@ impl Written {
 pub(super) struct Config {
     pub(super) deny: Vec<Written>,
     pub(super) allow: Vec<Written>,
-    pub(super) rules: Vec<RuleConfig>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) preset: Preset,
+    pub(super) defaults: Defaults,
+    /// Prefixes behind which the host's network reaches IPv4.
+    pub(super) nat64: Vec<Written>,
     /// With the place it was written.
     pub(super) intercept: Option<(String, Vec<u16>)>,
     pub(super) bypass: Vec<Written>,
@@ -43,21 +48,6 @@ pub(super) struct Config {
     /// With the place it was written.
     pub(super) mtu: Option<(String, u16)>,
     pub(super) host_alias: Option<Written>,
-}
-
-/// A rule with a place in the order and a name.
-#[derive(Debug)]
-pub(super) struct RuleConfig {
-    pub(super) name: Option<String>,
-    pub(super) action: ActionConfig,
-    pub(super) to: Written,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ActionConfig {
-    Allow,
-    Deny,
 }
 
 #[derive(Debug)]
@@ -87,7 +77,13 @@ struct Keys {
     #[serde(default)]
     allow: Vec<Spanned<String>>,
     #[serde(default)]
-    rules: Vec<RuleKeys>,
+    rules: Vec<Rule>,
+    #[serde(default)]
+    preset: Preset,
+    #[serde(default)]
+    defaults: Defaults,
+    #[serde(default)]
+    nat64: Vec<Spanned<String>>,
     intercept: Option<Spanned<Vec<u16>>>,
     #[serde(default)]
     bypass: Vec<Spanned<String>>,
@@ -100,14 +96,6 @@ struct Keys {
     link: Option<LinkConfig>,
     mtu: Option<Spanned<u16>>,
     host_alias: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-struct RuleKeys {
-    name: Option<String>,
-    action: ActionConfig,
-    to: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -133,11 +121,19 @@ impl Config {
 
     fn parse(file: &str, text: &str) -> Result<Self> {
         let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
-        let keys: Keys = toml::from_str(text).map_err(|error| {
+        let wrong = |key: &str, error: &toml::de::Error| {
             let line = error.span().map_or(1, |span| line(span.start));
             let message = error.message().replace('\n', " ");
-            anyhow!("{file} line {line}: {message}")
-        })?;
+            // What remembers its place is a value inside of itself to serde.
+            let key = key.strip_suffix(".$__serde_spanned_private_value").unwrap_or(key);
+            match key {
+                "" | "." => anyhow!("{file} line {line}: {message}"),
+                key => anyhow!("{file} line {line}: {key}: {message}"),
+            }
+        };
+        let parsed = toml::Deserializer::parse(text).map_err(|error| wrong("", &error))?;
+        let keys: Keys = serde_path_to_error::deserialize(parsed)
+            .map_err(|error| wrong(&error.path().to_string(), error.inner()))?;
         let place = |key: &str, at: usize| format!("{file} line {}: {key}", line(at));
         let written = |key: &str, value: Spanned<String>| Written {
             place: place(key, value.span().start),
@@ -145,10 +141,6 @@ impl Config {
         };
         let list = |key: &str, values: Vec<Spanned<String>>| -> Vec<Written> {
             values.into_iter().map(|value| written(key, value)).collect()
-        };
-        let rule = |keys: RuleKeys| {
-            let RuleKeys { name, action, to } = keys;
-            RuleConfig { name, action, to: written("rules.to", to) }
         };
         let secret = |keys: SecretKeys| {
             let SecretKeys { env, source, hosts, placeholder } = keys;
@@ -159,7 +151,10 @@ impl Config {
         Ok(Self {
             deny: list("deny", keys.deny),
             allow: list("allow", keys.allow),
-            rules: keys.rules.into_iter().map(rule).collect(),
+            rules: keys.rules,
+            preset: keys.preset,
+            defaults: keys.defaults,
+            nat64: list("nat64", keys.nat64),
             intercept: keys
                 .intercept
                 .map(|ports| (place("intercept", ports.span().start), ports.into_inner())),
@@ -181,10 +176,26 @@ mod tests {
     #[test]
     fn an_error_names_file_and_line() {
         const CASES: &[(&str, &str)] = &[
-            ("allow = []\nalow = []\n", "f.toml line 2: unknown field `alow`"),
-            ("[[rules]]\naction = \"maybe\"\nto = \"any\"\n", "f.toml line 2: unknown variant `maybe`"),
-            ("\nmtu = \"big\"\n", "f.toml line 2: invalid type: string \"big\", expected u16"),
-            ("[[secrets]]\nenv = \"A\"\n", "f.toml line 1: missing field `source`"),
+            ("allow = []\nalow = []\n", "f.toml line 2: alow: unknown field `alow`"),
+            (
+                "[[rules]]\naction = \"maybe\"\nto = \"any\"\n",
+                "f.toml line 2: rules[0].action: unknown variant `maybe`",
+            ),
+            (
+                "[[rules]]\naction = \"deny\"\nto = \"we*b.example\"\n",
+                "f.toml line 3: rules[0].to: \"we*b.example\": not a name pattern: a `*` stands",
+            ),
+            (
+                "[[rules]]\naction = \"deny\"\nto = \"any\"\nexpires = \"soon\"\n",
+                "f.toml line 4: rules[0].expires: \"soon\": not a time: write it in UTC, as in",
+            ),
+            (
+                "[[rules]]\naction = \"deny\"\nto = \"any\"\nwhy = \"\"\n",
+                "f.toml line 4: rules[0].why: unknown field",
+            ),
+            ("\npreset = \"open\"\n", "f.toml line 2: preset: unknown variant `open`"),
+            ("\nmtu = \"big\"\n", "f.toml line 2: mtu: invalid type: string \"big\", expected u16"),
+            ("[[secrets]]\nenv = \"A\"\n", "f.toml line 1: secrets[0]: missing field `source`"),
             ("allow = []\ndeny = [\n", "f.toml line 2: "),
         ];
         for (text, expected) in CASES {
@@ -200,7 +211,7 @@ mod tests {
                     [[secrets]]\nenv = \"TOKEN\"\nsource = \"env:T\"\nhosts = [\"c.example\"]\n";
         let config = Config::parse("f.toml", text).expect(text);
         assert_eq!(config.allow[1].named(), "f.toml line 3: allow \"b.example\"");
-        assert_eq!(config.rules[0].to.named(), "f.toml line 8: rules.to \"any\"");
+        assert_eq!(config.rules[0].to_string(), "deny any");
         assert_eq!(config.secrets[0].place, "f.toml line 11: secrets.TOKEN");
         assert_eq!(config.secrets[0].hosts[0].named(), "f.toml line 13: secrets.TOKEN.hosts \"c.example\"");
     }

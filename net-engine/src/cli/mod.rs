@@ -1,9 +1,11 @@
 //! The `net-engine` binary, behind feature `cli`.
 
 mod args;
+mod check;
 mod config;
 mod confine;
 mod environment;
+mod explain;
 mod plan;
 mod report;
 mod run;
@@ -40,7 +42,8 @@ pub fn main() -> ExitCode {
     };
     let outcome = match command {
         Command::Run(args) => run::run(args),
-        Command::Check(args) => run::check(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Explain(args) => explain::explain(&args),
     };
     match outcome {
         Ok(status) => status,

@@ -2,13 +2,13 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use net_core::{HostName, HostPattern};
+use net_core::{HostName, HostPattern, Nat64Prefix};
 use net_policy::{Action, Policy, Rule, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
 use net_tls::{Authority, AuthorityParams};
 
 use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
-use super::config::{ActionConfig, Config, LinkConfig, SecretConfig, Written};
+use super::config::{Config, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
 use super::sources;
 use super::trust::Anchors;
@@ -39,7 +39,8 @@ pub(super) struct Settings {
     bypass: Vec<HostPattern>,
     nameservers: Nameservers,
     anchors: Anchors,
-    host_alias: HostName,
+    pub(super) host_alias: HostName,
+    pub(super) nat64: Vec<Nat64Prefix>,
     secrets: Vec<SecretSettings>,
 }
 
@@ -85,6 +86,7 @@ impl Settings {
             nameservers: nameservers(&joined(&config.nameservers, "--nameserver", &flags.nameserver))?,
             anchors: Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?,
             host_alias,
+            nat64: nat64_prefixes(&config.nat64)?,
             secrets: secret_settings(flags, config)?,
         })
     }
@@ -122,6 +124,7 @@ impl Plan {
             upstream_trust: anchors.upstream,
             host_alias: settings.host_alias,
             host_addresses: host_addresses(),
+            nat64: settings.nat64,
             reports_opened: args.verbose > 0,
             ..GuestConfig::default()
         };
@@ -131,27 +134,23 @@ impl Plan {
     }
 }
 
-/// Denials, then the rules of the file, then what is allowed.
+/// Denials, then the rules of the file, then what is allowed, then the preset.
 fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
-    let mut rules = Vec::new();
-    for target in config.deny.iter().chain(&Written::on_command_line("--deny", &flags.deny)) {
-        rules.push(rule(target, Action::Deny)?);
-    }
-    for entry in &config.rules {
-        let action = match entry.action {
-            ActionConfig::Allow => Action::Allow,
-            ActionConfig::Deny => Action::Deny,
-        };
-        rules.push(Rule { name: entry.name.clone(), ..rule(&entry.to, action)? });
-    }
-    for target in config.allow.iter().chain(&Written::on_command_line("--allow", &flags.allow)) {
-        rules.push(rule(target, Action::Allow)?);
-    }
-    Ok(Policy::new(rules))
+    let rules = |texts: &[Written], flag, flags: &[String], action| -> Result<Vec<Rule>> {
+        let texts = texts.iter().cloned().chain(Written::on_command_line(flag, flags));
+        let rule =
+            |text: Written| Ok(parse_target(&text.text).with_context(|| text.named())?.into_rule(action));
+        texts.map(rule).collect()
+    };
+    let mut all = rules(&config.deny, "--deny", &flags.deny, Action::Deny)?;
+    all.extend(config.rules.iter().cloned());
+    all.extend(rules(&config.allow, "--allow", &flags.allow, Action::Allow)?);
+    all.extend(config.preset.rules());
+    Ok(Policy::with_defaults(all, config.defaults))
 }
 
-fn rule(target: &Written, action: Action) -> Result<Rule> {
-    Ok(parse_target(&target.text).with_context(|| target.named())?.into_rule(action))
+fn nat64_prefixes(texts: &[Written]) -> Result<Vec<Nat64Prefix>> {
+    texts.iter().map(|text| text.text.parse().with_context(|| text.named())).collect()
 }
 
 fn intercepted_ports(flags: &PolicyArgs, config: &Config) -> Result<BTreeSet<u16>> {
@@ -232,7 +231,7 @@ fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
 }
 
 /// The addresses of this machine's interfaces, which belong to the group `host`.
-fn host_addresses() -> Vec<std::net::IpAddr> {
+pub(super) fn host_addresses() -> Vec<std::net::IpAddr> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
     interfaces
         .filter_map(|interface| interface.address)
@@ -244,6 +243,6 @@ fn host_addresses() -> Vec<std::net::IpAddr> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the binary owns the clock")]
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     SystemTime::now()
 }

@@ -16,11 +16,10 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::{CheckArgs, PolicyArgs, RunArgs};
-use super::config::Config;
+use super::args::RunArgs;
 use super::confine::confine;
 use super::environment;
-use super::plan::{Plan, Settings};
+use super::plan::Plan;
 use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
 use crate::core::GuestAddresses;
@@ -81,17 +80,6 @@ fn raise_descriptor_limit() {
         // Where it is refused the engine has fewer, and refuses connections beyond.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
-}
-
-/// Checks a configuration file and prints its rules in the order they are tried.
-pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let (config, _) = Config::read(&args.config)?;
-    let Settings { policy, .. } = Settings::new(&PolicyArgs::default(), &config)?;
-    for (index, rule) in policy.rules().iter().enumerate() {
-        println!("{:>3}  {rule}", index + 1);
-    }
-    println!("  -  deny everything else");
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Carries the command's network until it ends; its exit status.

@@ -2,9 +2,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use net_core::{Flow, HostName, HostPattern, Limits, normalise};
+use net_core::{Flow, HostName, HostPattern, Limits};
 use net_policy::dns::DenialStyle;
 use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query, RuleId};
 use net_secrets::SecretSet;
@@ -75,10 +75,11 @@ pub(crate) enum Stage {
 impl Context {
     pub(crate) fn new(stack: Stack, events: EventQueue, config: GuestConfig) -> Self {
         let addresses = stack.with(|gateway| *gateway.addresses());
-        let pins = NameTable::new(config.limits.max_pins, config.limits.max_pins_per_name);
+        let pins = NameTable::new(config.limits.max_pins, config.limits.max_pins_per_name)
+            .with_grace(config.limits.pin_grace);
         let Interception { ports, bypass, authority } = config.interception;
         let own = addresses.gateways().chain(addresses.gateway_link_local());
-        let hosts = own.chain(config.host_addresses).collect();
+        let hosts = own.chain(config.host_addresses).collect::<HostAddresses>().with_nat64(config.nat64);
         Self {
             stack,
             tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),
@@ -116,6 +117,7 @@ impl Context {
             pins: &self.pins.borrow(),
             hosts: &self.hosts,
             now: Instant::now(),
+            wall: SystemTime::now().into(),
         })
     }
 
@@ -137,7 +139,7 @@ impl Context {
 
     /// May this name be resolved?
     pub(crate) fn decide_name(&self, name: &HostName) -> NameDecision {
-        self.policy.borrow().decide_name(name)
+        self.policy.borrow().decide_name(name, SystemTime::now().into())
     }
 
     /// Runs `work` on the policy, the pins and the host's addresses.
@@ -239,7 +241,7 @@ impl Context {
             return *elsewhere;
         }
         // The policy looks through translations, so a translated gateway is the gateway here too.
-        let is_gateway = self.addresses.is_gateway(normalise(upstream.ip()));
+        let is_gateway = self.addresses.is_gateway(self.hosts.normalise(upstream.ip()));
         match upstream.ip() {
             IpAddr::V4(_) if is_gateway => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), upstream.port()),
             IpAddr::V6(_) if is_gateway => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), upstream.port()),

@@ -108,7 +108,9 @@ impl Terms {
 mod tests {
     use super::*;
     use net_core::{Direction, Protocol};
-    use net_policy::{Action, DenyReason, HostAddresses, NameTable, Policy, Query, parse_target};
+    use net_policy::{
+        Action, DenyReason, HostAddresses, Layer, NameTable, Policy, Query, UnixTime, parse_target,
+    };
 
     /// Some rule's number.
     fn rule() -> RuleId {
@@ -122,6 +124,7 @@ mod tests {
             pins: &NameTable::new(1, 1),
             hosts: &HostAddresses::default(),
             now: crate::shell::now(),
+            wall: UnixTime::default(),
         });
         let Decision::Allow { rule } = decision else { panic!("{decision:?}") };
         rule
@@ -130,7 +133,7 @@ mod tests {
     #[test]
     fn every_verdict_on_every_port() {
         let allow = Decision::Allow { rule: rule() };
-        let deny = Decision::Deny { rule: None, reason: DenyReason::Default };
+        let deny = Decision::Deny { rule: None, reason: DenyReason::Default, layer: Layer::Own };
         let (carry, no_name, not_tls) =
             (Opaque::Carry, Opaque::End(InterceptError::NoName), Opaque::End(InterceptError::NotTls));
         // decision, rests on a name, looked into: looks, waits when dialled, opaque when dialled.
@@ -159,7 +162,7 @@ mod tests {
     fn tls_is_opened_only_where_it_is_allowed() {
         let terms = |decision| Terms { decision, rests_on_name: true, is_looked_into: true };
         let rule = rule();
-        let deny = Decision::Deny { rule: None, reason: DenyReason::Default };
+        let deny = Decision::Deny { rule: None, reason: DenyReason::Default, layer: Layer::Own };
         let cases = [
             (Decision::Allow { rule }, true, Tls::Intercept(rule)),
             (Decision::Allow { rule }, false, Tls::Splice),

@@ -1,0 +1,32 @@
+//! `check`: a configuration file, without starting anything.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use net_policy::Action;
+
+use super::args::{CheckArgs, PolicyArgs};
+use super::config::Config;
+use super::plan::{self, Settings};
+
+/// Prints the rules in the order they are tried, and what their owner may not have meant.
+pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
+    let (config, _) = Config::read(args.file())?;
+    let Settings { policy, .. } = Settings::new(&PolicyArgs::default(), &config)?;
+    for (index, rule) in policy.rules().iter().enumerate() {
+        let comment = rule.comment.as_ref();
+        // On one line, whatever is in it.
+        let comment = comment.map_or_else(String::new, |text| format!("  # {}", text.escape_debug()));
+        println!("{:>3}  {rule}{comment}", index + 1);
+    }
+    let defaults = policy.defaults();
+    if (defaults.egress, defaults.ingress) == (Action::Deny, Action::Deny) {
+        println!("  -  deny everything else");
+    } else {
+        println!("  -  {} everything else, {} it ingress", defaults.egress, defaults.ingress);
+    }
+    for warning in policy.warnings(plan::now().into()) {
+        println!("warning: {warning}");
+    }
+    Ok(ExitCode::SUCCESS)
+}

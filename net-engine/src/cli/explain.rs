@@ -1,0 +1,128 @@
+//! `explain`: what would become of one flow, and why.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use net_core::{Direction, HostName};
+use net_policy::{Decision, Group, HostAddresses, MIN_TTL, NameDecision, NameTable, Query};
+
+use super::args::{ExplainArgs, PolicyArgs};
+use super::config::Config;
+use super::plan::{self, Settings};
+use crate::core::GuestAddresses;
+
+/// What a name is taken to resolve to unless something else is said: public, and no service that a rule
+/// is likely to name (PCP anycast, RFC 7723).
+const ASSUMED_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 9);
+
+/// Prints every rule that is looked at; the status says whether the flow is allowed.
+pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
+    let (config, _) = Config::read(&args.file)?;
+    let settings = Settings::new(&PolicyArgs::default(), &config)?;
+    let addresses = GuestAddresses::default();
+    let own = addresses.gateways().chain(addresses.gateway_link_local()).chain(plan::host_addresses());
+    let hosts = own.collect::<HostAddresses>().with_nat64(settings.nat64);
+    let Far { mut name, address, port } = Far::parse(&args.target)?;
+    let policy = &settings.policy;
+    let (now, wall) = (crate::shell::now(), plan::now().into());
+    let mut pins = NameTable::new(1, 1);
+    let mut is_resolved = true;
+    let address = match (&name, address, args.address) {
+        (None, Some(address), None) => address,
+        (None, _, _) => bail!("--address: only a name resolves to something"),
+        (Some(alias), _, None) if *alias == settings.host_alias => {
+            is_resolved = policy.may_reach_host();
+            let answer = if is_resolved { "" } else { ", and is not answered: no rule could allow it" };
+            println!("{alias} means this machine{answer}");
+            name = None;
+            addresses.gateways().next().ok_or_else(|| anyhow!("there is no gateway"))?
+        }
+        (Some(asked), _, given) => {
+            let decision = policy.decide_name(asked, wall);
+            is_resolved = matches!(decision, NameDecision::Allow { .. });
+            let verb = if is_resolved { "may be" } else { "is not" };
+            println!("{asked} {verb} resolved: {}", policy.describe_name(&decision));
+            let address = given.unwrap_or_else(|| {
+                println!("taking it to resolve to {ASSUMED_ADDRESS}, a public address (see --address)");
+                ASSUMED_ADDRESS.into()
+            });
+            let group = Group::of(address, &hosts);
+            if group == Some(Group::Public) || policy.permits_address(address, &hosts) {
+                pins.pin(asked, address, MIN_TTL, now);
+            } else {
+                is_resolved = false;
+                let group = group.map_or("reserved", Group::as_str);
+                println!("an answer with {address} is refused: it is {group}, and no rule allows it as such");
+            }
+            address
+        }
+    };
+    let explanation = policy.explain(&Query {
+        direction: Direction::Egress,
+        protocol: args.protocol.into(),
+        address,
+        port,
+        name: name.as_ref(),
+        pins: &pins,
+        hosts: &hosts,
+        now,
+        wall,
+    });
+    println!("{explanation}");
+    let is_allowed = matches!(explanation.decision(), Decision::Allow { .. });
+    if is_allowed && !is_resolved {
+        println!("denied all the same: the name leads nowhere");
+    }
+    Ok(if is_allowed && is_resolved { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The far end of a flow, as it is written: a name or an address, and a port.
+#[derive(Debug, PartialEq, Eq)]
+struct Far {
+    name: Option<HostName>,
+    address: Option<IpAddr>,
+    port: u16,
+}
+
+impl Far {
+    fn parse(text: &str) -> Result<Self> {
+        if let Ok(socket) = text.parse::<SocketAddr>() {
+            return Ok(Self { name: None, address: Some(socket.ip()), port: socket.port() });
+        }
+        let wrong = || format!("\"{text}\"");
+        let shape = "write NAME:PORT, ADDRESS:PORT or [ADDRESS]:PORT, as in api.example.com:443";
+        let (host, port) = text.rsplit_once(':').with_context(|| format!("{}: {shape}", wrong()))?;
+        let port = port.parse().ok().filter(|port| *port != 0);
+        let port = port.with_context(|| format!("{}: the port is a number from 1 to 65535", wrong()))?;
+        let name = HostName::parse_unicode(host).with_context(wrong)?;
+        Ok(Self { name: Some(name), address: None, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_ends() {
+        const CASES: &[(&str, Option<&str>)] = &[
+            ("API.example.com:443", Some("api.example.com 443")),
+            ("10.0.0.5:22", Some("10.0.0.5 22")),
+            ("[2001:db8::1]:53", Some("2001:db8::1 53")),
+            ("api.example.com", None),
+            ("api.example.com:0", None),
+            ("api.example.com:https", None),
+            ("*.example.com:443", None),
+            ("2001:db8::1", None),
+            (":443", None),
+        ];
+        for (text, expected) in CASES {
+            let shown = Far::parse(text).ok().map(|Far { name, address, port }| {
+                let far = name.map_or_else(|| address.expect(text).to_string(), |name| name.to_string());
+                format!("{far} {port}")
+            });
+            assert_eq!(shown.as_deref(), *expected, "{text}");
+        }
+    }
+}

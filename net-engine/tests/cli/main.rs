@@ -1,0 +1,168 @@
+//! The verbs of the binary that start nothing: what they print, and how they end.
+
+use std::process::{Command, Output};
+
+const POLICY: &str = r#"
+deny = [".ads.example"]
+preset = "public_only"
+nat64 = ["2001:db8:64::/96"]
+
+[[rules]]
+name = "database"
+action = "allow"
+to = "db.example.com:5432"
+comment = "until it moves"
+
+[[rules]]
+action = "allow"
+to = "10.0.0.0/8:5432"
+protocols = ["tcp"]
+
+[[rules]]
+action = "deny"
+to = "10.1.1.1:5432"
+protocols = ["tcp"]
+
+[[rules]]
+action = "allow"
+to = "old.example.com"
+expires = "2001-01-01T00:00:00Z"
+"#;
+
+fn run(policy: &str, before: &[&str], behind: &[&str]) -> Output {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("policy.toml");
+    std::fs::write(&file, policy).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_net-engine"));
+    command.args(before).arg(&file).args(behind).output().expect("the binary runs")
+}
+
+fn lines(bytes: &[u8]) -> Vec<String> {
+    String::from_utf8(bytes.to_vec()).expect("text").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn check_prints_rules_and_warnings() {
+    for before in [&["check"][..], &["check", "--config"]] {
+        let output = run(POLICY, before, &[]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(
+            lines(&output.stdout),
+            [
+                "  1  deny .ads.example",
+                "  2  allow db.example.com:5432 (database)  # until it moves",
+                "  3  allow 10.0.0.0/8:5432 tcp",
+                "  4  deny 10.1.1.1:5432 tcp",
+                "  5  allow old.example.com until 2001-01-01T00:00:00Z",
+                "  6  allow public",
+                "  -  deny everything else",
+                "warning: rule 3 allows addresses that are not of the internet",
+                "warning: rule 4 never matches: rule 3 matches first",
+                "warning: rule 5 expired 2001-01-01T00:00:00Z",
+            ]
+        );
+    }
+}
+
+#[test]
+fn check_names_the_place_of_an_error() {
+    let output =
+        run("preset = \"none\"\n[[rules]]\naction = \"deny\"\nto = \"10.0.0.0/33\"\n", &["check"], &[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let [line] = &lines(&output.stderr)[..] else { panic!("one line: {output:?}") };
+    assert!(line.contains("policy.toml line 4: rules[0].to: \"10.0.0.0/33\": not a prefix"), "{line}");
+}
+
+#[test]
+fn explain_says_what_becomes_of_a_connection() {
+    // arguments, exit status, a line of what is printed, the last line
+    const CASES: &[(&[&str], i32, &str, &str)] = &[
+        (
+            &["tcp", "api.example.com:443"],
+            0,
+            "  rule 2: allow db.example.com:5432 (database): for other ports",
+            "allowed: rule 6: allow public",
+        ),
+        (
+            &["tcp", "x.ads.example:443"],
+            1,
+            "x.ads.example is not resolved: rule 1: deny .ads.example",
+            "denied: rule 1: deny .ads.example",
+        ),
+        (
+            &["tcp", "db.example.com:5432", "--address", "10.0.0.5"],
+            0,
+            "tcp to 10.0.0.5 port 5432, for db.example.com, which it was resolved from",
+            "allowed: rule 2: allow db.example.com:5432 (database)",
+        ),
+        (
+            &["udp", "db.example.com:5432", "--address", "10.0.0.5"],
+            1,
+            "  rule 3: allow 10.0.0.0/8:5432 tcp: for other protocols",
+            "denied: default (the name leads to an address that is not public, and no rule allows that address \
+             here)",
+        ),
+        (
+            &["tcp", "db.example.com:5432", "--address", "192.168.0.1"],
+            1,
+            "an answer with 192.168.0.1 is refused: it is private, and no rule allows it as such",
+            "denied: default (the address was not resolved for this name)",
+        ),
+        (
+            &["tcp", "old.example.com:443", "--address", "10.0.0.5"],
+            1,
+            "  rule 5: allow old.example.com until 2001-01-01T00:00:00Z: expired 2001-01-01T00:00:00Z",
+            "denied: default (no rule allows it)",
+        ),
+        (
+            &["udp", "8.8.8.8:53"],
+            0,
+            "  rule 1: deny .ads.example: for a name, and the address has none",
+            "allowed: rule 6: allow public",
+        ),
+        (
+            &["tcp", "[2001:db8:64::a00:5]:5432"],
+            0,
+            "tcp to 2001:db8:64::a00:5 port 5432",
+            "allowed: rule 3: allow 10.0.0.0/8:5432 tcp",
+        ),
+        (
+            &["tcp", "169.254.169.254:80"],
+            1,
+            "  rule 6: allow public: the address is metadata",
+            "denied: default (no rule allows it)",
+        ),
+        (
+            &["tcp", "host.internal:80"],
+            1,
+            "host.internal means this machine, and is not answered: no rule could allow it",
+            "denied: default (no rule allows it)",
+        ),
+    ];
+    for (arguments, status, line, last) in CASES {
+        let output = run(POLICY, &["explain"], arguments);
+        let shown = lines(&output.stdout);
+        assert_eq!(output.status.code(), Some(*status), "{arguments:?}: {output:?}");
+        assert!(shown.iter().any(|shown| shown == line), "{arguments:?}: {shown:#?}");
+        assert_eq!(shown.last().map(String::as_str), Some(*last), "{arguments:?}");
+        assert_eq!(output.stderr, b"", "{arguments:?}");
+    }
+}
+
+#[test]
+fn explain_refuses_what_is_no_connection() {
+    const CASES: &[(&[&str], &str)] = &[
+        (&["tcp", "api.example.com"], "\"api.example.com\": write NAME:PORT"),
+        (&["tcp", "api.example.com:0"], "the port is a number from 1 to 65535"),
+        (&["tcp", "*.example.com:443"], "letters, digits, hyphens"),
+        (&["tcp", "1.1.1.1:53", "--address", "1.1.1.1"], "only a name resolves to something"),
+        (&["sctp", "1.1.1.1:53"], "sctp"),
+    ];
+    for (arguments, expected) in CASES {
+        let output = run(POLICY, &["explain"], arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        let [line] = &lines(&output.stderr)[..] else { panic!("one line: {output:?}") };
+        assert!(line.contains(expected), "{arguments:?}: {line}");
+        assert_eq!(output.stdout, b"", "{arguments:?}");
+    }
+}

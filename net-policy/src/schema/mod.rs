@@ -1,0 +1,295 @@
+//! The written form of policies, in TOML and JSON.
+
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+use crate::{Action, Defaults, Policy, Preset, Protocols, Rule, RuleDirection, Target, UnixTime};
+
+/// A policy as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", rename = "Policy")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct PolicyDef {
+    /// Rules that come after the others.
+    #[serde(default, skip_serializing_if = "is_default")]
+    preset: Preset,
+    /// What becomes of flows that no rule matches.
+    #[serde(default, skip_serializing_if = "is_default")]
+    defaults: Defaults,
+    /// In their order; the first that matches decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<Rule>,
+}
+
+/// A rule as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", rename = "Rule")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct RuleDef {
+    /// What people call it; shown with every decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// What becomes of the flows it matches.
+    action: Action,
+    /// Where they go, or come from.
+    to: Target,
+    /// Which way they go.
+    #[serde(default, skip_serializing_if = "is_default")]
+    direction: RuleDirection,
+    /// Which protocols it is about; without them every protocol.
+    #[serde(default, skip_serializing_if = "is_default")]
+    protocols: Protocols,
+    /// From then on it matches nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<UnixTime>,
+    /// Why it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl From<RuleDef> for Rule {
+    fn from(def: RuleDef) -> Self {
+        let RuleDef {
+            name,
+            action,
+            to: Target { destination, ports },
+            direction,
+            protocols,
+            expires,
+            comment,
+        } = def;
+        Self { name, direction, destination, protocols, ports, action, expires, comment }
+    }
+}
+
+impl From<Rule> for RuleDef {
+    fn from(rule: Rule) -> Self {
+        let Rule { name, direction, destination, protocols, ports, action, expires, comment } = rule;
+        Self { name, action, to: Target { destination, ports }, direction, protocols, expires, comment }
+    }
+}
+
+impl<'de> Deserialize<'de> for Policy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let PolicyDef { preset, defaults, mut rules } = PolicyDef::deserialize(deserializer)?;
+        rules.extend(preset.rules());
+        Ok(Self::with_defaults(rules, defaults))
+    }
+}
+
+impl Serialize for Policy {
+    /// A preset is written as the rules it stands for. A policy over a floor has no written form: it
+    /// would be read as one without.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.has_floor() {
+            return Err(serde::ser::Error::custom("a policy over a floor has no written form"));
+        }
+        let def = PolicyDef { preset: Preset::None, defaults: self.defaults(), rules: self.rules().to_vec() };
+        def.serialize(serializer)
+    }
+}
+
+/// Text that its type parses and prints.
+macro_rules! as_text {
+    ($type:ty, $expecting:literal) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+
+                impl serde::de::Visitor<'_> for Visitor {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(|error| E::custom(Named { text, error }))
+                    }
+                }
+
+                deserializer.deserialize_str(Visitor)
+            }
+        }
+    };
+}
+
+as_text!(Target, "a string, such as \"example.com:443\"");
+as_text!(UnixTime, "a string, such as \"2026-12-31T23:59:59Z\"");
+
+/// What was read, and what is wrong with it.
+struct Named<'t, E> {
+    text: &'t str,
+    error: E,
+}
+
+impl<E: std::error::Error> fmt::Display for Named<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.text, self.error)?;
+        let mut source = self.error.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Protocols {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(net_core::Protocol::as_str))
+    }
+}
+
+impl<'de> Deserialize<'de> for Protocols {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        let protocol = |name: &String| {
+            let known = net_core::Protocol::ALL.into_iter().find(|protocol| protocol.as_str() == name);
+            known.ok_or_else(|| D::Error::unknown_variant(name, &["tcp", "udp", "icmpv4", "icmpv6"]))
+        };
+        names.iter().map(protocol).collect()
+    }
+}
+
+/// Why text is no policy: where, and what is wrong there.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("line {line}: {key}{}{message}", if .key.is_empty() { "" } else { ": " })]
+pub struct PolicyTextError {
+    /// Counted from 1.
+    pub line: usize,
+    /// Such as `rules[0].to`; empty where the text is no TOML or JSON.
+    pub key: String,
+    /// What is wrong, in one line.
+    pub message: String,
+}
+
+impl Policy {
+    /// Reads a policy in TOML.
+    ///
+    /// # Errors
+    /// [`PolicyTextError`] for the first thing that is wrong.
+    pub fn from_toml(text: &str) -> Result<Self, PolicyTextError> {
+        let error = |key: String, error: &toml::de::Error| {
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+            let line = 1 + before.matches('\n').count();
+            PolicyTextError { line, key, message: error.message().replace('\n', " ") }
+        };
+        let parsed = toml::Deserializer::parse(text).map_err(|wrong| error(String::new(), &wrong))?;
+        with_path(parsed).map_err(|(key, wrong)| error(key, &wrong))
+    }
+
+    /// Reads a policy in JSON.
+    ///
+    /// # Errors
+    /// [`PolicyTextError`] for the first thing that is wrong.
+    pub fn from_json(text: &str) -> Result<Self, PolicyTextError> {
+        let error = |key: String, error: &serde_json::Error| {
+            let message = error.to_string();
+            // The place is said by the line.
+            let end = message.rfind(" at line ").unwrap_or(message.len());
+            let message = message.get(..end).unwrap_or_default().replace('\n', " ");
+            PolicyTextError { line: error.line().max(1), key, message }
+        };
+        let mut parser = serde_json::Deserializer::from_str(text);
+        let policy = with_path(&mut parser).map_err(|(key, wrong)| error(key, &wrong))?;
+        parser.end().map_err(|wrong| error(String::new(), &wrong))?;
+        Ok(policy)
+    }
+}
+
+/// Reads a value; with the error the key it is about.
+fn with_path<'de, T: DeserializeOwned, D: Deserializer<'de>>(source: D) -> Result<T, (String, D::Error)> {
+    serde_path_to_error::deserialize(source).map_err(|error| {
+        let key = error.path().to_string();
+        let key = if key == "." { String::new() } else { key };
+        (key, error.into_inner())
+    })
+}
+
+#[cfg(feature = "schema")]
+mod json {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+
+    use super::{PolicyDef, RuleDef};
+    use crate::{Protocols, Rule, Target, UnixTime};
+
+    /// The JSON Schema of policies (2020-12), which holds for their TOML form too.
+    pub fn policy_schema() -> Schema {
+        SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<PolicyDef>()
+    }
+
+    impl JsonSchema for Rule {
+        fn schema_name() -> Cow<'static, str> {
+            RuleDef::schema_name()
+        }
+
+        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            RuleDef::json_schema(generator)
+        }
+    }
+
+    impl JsonSchema for Target {
+        fn schema_name() -> Cow<'static, str> {
+            "Target".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "type": "string",
+                "description": "A name, `*.` and a name, `.` and a name, an address, a prefix, a group or `any`; \
+                                then, where only some ports are meant, a colon and ports.",
+                "examples": ["example.com:443", "*.example.com", "10.0.0.0/8", "[fd00::1]:80,8000-8080", "public"],
+            })
+        }
+    }
+
+    impl JsonSchema for UnixTime {
+        fn schema_name() -> Cow<'static, str> {
+            "UnixTime".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "type": "string",
+                "format": "date-time",
+                "description": "A time in UTC.",
+                "examples": ["2026-12-31T23:59:59Z"],
+            })
+        }
+    }
+
+    impl JsonSchema for Protocols {
+        fn schema_name() -> Cow<'static, str> {
+            "Protocols".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "type": "array",
+                "items": { "enum": ["tcp", "udp", "icmpv4", "icmpv6"] },
+            })
+        }
+    }
+}
+
+#[cfg(feature = "schema")]
+pub use json::policy_schema;
+
+#[cfg(test)]
+mod tests;
