@@ -1,6 +1,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
 use net_policy::Policy;
@@ -10,6 +10,7 @@ use net_tls::{Authority, UpstreamTrust};
 
 use crate::core::GuestAddresses;
 use crate::dns::Nameservers;
+use crate::shell::HostInterfaces;
 
 /// Which TLS streams are opened, and by whose authority.
 #[derive(Debug, Default)]
@@ -87,7 +88,7 @@ pub struct GuestConfig {
     /// The name that means the host's loopback.
     pub host_alias: HostName,
     /// Addresses of the host's own interfaces: they belong to the group `host` and no other.
-    pub host_addresses: Vec<IpAddr>,
+    pub host_addresses: HostInterfaces,
     /// Prefixes behind which a translator of the host's network reaches IPv4, besides the well-known
     /// one: what lies behind them is decided as the IPv4 address it is.
     pub nat64: Vec<Nat64Prefix>,
@@ -120,7 +121,7 @@ impl Default for GuestConfig {
             dns_denial: DenialStyle::default(),
             upstream_trust: UpstreamTrust::default(),
             host_alias: HostName::parse(DEFAULT_HOST_ALIAS).expect("the constant is a host name"),
-            host_addresses: Vec::new(),
+            host_addresses: HostInterfaces::default(),
             nat64: Vec::new(),
             redirects: HashMap::new(),
             on_violation: ViolationAction::default(),

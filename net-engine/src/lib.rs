@@ -51,7 +51,7 @@ pub use event::Event;
 pub use guest_config::{
     DEFAULT_HOST_ALIAS, GuestConfig, Interception, Termination, TerminationHook, ViolationAction,
 };
-pub use shell::DialError;
+pub use shell::{DialError, HostInterfaces};
 pub use tls::{GuestAlert, InterceptError};
 
 #[cfg(doctest)]

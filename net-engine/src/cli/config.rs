@@ -48,6 +48,7 @@ pub(super) struct Config {
     /// With the place it was written.
     pub(super) mtu: Option<(String, u16)>,
     pub(super) host_alias: Option<Written>,
+    pub(super) dns_denial: DenialConfig,
 }
 
 #[derive(Debug)]
@@ -66,6 +67,14 @@ pub(super) enum LinkConfig {
     Auto,
     Tap,
     Packet,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DenialConfig {
+    #[default]
+    Refused,
+    Nxdomain,
 }
 
 /// The file's own shape.
@@ -96,6 +105,8 @@ struct Keys {
     link: Option<LinkConfig>,
     mtu: Option<Spanned<u16>>,
     host_alias: Option<Spanned<String>>,
+    #[serde(default)]
+    dns_denial: DenialConfig,
 }
 
 #[derive(Deserialize)]
@@ -165,6 +176,7 @@ impl Config {
             link: keys.link,
             mtu: keys.mtu.map(|mtu| (place("mtu", mtu.span().start), mtu.into_inner())),
             host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),
+            dns_denial: keys.dns_denial,
         })
     }
 }

@@ -10,6 +10,7 @@ use net_policy::{Decision, Group, HostAddresses, MIN_TTL, NameDecision, NameTabl
 use super::args::{ExplainArgs, PolicyArgs};
 use super::config::Config;
 use super::plan::{self, Settings};
+use crate::HostInterfaces;
 use crate::core::GuestAddresses;
 
 /// What a name is taken to resolve to unless something else is said: public, and no service that a rule
@@ -21,7 +22,8 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let (config, _) = Config::read(&args.file)?;
     let settings = Settings::new(&PolicyArgs::default(), &config)?;
     let addresses = GuestAddresses::default();
-    let own = addresses.gateways().chain(addresses.gateway_link_local()).chain(plan::host_addresses());
+    let interfaces = HostInterfaces::System.addresses().unwrap_or_default();
+    let own = addresses.gateways().chain(addresses.gateway_link_local()).chain(interfaces);
     let hosts = own.collect::<HostAddresses>().with_nat64(settings.nat64);
     let Far { mut name, address, port } = Far::parse(&args.target)?;
     let policy = &settings.policy;

@@ -3,12 +3,13 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use net_core::{HostName, HostPattern, Nat64Prefix};
+use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
 use net_tls::{Authority, AuthorityParams};
 
 use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
-use super::config::{Config, LinkConfig, SecretConfig, Written};
+use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
 use super::sources;
 use super::trust::Anchors;
@@ -40,6 +41,7 @@ pub(super) struct Settings {
     nameservers: Nameservers,
     anchors: Anchors,
     pub(super) host_alias: HostName,
+    dns_denial: DenialStyle,
     pub(super) nat64: Vec<Nat64Prefix>,
     secrets: Vec<SecretSettings>,
 }
@@ -86,6 +88,10 @@ impl Settings {
             nameservers: nameservers(&joined(&config.nameservers, "--nameserver", &flags.nameserver))?,
             anchors: Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?,
             host_alias,
+            dns_denial: match config.dns_denial {
+                DenialConfig::Refused => DenialStyle::Refused,
+                DenialConfig::Nxdomain => DenialStyle::NxDomain,
+            },
             nat64: nat64_prefixes(&config.nat64)?,
             secrets: secret_settings(flags, config)?,
         })
@@ -123,7 +129,7 @@ impl Plan {
             nameservers: settings.nameservers,
             upstream_trust: anchors.upstream,
             host_alias: settings.host_alias,
-            host_addresses: host_addresses(),
+            dns_denial: settings.dns_denial,
             nat64: settings.nat64,
             reports_opened: args.verbose > 0,
             ..GuestConfig::default()
@@ -228,18 +234,6 @@ fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
         bindings.push(Binding { env, placeholder, value, hosts });
     }
     Ok(Secrets { secrets: SecretSet::compile(bindings)?, removed_variables, covers })
-}
-
-/// The addresses of this machine's interfaces, which belong to the group `host`.
-pub(super) fn host_addresses() -> Vec<std::net::IpAddr> {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-    interfaces
-        .filter_map(|interface| interface.address)
-        .filter_map(|address| {
-            let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
-        })
-        .collect()
 }
 
 #[allow(clippy::disallowed_methods, reason = "the binary owns the clock")]

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::fate::Terms;
+use super::hosts::Hosts;
 use super::{BoundRule, Stack};
 use crate::core::{FlowId, GuestAddresses, Refusal};
 use crate::dns::Lookups;
@@ -41,7 +42,7 @@ pub(crate) struct Context {
     /// Counts the policies: the number of a rule means nothing under another one.
     generation: Cell<u64>,
     pins: RefCell<NameTable>,
-    hosts: HostAddresses,
+    hosts: Hosts,
     secrets: RefCell<SecretSet>,
     sessions: RefCell<HashMap<FlowId, Session>>,
     dns_queries: Rc<Cell<usize>>,
@@ -79,7 +80,7 @@ impl Context {
             .with_grace(config.limits.pin_grace);
         let Interception { ports, bypass, authority } = config.interception;
         let own = addresses.gateways().chain(addresses.gateway_link_local());
-        let hosts = own.chain(config.host_addresses).collect::<HostAddresses>().with_nat64(config.nat64);
+        let hosts = Hosts::new(own, config.host_addresses, config.nat64, Instant::now());
         Self {
             stack,
             tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),
@@ -108,16 +109,19 @@ impl Context {
 
     /// May this flow leave, as far as is known?
     pub(crate) fn decide(&self, flow: &Flow, name: Option<&HostName>) -> Decision {
-        self.policy.borrow().decide(&Query {
-            direction: net_core::Direction::Egress,
-            protocol: flow.protocol,
-            address: flow.upstream.ip(),
-            port: flow.upstream.port(),
-            name,
-            pins: &self.pins.borrow(),
-            hosts: &self.hosts,
-            now: Instant::now(),
-            wall: SystemTime::now().into(),
+        let now = Instant::now();
+        self.hosts.with(now, |hosts| {
+            self.policy.borrow().decide(&Query {
+                direction: net_core::Direction::Egress,
+                protocol: flow.protocol,
+                address: flow.upstream.ip(),
+                port: flow.upstream.port(),
+                name,
+                pins: &self.pins.borrow(),
+                hosts,
+                now,
+                wall: SystemTime::now().into(),
+            })
         })
     }
 
@@ -147,7 +151,8 @@ impl Context {
         &self,
         work: impl FnOnce(&Policy, &mut NameTable, &HostAddresses) -> R,
     ) -> R {
-        work(&self.policy.borrow(), &mut self.pins.borrow_mut(), &self.hosts)
+        self.hosts
+            .with(Instant::now(), |hosts| work(&self.policy.borrow(), &mut self.pins.borrow_mut(), hosts))
     }
 
     /// The secrets of this moment; a clone shares them.
@@ -241,7 +246,8 @@ impl Context {
             return *elsewhere;
         }
         // The policy looks through translations, so a translated gateway is the gateway here too.
-        let is_gateway = self.addresses.is_gateway(self.hosts.normalise(upstream.ip()));
+        let reached = self.hosts.with(Instant::now(), |hosts| hosts.normalise(upstream.ip()));
+        let is_gateway = self.addresses.is_gateway(reached);
         match upstream.ip() {
             IpAddr::V4(_) if is_gateway => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), upstream.port()),
             IpAddr::V6(_) if is_gateway => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), upstream.port()),
