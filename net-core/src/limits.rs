@@ -46,6 +46,13 @@ pub struct Limits {
     pub max_leaves: usize,
     /// Bytes of one HTTP header block.
     pub max_header_bytes: usize,
+    /// Streams of one HTTP/2 connection that the guest may have open.
+    pub max_http2_streams: u32,
+    /// What either side of an HTTP/2 connection may send on one stream before the other has taken it.
+    pub http2_stream_window_bytes: usize,
+    /// The same for all streams of the connection together; more than that of one, so that one that
+    /// stalls does not stall the others.
+    pub http2_window_bytes: usize,
     /// A request body of a stated length up to this is read whole before its request goes on, so
     /// that nothing of a request that must not leave ever does.
     pub max_held_body_bytes: usize,
@@ -81,6 +88,9 @@ impl Default for Limits {
             max_pins_per_name: 64,
             max_leaves: 1_000,
             max_header_bytes: 64 << 10,
+            max_http2_streams: 100,
+            http2_stream_window_bytes: 1 << 20,
+            http2_window_bytes: 2 << 20,
             max_held_body_bytes: 1 << 20,
             max_held_bytes: 16 << 20,
             held_body_timeout: Duration::from_secs(30),

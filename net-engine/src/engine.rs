@@ -296,7 +296,8 @@ impl Guest {
         answer.await.ok()
     }
 
-    /// Replaces the policy. Flows that the new one denies are reset before this returns.
+    /// Replaces the policy. Flows that the new one denies, by their address or by the name they or a
+    /// running request of theirs show, are reset before this returns.
     pub async fn swap_policy(&self, policy: Policy) {
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::SwapPolicy(policy, done)).await.is_ok() {
@@ -305,8 +306,8 @@ impl Guest {
         }
     }
 
-    /// Replaces the secrets; live connections use the new ones from their next request on. One that is
-    /// carried as bytes, because there were no secrets when it began, goes on as it is.
+    /// Replaces the secrets; live connections use the new ones from their next request on. Where there
+    /// were none, connections that are carried as bytes for that reason are reset before this returns.
     pub async fn swap_secrets(&self, secrets: SecretSet) {
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::SwapSecrets(secrets, done)).await.is_ok() {

@@ -57,6 +57,14 @@ pub enum Event {
         /// What went wrong.
         error: InterceptError,
     },
+    /// A stream that was carried as bytes ended: secrets have come, and what it carries would have had to
+    /// be searched for them.
+    EndedUnread {
+        /// Its 5-tuple.
+        flow: Flow,
+        /// The name it was for, where one is known.
+        name: Option<HostName>,
+    },
     /// A request would have carried a secret's placeholder where it may not go.
     Violation {
         /// The flow's 5-tuple.
@@ -91,6 +99,9 @@ impl fmt::Display for Event {
             Self::DialFailed { flow, error } => write!(f, "failed {}: {error}", Target(flow, None)),
             Self::InterceptFailed { flow, name, error } => {
                 write!(f, "ended {}: {}: {error}", Target(flow, name.as_ref()), error.name())
+            }
+            Self::EndedUnread { flow, name } => {
+                write!(f, "ended {}: it was not searched when secrets came", Target(flow, name.as_ref()))
             }
             Self::Violation { flow, name, why } => {
                 write!(f, "violation {}: {why}", Target(flow, name.as_ref()))

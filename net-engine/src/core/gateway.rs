@@ -318,12 +318,14 @@ impl Gateway {
             TcpState::Refused(..) => {}
             TcpState::Open(open) => {
                 let now = self.wire.smoltcp_now(now);
+                let before = open.tcp().state();
                 let mut device = PacketDevice::new(&mut self.wire, Some(packet.bytes), open.segment_bytes);
                 self.interface.poll_ingress_single(now, &mut device, open.socket.set_mut());
                 if let Some(sent) = device.last_sent() {
                     open.last_sent = sent;
                 }
                 open.note_segment();
+                open.reset.note(before, open.tcp().state());
                 if open.mark_dirty() {
                     self.dirty.push_back(id);
                 }

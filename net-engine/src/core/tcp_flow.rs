@@ -1,3 +1,4 @@
+use std::task::Waker;
 use std::time::Instant;
 
 use net_core::Flow;
@@ -128,6 +129,39 @@ pub(crate) struct OpenFlow {
     pub(crate) linger_until: Option<Instant>,
     /// When the flow is looked at again at the latest, as the gateway's timers know it.
     pub(crate) timer: Option<Instant>,
+    pub(crate) reset: ResetWatch,
+}
+
+/// Whether the guest has ended a flow before both halves were closed, and who waits for that.
+///
+/// smoltcp has one waker for everything a reader may see; this one is beside it, for somebody who
+/// does not read.
+#[derive(Default)]
+pub(crate) struct ResetWatch {
+    pub(crate) has_come: bool,
+    pub(crate) waker: Option<Waker>,
+}
+
+impl ResetWatch {
+    /// Compares the states before and behind a step of smoltcp.
+    pub(crate) fn note(&mut self, before: State, behind: State) {
+        let was_open = match before {
+            State::SynSent
+            | State::SynReceived
+            | State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait => true,
+            // Both halves are closed, or there never was a connection.
+            State::Closing | State::LastAck | State::TimeWait | State::Closed | State::Listen => false,
+        };
+        if was_open && behind == State::Closed {
+            self.has_come = true;
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
+    }
 }
 
 /// What reading from a flow gives.
@@ -167,6 +201,7 @@ impl OpenFlow {
             moved_bytes: 0,
             linger_until: None,
             timer: None,
+            reset: ResetWatch::default(),
         }
     }
 

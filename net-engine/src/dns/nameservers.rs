@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-const DNS_PORT: u16 = 53;
+use super::DNS_PORT;
 
 /// Most nameservers taken from a resolv.conf; more than a resolver ever asks.
 const MAX_SYSTEM_NAMESERVERS: usize = 8;

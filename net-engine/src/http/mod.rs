@@ -10,6 +10,7 @@ mod body;
 mod bridge;
 mod exchange;
 mod guarded;
+mod guest_body;
 mod headers;
 mod held;
 mod sender;

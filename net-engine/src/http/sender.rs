@@ -28,6 +28,12 @@ pub(super) fn header_bytes(context: &Context) -> usize {
     context.limits.max_header_bytes.max(MIN_BUFFER_BYTES)
 }
 
+/// A window as SETTINGS and WINDOW_UPDATE may state it (RFC 9113, section 6.9.1).
+pub(super) fn window_bytes(limit: usize) -> u32 {
+    const MAX: u32 = (1 << 31) - 1;
+    u32::try_from(limit).unwrap_or(MAX).min(MAX)
+}
+
 /// Runs what hyper's HTTP/2 needs on the guest's own thread.
 #[derive(Clone, Copy)]
 pub(super) struct LocalTasks;
@@ -167,6 +173,8 @@ impl Sender {
                 let (requests, driven) = http2::Builder::new(LocalTasks)
                     .timer(TokioTimer::new())
                     .max_header_list_size(max_bytes)
+                    .initial_stream_window_size(window_bytes(context.limits.http2_stream_window_bytes))
+                    .initial_connection_window_size(window_bytes(context.limits.http2_window_bytes))
                     .handshake(stream)
                     .await
                     .map_err(|_| InterceptError::UpstreamHttp)?;

@@ -54,6 +54,10 @@ pub(crate) struct Context {
 struct Session {
     flow: Flow,
     stage: Stage,
+    /// What its running requests name, where it is for no one name: as many as run at once.
+    shown: Vec<HostName>,
+    /// Whether it is carried as bytes for no other reason than that there were no secrets.
+    is_unread: bool,
     /// Whether it was decided by the pins of its address, which then do not expire under it.
     holds_pins: bool,
     task: AbortHandle,
@@ -68,6 +72,16 @@ pub(crate) enum Stage {
     Open,
     /// It is carried for good, for this name or for its address: it must be allowed.
     Settled(Option<HostName>),
+}
+
+impl Stage {
+    /// The name it is for.
+    fn name(&self) -> Option<&HostName> {
+        match self {
+            Self::Dns | Self::Open => None,
+            Self::Settled(name) => name.as_ref(),
+        }
+    }
 }
 
 impl Context {
@@ -150,9 +164,24 @@ impl Context {
         self.secrets.borrow().clone()
     }
 
-    /// Replaces the secrets: live connections use the new ones from their next request on.
+    /// Replaces the secrets: live connections use the new ones from their next request on. Where there
+    /// were none, those that are carried unread for that reason end.
     pub(crate) fn swap_secrets(&self, secrets: SecretSet) {
+        let are_first = self.secrets.borrow().is_empty() && !secrets.is_empty();
         *self.secrets.borrow_mut() = secrets;
+        if !are_first {
+            return;
+        }
+        let sessions = self.sessions.borrow();
+        let unread = sessions.iter().filter(|(_, session)| session.is_unread);
+        let unread: Vec<(FlowId, Flow, Option<HostName>)> =
+            unread.map(|(id, session)| (*id, session.flow, session.stage.name().cloned())).collect();
+        drop(sessions);
+        for (id, flow, name) in unread {
+            self.events.push(Event::EndedUnread { flow, name });
+            self.reset_session(id);
+        }
+        self.stack.wake_driver();
     }
 
     /// Replaces the policy and ends every session that the new one does not allow.
@@ -164,11 +193,18 @@ impl Context {
             .borrow()
             .iter()
             .filter_map(|(id, session)| {
-                let (name, is_settled) = match &session.stage {
+                let is_settled = match &session.stage {
                     Stage::Dns => return None,
-                    Stage::Open => (None, false),
-                    Stage::Settled(name) => (name.clone(), true),
+                    Stage::Open => false,
+                    Stage::Settled(_) => true,
                 };
+                for shown in &session.shown {
+                    let decision = self.decide(&session.flow, Some(shown));
+                    if let Decision::Deny { .. } = decision {
+                        return Some((*id, session.flow, Some(shown.clone()), decision));
+                    }
+                }
+                let name = session.stage.name().cloned();
                 let terms = self.terms(&session.flow, name.as_ref());
                 let stays = match terms.decision {
                     // What is carried as bytes shows no name any more that might be denied.
@@ -184,13 +220,17 @@ impl Context {
             .collect();
         for (id, flow, name, decision) in verdicts {
             self.report_denial(&flow, name, &decision);
-            self.end_session(id);
-            self.stack.with(|gateway| {
-                gateway.refuse(id, Refusal::Reset);
-                gateway.abort(id);
-            });
+            self.reset_session(id);
         }
         self.stack.wake_driver();
+    }
+
+    fn reset_session(&self, id: FlowId) {
+        self.end_session(id);
+        self.stack.with(|gateway| {
+            gateway.refuse(id, Refusal::Reset);
+            gateway.abort(id);
+        });
     }
 
     /// Tells the embedder that a flow is carried, if it wants to know.
@@ -267,15 +307,49 @@ impl Context {
         if holds_pins {
             self.pins.borrow_mut().hold(flow.upstream.ip());
         }
-        self.sessions.borrow_mut().insert(id, Session { flow, stage, holds_pins, task });
+        self.sessions
+            .borrow_mut()
+            .insert(id, Session { flow, stage, shown: Vec::new(), is_unread: false, holds_pins, task });
     }
 
     /// Notes that a session is carried for good, for `name` or for its address.
     pub(crate) fn settle_session(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
         self.report_opened(flow, name);
-        let mut sessions = self.sessions.borrow_mut();
-        if let Some(session) = sessions.get_mut(&id) {
-            session.stage = Stage::Settled(name.cloned());
+        self.with_session(id, |session| session.stage = Stage::Settled(name.cloned()));
+    }
+
+    /// Notes that a session left HTTP for a protocol that is carried as bytes, for `name` where it is for
+    /// no other.
+    pub(crate) fn settle_tunnel(&self, id: FlowId, name: Option<&HostName>) {
+        self.with_session(id, |session| {
+            if name.is_some() || matches!(session.stage, Stage::Open) {
+                session.stage = Stage::Settled(name.cloned());
+            }
+            session.is_unread = true;
+        });
+    }
+
+    /// Notes that a session is carried as bytes only because there are no secrets.
+    pub(crate) fn note_unread(&self, id: FlowId) {
+        self.with_session(id, |session| session.is_unread = true);
+    }
+
+    /// Notes a request's name for as long as it runs: see [`ShownName`](super::ShownName).
+    pub(super) fn show_name(&self, id: FlowId, name: &HostName) {
+        self.with_session(id, |session| session.shown.push(name.clone()));
+    }
+
+    pub(super) fn hide_name(&self, id: FlowId, name: &HostName) {
+        self.with_session(id, |session| {
+            if let Some(place) = session.shown.iter().position(|shown| shown == name) {
+                session.shown.swap_remove(place);
+            }
+        });
+    }
+
+    fn with_session(&self, id: FlowId, change: impl FnOnce(&mut Session)) {
+        if let Some(session) = self.sessions.borrow_mut().get_mut(&id) {
+            change(session);
         }
     }
 

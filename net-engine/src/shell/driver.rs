@@ -12,9 +12,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::context::DnsPlace;
 use super::{Context, Stack, session};
 use crate::core::{FlowId, Gateway, Ingress, Unreachable};
+use crate::dns::DNS_PORT;
 use crate::link::{Link, MAX_FRAME_BYTES};
-
-const DNS_PORT: u16 = 53;
 
 /// Moves frames between a guest's link and its gateway, and starts what they ask for.
 ///

@@ -15,6 +15,7 @@ mod guest_stream;
 mod prefixed;
 mod relay;
 mod session;
+mod shown_name;
 mod stack;
 
 pub(crate) use activity::Activity;
@@ -28,6 +29,7 @@ pub(crate) use guest_stream::GuestStream;
 pub(crate) use prefixed::Prefixed;
 pub(crate) use relay::relay;
 pub(crate) use session::{FAREWELL, fail};
+pub(crate) use shown_name::ShownName;
 pub(crate) use stack::Stack;
 
 /// The clock of the shell.

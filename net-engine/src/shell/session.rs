@@ -16,11 +16,10 @@ use super::fate::{Opaque, Tls};
 use super::first_flight::{FirstFlight, Hello, HttpVersion, first_flight};
 use super::{Context, GuestStream, dial, relay};
 use crate::core::{AcceptError, FlowId, Refusal};
+use crate::dns::DNS_PORT;
 use crate::event::Event;
 use crate::http;
 use crate::tls::{InterceptError, StreamInfo, intercept};
-
-const DNS_PORT: u16 = 53;
 
 /// RFC 8446, section 6.2.
 const ACCESS_DENIED: u8 = 49;
@@ -172,10 +171,11 @@ impl Opening<'_> {
             Decision::Allow { rule } => Some(context.bind(&flow, rule)),
             Decision::Deny { .. } | Decision::NeedName => None,
         };
-        let info = StreamInfo::new(flow, None, rule);
+        let info = StreamInfo::new(id, flow, None, rule);
         let upstream = match upstream {
             Some(upstream) if http::nothing_at_stake(context, &info) => {
                 context.settle_session(id, &flow, None);
+                context.note_unread(id);
                 return splice(context, guest, upstream, &prefix).await;
             }
             upstream => upstream,
@@ -191,25 +191,24 @@ impl Opening<'_> {
     async fn opaque(self, prefix: Bytes) -> Ended {
         let Self { context, id, flow, guest, upstream } = self;
         let terms = context.terms(&flow, None);
-        let upstream = match (terms.opaque(upstream.is_some()), upstream) {
-            (Opaque::Carry, Some(upstream)) => upstream,
-            (Opaque::Deny, _) => {
+        let upstream = match terms.opaque(upstream) {
+            Opaque::Carry(upstream) => upstream,
+            Opaque::Deny => {
                 context.report_denial(&flow, None, &terms.decision);
                 guest.abort();
                 return Ok(());
             }
-            (Opaque::End(error), _) => {
+            Opaque::End(error) => {
                 guest.abort();
                 return Err((error, None));
             }
-            // What is carried was dialled.
-            (Opaque::Carry, None) => return Err((InterceptError::NoName, None)),
         };
         context.settle_session(id, &flow, None);
         if context.secrets().is_empty() {
+            context.note_unread(id);
             return splice(context, guest, upstream, &prefix).await;
         }
-        let ended = http::bridge_opaque(context, &flow, guest, upstream, prefix).await;
+        let ended = http::bridge_opaque(context, (id, &flow), guest, upstream, prefix).await;
         ended.map_err(|error| (error, None))
     }
 
@@ -240,18 +239,24 @@ impl Opening<'_> {
         context.settle_session(id, &flow, name.as_ref());
         let upstream = match upstream {
             Some(connected) => connected,
-            None => match dial(context.dial_address(&flow), context.limits.connect_timeout).await {
-                Ok(connected) => connected,
-                Err(error) => {
-                    guest.abort();
-                    return Err((error.into(), name));
+            None => {
+                let dialled = tokio::select! {
+                    dialled = dial(context.dial_address(&flow), context.limits.connect_timeout) => dialled,
+                    () = context.stack.guest_reset(id) => return Ok(()),
+                };
+                match dialled {
+                    Ok(connected) => connected,
+                    Err(error) => {
+                        guest.abort();
+                        return Err((error.into(), name));
+                    }
                 }
-            },
+            }
         };
         if opened_by.is_none() {
             return splice(context, guest, upstream, &prefix).await;
         }
-        let info = StreamInfo::new(flow, name.clone(), opened_by);
+        let info = StreamInfo::new(id, flow, name.clone(), opened_by);
         intercept(context, info, guest, upstream, prefix, &hello).await.map_err(|error| (error, name))
     }
 }

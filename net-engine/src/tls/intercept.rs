@@ -14,12 +14,14 @@ use super::InterceptError;
 use super::intercept_error::GuestAlert;
 use super::offer::{HTTP2, Offer};
 use super::upstream::{Proof, connect};
+use crate::core::FlowId;
 use crate::http;
 use crate::shell::{BoundRule, Context, GuestStream, Hello, HttpVersion, Prefixed, fail};
 
 /// What is known of a stream when its content is looked into.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamInfo {
+    pub(crate) id: FlowId,
     pub(crate) flow: Flow,
     /// The server_name.
     pub(crate) name: Option<HostName>,
@@ -30,8 +32,8 @@ pub(crate) struct StreamInfo {
 
 impl StreamInfo {
     /// A stream whose upstream has proved nothing yet.
-    pub(crate) fn new(flow: Flow, name: Option<HostName>, rule: Option<BoundRule>) -> Self {
-        Self { flow, name, rule, proof: Proof::default() }
+    pub(crate) fn new(id: FlowId, flow: Flow, name: Option<HostName>, rule: Option<BoundRule>) -> Self {
+        Self { id, flow, name, rule, proof: Proof::default() }
     }
 
     /// Where a request for `host` goes on this stream: verified only if upstream's certificate has
@@ -52,7 +54,11 @@ pub(crate) async fn intercept(
 ) -> Result<(), InterceptError> {
     let address = info.flow.upstream.ip();
     let subject = info.name.clone().map_or(LeafSubject::Address(address), LeafSubject::Name);
-    let (upstream, proof) = match connect(context, &info, upstream, Offer::of(&hello.alpn)).await {
+    let connected = tokio::select! {
+        connected = connect(context, &info, upstream, Offer::of(&hello.alpn)) => connected,
+        () = context.stack.guest_reset(info.id) => return Ok(()),
+    };
+    let (upstream, proof) = match connected {
         Ok(connected) => connected,
         Err(fault) => return Err(mirror(context, &subject, fault, guest, prefix).await),
     };
