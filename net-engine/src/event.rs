@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use net_core::{Flow, HostName};
 use tokio::sync::Notify;
 
+use crate::denial::Denial;
 use crate::shell::DialError;
 use crate::tls::InterceptError;
 
@@ -31,8 +32,8 @@ pub enum Event {
         flow: Flow,
         /// The name it was for, where one is known.
         name: Option<HostName>,
-        /// The rule and the reason, readable.
-        why: String,
+        /// The rule or the reason.
+        why: Denial,
     },
     /// A name was not resolved, by policy or because of what it resolved to.
     NameRefused {

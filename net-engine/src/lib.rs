@@ -33,6 +33,7 @@ mod buffer_pool;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod core;
+mod denial;
 mod dns;
 mod engine;
 mod event;
@@ -45,6 +46,7 @@ pub mod link;
 mod shell;
 mod tls;
 
+pub use denial::{Denial, RuleLabel};
 pub use dns::{NameserverError, Nameservers};
 pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use event::Event;

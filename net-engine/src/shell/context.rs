@@ -2,6 +2,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use net_core::{Flow, HostName, HostPattern, Limits, normalise};
@@ -13,6 +14,7 @@ use tokio::task::AbortHandle;
 use super::fate::Terms;
 use super::{BoundRule, Stack};
 use crate::core::{FlowId, GuestAddresses, Refusal};
+use crate::denial::{Denial, RuleLabel};
 use crate::dns::Resolvers;
 use crate::event::{Event, EventQueue};
 use crate::guest_config::{GuestConfig, Interception, ViolationAction};
@@ -38,6 +40,8 @@ pub(crate) struct Context {
     policy: RefCell<Policy>,
     /// Counts the policies: the number of a rule means nothing under another one.
     generation: Cell<u64>,
+    /// Of the rules of this policy that have denied something.
+    rule_labels: RefCell<HashMap<RuleId, Arc<str>>>,
     pins: RefCell<NameTable>,
     hosts: HostAddresses,
     secrets: RefCell<SecretSet>,
@@ -105,6 +109,7 @@ impl Context {
             addresses,
             policy: RefCell::new(config.policy),
             generation: Cell::new(0),
+            rule_labels: RefCell::default(),
             pins: RefCell::new(pins),
             hosts,
             secrets: RefCell::new(config.secrets),
@@ -188,6 +193,7 @@ impl Context {
     pub(crate) fn swap_policy(&self, policy: Policy) {
         *self.policy.borrow_mut() = policy;
         self.generation.set(self.generation.get() + 1);
+        self.rule_labels.borrow_mut().clear();
         let verdicts: Vec<(FlowId, Flow, Option<HostName>, Decision)> = self
             .sessions
             .borrow()
@@ -244,8 +250,22 @@ impl Context {
 
     /// Tells the embedder that a flow was refused.
     pub(crate) fn report_denial(&self, flow: &Flow, name: Option<HostName>, decision: &Decision) {
-        let why = self.policy.borrow().describe(decision);
+        let why = match *decision {
+            Decision::Deny { rule: Some(rule), reason } => {
+                Denial::Rule { rule: self.rule_label(rule, decision), reason }
+            }
+            Decision::Deny { rule: None, reason } => Denial::Default(reason),
+            Decision::NeedName => Denial::NeedName,
+            Decision::Allow { rule } => Denial::Unnamed(self.rule_label(rule, decision)),
+        };
         self.events.push(Event::Denied { flow: *flow, name, why });
+    }
+
+    /// A rule in words, put there once: denials are as many as a guest likes.
+    fn rule_label(&self, id: RuleId, decision: &Decision) -> RuleLabel {
+        let mut labels = self.rule_labels.borrow_mut();
+        let text = labels.entry(id).or_insert_with(|| self.policy.borrow().describe(decision).into());
+        RuleLabel { id, text: Arc::clone(text) }
     }
 
     /// Tells the embedder that a placeholder was on its way where it may not go, and ends the guest
