@@ -220,6 +220,8 @@ async fn run_guest(attach: Attach) {
                         context.events.push(Event::LinkClosed { reason });
                         return Some(Termination::LinkClosed);
                     }
+                    // Asked anew after each command, which may be a swap.
+                    () = context.forget_retired() => {}
                     () = context.terminated() => break Some(Termination::Violation),
                     command = commands.recv() => match command {
                         Some(Command::Counters(reply)) => {
@@ -308,6 +310,8 @@ impl Guest {
 
     /// Replaces the secrets; live connections use the new ones from their next request on. Where there
     /// were none, connections that are carried as bytes for that reason are reset before this returns.
+    /// Values that were replaced are turned into placeholders where they come back, for ten minutes, as
+    /// far as they are of the last eight swaps.
     pub async fn swap_secrets(&self, secrets: SecretSet) {
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::SwapSecrets(secrets, done)).await.is_ok() {

@@ -36,6 +36,7 @@
 
 mod binding;
 mod detector;
+mod echoes;
 mod forms;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, doc(hidden))]

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use bytes::Bytes;
@@ -412,4 +414,64 @@ proptest! {
         let sent = substitute(&one_secret(), &to, "x-header", &value);
         prop_assert!(sent.is_err(), "{:?}", sent);
     }
+}
+
+#[test]
+fn a_value_that_was_replaced_is_looked_for_until_its_time_is_over() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    #[allow(clippy::disallowed_methods, reason = "any moment will do")]
+    let start = Instant::now();
+    let name = host("api.example.com");
+    let from = Destination { host: Some(&name), is_verified: true };
+    let echo = |set: &SecretSet, text: &str| {
+        let clean = set.scrubber(&from).and_then(|scrubber| scrubber.scrub(text.as_bytes()));
+        clean.is_some_and(|clean| clean == b"netsec_placeholder")
+    };
+    let value = |number: u32| format!("real-secret-value-{number}");
+    let set = |number| {
+        let value = value(number);
+        SecretSet::compile(vec![binding("TOKEN", "netsec_placeholder", &value, &["*.example.com"])])
+            .expect("a set")
+    };
+    // The same again replaces nothing.
+    let mut current = set(0).succeeding(&set(0), start).expect("a set");
+    assert_eq!(current.retired_until(), None);
+    for number in 1..=10 {
+        current = set(number).succeeding(&current, start + number * MINUTE / 2).expect("a set");
+        for old in 0..=number {
+            assert_eq!(echo(&current, &value(old)), old == number || number - old <= 8, "{old} of {number}");
+        }
+    }
+    // Revoked: nothing is put in any more, and what was is still found.
+    let revoked = SecretSet::default().succeeding(&current, start + 6 * MINUTE).expect("a set");
+    assert!(revoked.is_empty() && !revoked.looks_for_nothing());
+    assert_eq!(substitute(&revoked, "api.example.com", "x", "netsec_placeholder"), Ok(None));
+    assert!(echo(&revoked, &value(10)) && echo(&revoked, &value(3)) && !echo(&revoked, &value(2)));
+    let other = host("example.org");
+    assert!(revoked.scrubber(&Destination { host: Some(&other), is_verified: true }).is_none());
+    // Each for ten minutes from when it was replaced.
+    let until = revoked.retired_until().expect("replaced values");
+    assert_eq!(until, start + 12 * MINUTE);
+    let later = revoked.expire(until).expect("a set");
+    assert!(!echo(&later, &value(3)) && echo(&later, &value(4)) && echo(&later, &value(10)));
+    let last = later.expire(start + 16 * MINUTE).expect("a set");
+    assert_eq!((last.retired_until(), last.looks_for_nothing()), (None, true));
+    assert!(last.scrubber(&from).is_none());
+}
+
+#[test]
+fn a_binding_that_was_narrowed_is_still_cleaned_where_it_held() {
+    #[allow(clippy::disallowed_methods, reason = "any moment will do")]
+    let now = Instant::now();
+    let wide = binding("TOKEN", "netsec_placeholder", VALUE, &["one.example", "two.example"]);
+    let narrow = binding("TOKEN", "netsec_placeholder", VALUE, &["one.example"]);
+    let set = SecretSet::compile(vec![wide]).expect("a set");
+    let set = SecretSet::compile(vec![narrow]).expect("a set").succeeding(&set, now).expect("a set");
+    for name in ["one.example", "two.example"] {
+        let name = host(name);
+        let from = Destination { host: Some(&name), is_verified: true };
+        let clean = set.scrubber(&from).and_then(|scrubber| scrubber.scrub(VALUE.as_bytes()));
+        assert_eq!(clean.as_deref(), Some(&b"netsec_placeholder"[..]), "{name}");
+    }
+    assert!(substitute(&set, "two.example", "x", "netsec_placeholder").is_err());
 }

@@ -104,7 +104,7 @@ impl Exchange {
         let secrets = self.context.secrets();
         let (mut parts, body) = request.into_parts();
         let upgrade = headers::take_upgrade(&mut parts.headers);
-        if upgrade.is_some() && !secrets.is_empty() {
+        if upgrade.is_some() && !secrets.looks_for_nothing() {
             // What follows is no HTTP, and nothing here could look into it.
             return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
         }
@@ -210,7 +210,7 @@ impl Exchange {
             let Some(protocol) = upgrade else {
                 return *self.refuse(StatusCode::BAD_GATEWAY, "upstream switched protocols unasked");
             };
-            if !self.context.secrets().is_empty() {
+            if !self.context.secrets().looks_for_nothing() {
                 // They have come since the guest asked.
                 return *self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE);
             }

@@ -10,6 +10,7 @@ use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query
 use net_secrets::SecretSet;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::sleep_until;
 
 use super::fate::Terms;
 use super::{BoundRule, Stack};
@@ -172,8 +173,11 @@ impl Context {
     /// Replaces the secrets: live connections use the new ones from their next request on. Where there
     /// were none, those that are carried unread for that reason end.
     pub(crate) fn swap_secrets(&self, secrets: SecretSet) {
-        let are_first = self.secrets.borrow().is_empty() && !secrets.is_empty();
-        *self.secrets.borrow_mut() = secrets;
+        let previous = self.secrets();
+        let are_first = previous.is_empty() && !secrets.is_empty();
+        // More values than one automaton can hold are looked for without those that were replaced.
+        let successor = secrets.clone().succeeding(&previous, Instant::now()).unwrap_or(secrets);
+        *self.secrets.borrow_mut() = successor;
         if !are_first {
             return;
         }
@@ -187,6 +191,20 @@ impl Context {
             self.reset_session(id);
         }
         self.stack.wake_driver();
+    }
+
+    /// Forgets values that were replaced, each when its time is over. Never ends.
+    pub(crate) async fn forget_retired(&self) {
+        loop {
+            let until = self.secrets.borrow().retired_until();
+            let Some(until) = until else { return std::future::pending().await };
+            sleep_until(until.into()).await;
+            let expired = self.secrets().expire(Instant::now());
+            // Fewer values than before make an automaton.
+            if let Ok(secrets) = expired {
+                *self.secrets.borrow_mut() = secrets;
+            }
+        }
     }
 
     /// Replaces the policy and ends every session that the new one does not allow.

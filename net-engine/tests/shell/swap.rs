@@ -2,12 +2,13 @@
 
 use net_engine::Event;
 use net_policy::Policy;
+use net_secrets::SecretSet;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::server::{Identity, asked, http_recorder, one_connection};
 use crate::wire::{read_responses, read_until, statuses};
-use crate::world::{HOST_A, PATIENCE, Setup, VALUE, World, rules, run, secrets};
+use crate::world::{HOST_A, PATIENCE, Setup, VALUE, World, placeholder, rules, run, secrets};
 
 const ASK: &str =
     "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
@@ -158,6 +159,61 @@ fn the_first_secrets_end_what_was_carried_unread() {
             assert!(!matches!(read, Ok(1)), "{kind:?}: upstream saw {read:?}");
         });
     }
+}
+
+/// Every value it was ever sent, whatever comes.
+fn echo_both(_: &str) -> Vec<String> {
+    let text = format!("{VALUE} and {OTHER}.");
+    let head = format!("HTTP/1.1 200 OK\r\nX-Echo: {text}\r\nContent-Length: {}", text.len());
+    vec![format!("{head}\r\n\r\n{text}")]
+}
+
+const OTHER: &str = "another-value-1";
+
+#[test]
+fn a_value_that_was_replaced_or_revoked_does_not_come_back() {
+    run(async {
+        let identity = Identity::new();
+        let (server, seen) = identity.recorder("a.example", echo_both).await;
+        let setup = Setup {
+            // By its address: without secrets nothing would be read.
+            allow: &["9.9.9.1:443"],
+            redirects: vec![((HOST_A.1, 443), server)],
+            with_secret: true,
+            bound_to: Some("a.example"),
+            trusts: Some(identity.pem()),
+            ..Setup::default()
+        };
+        let world = World::new(setup).await;
+        let mut first = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: a.example\r\nX-Token: {}\r\n\r\n", placeholder());
+        let next = [Some(secrets(OTHER, "a.example")), Some(SecretSet::default()), None];
+        for (round, next) in next.into_iter().enumerate() {
+            let mut new = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();
+            for stream in [&mut first, &mut new] {
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let response = read_responses(stream, 1).await;
+                assert_eq!(statuses(&response), ["200"], "round {round}: {response}");
+                // The second value is not known before it is used.
+                let has_other = response.contains(OTHER);
+                assert!(!response.contains(VALUE) && has_other == (round == 0), "round {round}: {response}");
+            }
+            if let Some(next) = next {
+                world.handle.swap_secrets(next).await;
+            }
+        }
+        let seen = seen.borrow();
+        let placeholder = placeholder();
+        let tokens = [VALUE, OTHER, placeholder.as_str()].into_iter().flat_map(|token| [token; 2]);
+        for (message, token) in seen.iter().zip(tokens) {
+            assert!(message.contains(token), "{message}");
+            assert!(
+                message.contains("ncoding: identity\r\n"),
+                "what is searched is asked for as it is: {message}"
+            );
+        }
+        assert_eq!(seen.len(), 6);
+    });
 }
 
 #[test]
