@@ -14,10 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::core::{AddressError, Counters, Gateway, GatewayConfig, GuestAddresses};
-use crate::event::{Event, EventQueue};
-use crate::guest_config::{GuestConfig, Termination};
+use crate::guest::{Context, Event, EventQueue, GuestConfig, Stack, Termination};
 use crate::link::Link;
-use crate::shell::{Context, Driver, Stack};
+use crate::shell::Driver;
 
 /// Commands that wait for a worker or a guest; a caller waits when they are used up.
 const MAX_QUEUED_COMMANDS: usize = 16;

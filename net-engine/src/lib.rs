@@ -33,28 +33,22 @@ mod buffer_pool;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod core;
-mod denial;
 mod dns;
 mod engine;
-mod event;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, doc(hidden))]
 pub mod fuzzing;
-mod guest_config;
+mod guest;
 mod http;
 pub mod link;
 mod shell;
 mod tls;
 
-pub use denial::{Denial, RuleLabel};
-pub use dns::{NameserverError, Nameservers};
 pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
-pub use event::Event;
-pub use guest_config::{
-    DEFAULT_HOST_ALIAS, GuestConfig, Interception, Termination, TerminationHook, ViolationAction,
+pub use guest::{
+    DEFAULT_HOST_ALIAS, Denial, DialError, Event, GuestAlert, GuestConfig, InterceptError, Interception,
+    NameserverError, Nameservers, RuleLabel, Termination, TerminationHook, ViolationAction,
 };
-pub use shell::DialError;
-pub use tls::{GuestAlert, InterceptError};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -5,8 +5,7 @@ use net_policy::NameDecision;
 use net_policy::dns::{AnswerVerdict, Question, Reply, filter_answer, fit, reply};
 
 use super::upstream;
-use crate::event::Event;
-use crate::shell::Context;
+use crate::guest::{Context, Event};
 
 /// The most a DNS message over TCP can have.
 const MAX_STREAM_BYTES: usize = 65_535;
@@ -53,7 +52,7 @@ async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) ->
         refuse(context, question, context.with_policy(|policy, _, _| policy.describe_name(&decision)));
         return own(Reply::Refused);
     }
-    let nameservers = context.resolvers.current(crate::shell::now());
+    let nameservers = context.resolvers.current(crate::guest::now());
     let asked = upstream::ask(&nameservers, &question.to_upstream(), context.limits.dns_timeout).await;
     let Some(bytes) = asked else { return own(Reply::Failed) };
     let verdict = context.with_policy(|policy, _, hosts| filter_answer(question, &bytes, policy, hosts));
@@ -70,7 +69,7 @@ async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) ->
 }
 
 fn pin(context: &Context, host: &HostName, pins: &[net_policy::dns::Pin]) {
-    let now = crate::shell::now();
+    let now = crate::guest::now();
     context.with_policy(|_, table, _| {
         for pin in pins {
             table.pin(host, pin.address, pin.ttl, now);

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::service::answer_message;
-use crate::shell::{Context, GuestStream};
+use crate::guest::{Context, GuestStream};
 
 /// DNS over TCP (RFC 7766): messages behind a two-byte length, one after the other.
 ///

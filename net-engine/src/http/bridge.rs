@@ -22,8 +22,9 @@ use super::guest_body::GuestBody;
 use super::sender::{LocalTasks, Sender, Upstream, header_bytes, window_bytes};
 use super::tunnel::{Duplex, TunnelEnd, carry, tunnel};
 use crate::core::FlowId;
-use crate::shell::{Activity, Context, FAREWELL, GuestStream, HttpVersion, Prefixed};
-use crate::tls::{InterceptError, StreamInfo};
+use crate::guest::{
+    Activity, Context, FAREWELL, GuestStream, HttpVersion, InterceptError, Prefixed, StreamInfo,
+};
 
 /// What waits in a stream of HTTP/2 for the guest's connection to take it: a few frames.
 const HTTP2_SEND_BYTES: usize = 64 << 10;

@@ -16,9 +16,8 @@ use super::authority::{Authority, Host};
 use super::body::{BodyError, Filter, Filtered};
 use super::guest_body::GuestBody;
 use super::headers;
-use super::held::{HeldBody, HeldBytes};
-use crate::shell::{BoundRule, Context, HttpVersion, ShownName};
-use crate::tls::StreamInfo;
+use super::held::HeldBody;
+use crate::guest::{BoundRule, Context, HeldBytes, HttpVersion, ShownName, StreamInfo};
 
 /// An answer of our own, in place of upstream's.
 pub(super) type Refusal = Box<Response<GuestBody>>;

@@ -8,7 +8,7 @@ use http_body_util::Full;
 
 use super::body::{BodyError, Filtered};
 use super::exchange::ResponseFilter;
-use crate::shell::ShownName;
+use crate::guest::ShownName;
 
 /// A body towards the guest.
 pub(super) struct GuestBody {

@@ -17,4 +17,3 @@ mod sender;
 mod tunnel;
 
 pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, nothing_at_stake};
-pub(crate) use held::HeldBytes;

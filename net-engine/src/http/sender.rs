@@ -17,8 +17,7 @@ use tokio::time::timeout;
 
 use super::exchange::UpstreamBody;
 use super::tunnel::TunnelEnd;
-use crate::shell::{Context, DialError, HttpVersion, dial};
-use crate::tls::InterceptError;
+use crate::guest::{Context, DialError, HttpVersion, InterceptError, dial};
 
 /// hyper does not start with less.
 const MIN_BUFFER_BYTES: usize = 8 << 10;

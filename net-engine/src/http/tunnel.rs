@@ -4,7 +4,7 @@ use bytes::Bytes;
 use net_core::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
 
-use crate::shell::Activity;
+use crate::guest::Activity;
 
 /// What is read at once each way: more than a TLS record holds, so that records are full.
 const BUFFER_BYTES: usize = 64 << 10;

@@ -9,10 +9,9 @@ use std::time::Duration;
 use net_core::Flow;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::context::DnsPlace;
-use super::{Context, Stack, session};
+use super::session;
 use crate::core::{FlowId, Gateway, Ingress, Unreachable};
-use crate::dns::DNS_PORT;
+use crate::guest::{Context, DNS_PORT, DnsPlace, Stack};
 use crate::link::{Link, MAX_FRAME_BYTES};
 
 /// Moves frames between a guest's link and its gateway, and starts what they ask for.

@@ -1,31 +1,22 @@
 //! What becomes of one TCP flow: decided, dialled, looked into, relayed.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use net_core::Flow;
 use net_policy::Decision;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use super::context::Stage;
-use super::fate::{Opaque, Tls};
-use super::first_flight::{FirstFlight, Hello, HttpVersion, first_flight};
-use super::{Context, GuestStream, dial, relay};
+use super::first_flight::{FirstFlight, Hello, first_flight};
+use super::relay;
 use crate::core::{AcceptError, FlowId, Refusal};
-use crate::dns::DNS_PORT;
-use crate::event::Event;
+use crate::guest::{
+    ACCESS_DENIED, Context, DNS_PORT, Event, GuestStream, HttpVersion, InterceptError, Offer, Opaque, Stage,
+    StreamInfo, Tls, dial, fail, send_alert,
+};
 use crate::http;
-use crate::tls::{InterceptError, StreamInfo, intercept};
-
-/// RFC 8446, section 6.2.
-const ACCESS_DENIED: u8 = 49;
-
-/// How long a guest may go on sending what nobody reads after the last it is told.
-pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
+use crate::tls::intercept;
 
 /// Decides a new flow; where it may go on, a task of the guest's thread carries it.
 pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
@@ -257,7 +248,9 @@ impl Opening<'_> {
             return splice(context, guest, upstream, &prefix).await;
         }
         let info = StreamInfo::new(id, flow, name.clone(), opened_by);
-        intercept(context, info, guest, upstream, prefix, &hello).await.map_err(|error| (error, name))
+        intercept(context, info, guest, upstream, prefix, Offer::of(&hello.alpn))
+            .await
+            .map_err(|error| (error, name))
     }
 }
 
@@ -269,38 +262,6 @@ async fn splice(context: &Context, guest: GuestStream, mut upstream: TcpStream, 
         guest.abort();
     }
     Ok(())
-}
-
-/// Tells the guest by an alert or a reset; `guest` has sent its first flight and got nothing.
-pub(crate) async fn fail(guest: &GuestStream, error: InterceptError) -> InterceptError {
-    match error.alert() {
-        Some(alert) => send_alert(guest, alert).await,
-        None => guest.abort(),
-    }
-    error
-}
-
-/// Ends a TLS stream before its ServerHello with a fatal alert (RFC 8446, section 6).
-async fn send_alert(guest: &GuestStream, description: u8) {
-    const FATAL: u8 = 2;
-    let record = [21, 3, 3, 0, 2, FATAL, description];
-    let sent = poll_fn(|context| {
-        guest.poll_write_with(context, |_, room| {
-            let count = record.len().min(room.len());
-            room[..count].copy_from_slice(&record[..count]);
-            (count, ())
-        })
-    });
-    // The ring of a stream on which nothing was sent has room for seven bytes.
-    let _ = sent.await;
-    guest.close();
-    // A reset for what the guest still sends would take the alert from it.
-    let ignore = async {
-        while let Ok(Some(())) =
-            poll_fn(|context| guest.poll_read_with(context, |_, bytes| (bytes.len(), ()))).await
-        {}
-    };
-    let _ = timeout(FAREWELL, ignore).await;
 }
 
 #[cfg(test)]

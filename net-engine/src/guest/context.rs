@@ -12,15 +12,11 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 
-use super::fate::Terms;
-use super::{BoundRule, Stack};
+use super::{
+    BoundRule, Denial, Event, EventQueue, GuestConfig, HeldBytes, Interception, Resolvers, RuleLabel, Stack,
+    Terms, TlsParts, ViolationAction,
+};
 use crate::core::{FlowId, GuestAddresses, Refusal};
-use crate::denial::{Denial, RuleLabel};
-use crate::dns::Resolvers;
-use crate::event::{Event, EventQueue};
-use crate::guest_config::{GuestConfig, Interception, ViolationAction};
-use crate::http::HeldBytes;
-use crate::tls::TlsParts;
 
 const HTTP_PORT: u16 = 80;
 

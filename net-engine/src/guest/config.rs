@@ -7,8 +7,8 @@ use net_policy::Policy;
 use net_secrets::SecretSet;
 use net_tls::{Authority, UpstreamTrust};
 
+use super::Nameservers;
 use crate::core::GuestAddresses;
-use crate::dns::Nameservers;
 
 /// Which TLS streams are opened, and by whose authority.
 #[derive(Debug, Default)]

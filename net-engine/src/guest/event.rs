@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use net_core::{Flow, HostName};
 use tokio::sync::Notify;
 
-use crate::denial::Denial;
-use crate::shell::DialError;
-use crate::tls::InterceptError;
+use super::{Denial, DialError, InterceptError};
 
 /// Something the embedder may want to know.
 ///

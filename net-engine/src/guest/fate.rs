@@ -1,8 +1,8 @@
-//! What becomes of a flow, as a value: decided here, carried out by [`session`](super::session).
+//! What becomes of a flow, as a value: decided here, carried out by `shell/session`.
 
 use net_policy::{Decision, RuleId};
 
-use crate::tls::InterceptError;
+use super::InterceptError;
 
 /// What the policy and the configuration say of a flow at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ mod tests {
             name: None,
             pins: &NameTable::new(1, 1),
             hosts: &HostAddresses::default(),
-            now: crate::shell::now(),
+            now: crate::guest::now(),
         });
         let Decision::Allow { rule } = decision else { panic!("{decision:?}") };
         rule

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::DNS_PORT;
+/// Where DNS is asked for, over UDP and TCP (RFC 1035, section 4.2).
+pub(crate) const DNS_PORT: u16 = 53;
 
 /// Most nameservers taken from a resolv.conf; more than a resolver ever asks.
 const MAX_SYSTEM_NAMESERVERS: usize = 8;
