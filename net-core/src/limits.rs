@@ -61,6 +61,9 @@ pub struct Limits {
     /// How long a body that is read whole may take to come; what is missing then is searched as it
     /// passes.
     pub held_body_timeout: Duration,
+    /// How long values that were replaced or revoked are still turned into placeholders in responses,
+    /// those of the last eight swaps.
+    pub retired_secret_timeout: Duration,
     /// Events that wait for the embedder; the oldest yields and the loss is counted.
     pub max_queued_events: usize,
 }
@@ -94,6 +97,7 @@ impl Default for Limits {
             max_held_body_bytes: 1 << 20,
             max_held_bytes: 16 << 20,
             held_body_timeout: Duration::from_secs(30),
+            retired_secret_timeout: Duration::from_secs(10 * 60),
             max_queued_events: 1_024,
         }
     }

@@ -309,8 +309,9 @@ impl Guest {
 
     /// Replaces the secrets; live connections use the new ones from their next request on. Where there
     /// were none, connections that are carried as bytes for that reason are reset before this returns.
-    /// Values that were replaced are turned into placeholders where they come back, for ten minutes, as
-    /// far as they are of the last eight swaps.
+    /// Values that were replaced are turned into placeholders where they come back for
+    /// [`Limits::retired_secret_timeout`](net_core::Limits::retired_secret_timeout), as far as they are of
+    /// the last eight swaps.
     pub async fn swap_secrets(&self, secrets: SecretSet) {
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::SwapSecrets(secrets, done)).await.is_ok() {

@@ -1,11 +1,8 @@
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::scrub::Scrubs;
 use crate::{Binding, CompileError};
-
-/// How long a value that was replaced is still looked for in responses.
-const KEPT_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Sets whose values are, the last ones.
 const MAX_GENERATIONS: usize = 8;
@@ -30,18 +27,20 @@ impl Echoes {
         Self::with_retired(bindings, VecDeque::new())
     }
 
-    /// What follows on `self`, whose set had `previous`: those of `bindings`, and what was replaced.
+    /// What follows on `self`, whose set had `previous`: those of `bindings`, and until `until` what was
+    /// replaced.
     pub(crate) fn successor(
         &self,
         previous: &[Binding],
         bindings: &[Binding],
+        until: Instant,
         now: Instant,
     ) -> Result<Self, CompileError> {
         let replaced = previous.iter().filter(|old| !bindings.iter().any(|new| old.is_same(new)));
         let replaced: Vec<Binding> = replaced.cloned().collect();
         let mut retired = self.retired.clone();
         if !replaced.is_empty() {
-            retired.push_front(Generation { bindings: replaced, until: now + KEPT_FOR });
+            retired.push_front(Generation { bindings: replaced, until });
             retired.truncate(MAX_GENERATIONS);
         }
         retired.retain(|generation| now < generation.until);

@@ -136,15 +136,15 @@ impl SecretSet {
     }
 
     /// This set in the place of `previous`: values that were replaced are still turned into
-    /// placeholders when they come back, for ten minutes, as far as they are of the last eight sets.
+    /// placeholders when they come back, until `until` and as far as they are of the last eight sets.
     ///
     /// Work and memory are those of a compilation of all these values.
     ///
     /// # Errors
     /// [`CompileError::TooMany`].
-    pub fn succeeding(self, previous: &Self, now: Instant) -> Result<Self, CompileError> {
+    pub fn succeeding(self, previous: &Self, until: Instant, now: Instant) -> Result<Self, CompileError> {
         let Some(echoes) = &previous.echoes else { return Ok(self) };
-        let echoes = echoes.successor(previous.bindings(), self.bindings(), now)?;
+        let echoes = echoes.successor(previous.bindings(), self.bindings(), until, now)?;
         Ok(Self { echoes: Some(Arc::new(echoes)), ..self })
     }
 
@@ -158,7 +158,7 @@ impl SecretSet {
     /// # Errors
     /// [`CompileError::TooMany`].
     pub fn expire(&self, now: Instant) -> Result<Self, CompileError> {
-        self.clone().succeeding(self, now)
+        self.clone().succeeding(self, now, now)
     }
 
     /// Whether there are no secrets.

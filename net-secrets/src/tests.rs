@@ -434,22 +434,24 @@ fn a_value_that_was_replaced_is_looked_for_until_its_time_is_over() {
             .expect("a set")
     };
     // The same again replaces nothing.
-    let mut current = set(0).succeeding(&set(0), start).expect("a set");
+    let mut current = set(0).succeeding(&set(0), start + 10 * MINUTE, start).expect("a set");
     assert_eq!(current.retired_until(), None);
     for number in 1..=10 {
-        current = set(number).succeeding(&current, start + number * MINUTE / 2).expect("a set");
+        let now = start + number * MINUTE / 2;
+        current = set(number).succeeding(&current, now + 10 * MINUTE, now).expect("a set");
         for old in 0..=number {
             assert_eq!(echo(&current, &value(old)), old == number || number - old <= 8, "{old} of {number}");
         }
     }
     // Revoked: nothing is put in any more, and what was is still found.
-    let revoked = SecretSet::default().succeeding(&current, start + 6 * MINUTE).expect("a set");
+    let now = start + 6 * MINUTE;
+    let revoked = SecretSet::default().succeeding(&current, now + 10 * MINUTE, now).expect("a set");
     assert!(revoked.is_empty() && !revoked.looks_for_nothing());
     assert_eq!(substitute(&revoked, "api.example.com", "x", "netsec_placeholder"), Ok(None));
     assert!(echo(&revoked, &value(10)) && echo(&revoked, &value(3)) && !echo(&revoked, &value(2)));
     let other = host("example.org");
     assert!(revoked.scrubber(&Destination { host: Some(&other), is_verified: true }).is_none());
-    // Each for ten minutes from when it was replaced.
+    // Each until its own time is over.
     let until = revoked.retired_until().expect("replaced values");
     assert_eq!(until, start + 12 * MINUTE);
     let later = revoked.expire(until).expect("a set");
@@ -466,7 +468,8 @@ fn a_binding_that_was_narrowed_is_still_cleaned_where_it_held() {
     let wide = binding("TOKEN", "netsec_placeholder", VALUE, &["one.example", "two.example"]);
     let narrow = binding("TOKEN", "netsec_placeholder", VALUE, &["one.example"]);
     let set = SecretSet::compile(vec![wide]).expect("a set");
-    let set = SecretSet::compile(vec![narrow]).expect("a set").succeeding(&set, now).expect("a set");
+    let until = now + Duration::from_secs(1);
+    let set = SecretSet::compile(vec![narrow]).expect("a set").succeeding(&set, until, now).expect("a set");
     for name in ["one.example", "two.example"] {
         let name = host(name);
         let from = Destination { host: Some(&name), is_verified: true };
@@ -474,4 +477,27 @@ fn a_binding_that_was_narrowed_is_still_cleaned_where_it_held() {
         assert_eq!(clean.as_deref(), Some(&b"netsec_placeholder"[..]), "{name}");
     }
     assert!(substitute(&set, "two.example", "x", "netsec_placeholder").is_err());
+}
+
+#[test]
+fn a_stream_that_follows_another_set_loses_and_shows_nothing() {
+    #[allow(clippy::disallowed_methods, reason = "any moment will do")]
+    let now = Instant::now();
+    let name = host("api.example.com");
+    let from = Destination { host: Some(&name), is_verified: true };
+    let old = one_secret();
+    let new = binding("TOKEN", "netsec_placeholder", "another-value-1", &["*.example.com"]);
+    let new = SecretSet::compile(vec![new]).expect("a set");
+    let new = new.succeeding(&old, now + Duration::from_secs(1), now).expect("a set");
+    let stream = format!("one {VALUE} two");
+    for split in 0..=stream.len() {
+        let mut scrubber = old.scrubber(&from).expect("a scrubber");
+        let mut clean = scrubber.feed(Bytes::copy_from_slice(&stream.as_bytes()[..split])).to_vec();
+        scrubber.follow(new.scrubber(&from).expect("a scrubber"));
+        clean.extend(scrubber.feed(Bytes::copy_from_slice(&stream.as_bytes()[split..])));
+        clean.extend(scrubber.feed(Bytes::from_static(b" another-value-1")));
+        clean.extend(scrubber.finish());
+        let clean = String::from_utf8(clean).expect("text");
+        assert_eq!(clean, "one netsec_placeholder two netsec_placeholder", "split at {split}");
+    }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Context {
     pins: RefCell<NameTable>,
     hosts: HostAddresses,
     secrets: RefCell<SecretSet>,
+    /// Counts the swaps of them.
+    secrets_generation: Cell<u64>,
     sessions: RefCell<HashMap<FlowId, Session>>,
     dns_queries: Rc<Cell<usize>>,
     pub(crate) held_bytes: HeldBytes,
@@ -110,6 +112,7 @@ impl Context {
             pins: RefCell::new(pins),
             hosts,
             secrets: RefCell::new(config.secrets),
+            secrets_generation: Cell::new(0),
             sessions: RefCell::new(HashMap::new()),
             dns_queries: Rc::default(),
             on_violation: config.on_violation,
@@ -166,14 +169,22 @@ impl Context {
         self.secrets.borrow().clone()
     }
 
+    /// Changes with every swap of the secrets.
+    pub(crate) fn secrets_generation(&self) -> u64 {
+        self.secrets_generation.get()
+    }
+
     /// Replaces the secrets: live connections use the new ones from their next request on. Where there
     /// were none, those that are carried unread for that reason end.
     pub(crate) fn swap_secrets(&self, secrets: SecretSet) {
         let previous = self.secrets();
         let are_first = previous.is_empty() && !secrets.is_empty();
         // More values than one automaton can hold are looked for without those that were replaced.
-        let successor = secrets.clone().succeeding(&previous, Instant::now()).unwrap_or(secrets);
+        let now = Instant::now();
+        let until = now + self.limits.retired_secret_timeout;
+        let successor = secrets.clone().succeeding(&previous, until, now).unwrap_or(secrets);
         *self.secrets.borrow_mut() = successor;
+        self.secrets_generation.set(self.secrets_generation.get() + 1);
         if !are_first {
             return;
         }

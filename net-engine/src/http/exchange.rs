@@ -58,7 +58,7 @@ pub(super) struct Admitted {
 
 /// What [`Exchange::finish`] needs to know of a request.
 pub(super) struct Rest {
-    scrubber: Option<Scrubber>,
+    scrubber: Option<ResponseFilter>,
     method: Method,
     /// Where the session is not for one name already.
     shown: Option<ShownName>,
@@ -107,7 +107,12 @@ impl Exchange {
             // What follows is no HTTP, and nothing here could look into it.
             return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
         }
-        let scrubber = secrets.scrubber(&to);
+        let scrubber = secrets.scrubber(&to).map(|scrubber| ResponseFilter {
+            scrubber,
+            host: name.cloned(),
+            generation: self.context.secrets_generation(),
+            context: Rc::clone(&self.context),
+        });
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
         secrets
@@ -203,7 +208,7 @@ impl Exchange {
 
     /// Makes upstream's response the guest's.
     pub(super) fn finish(&self, response: Response<Incoming>, rest: Rest) -> Response<GuestBody> {
-        let Rest { scrubber, method, shown, upgrade } = rest;
+        let Rest { mut scrubber, method, shown, upgrade } = rest;
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some(protocol) = upgrade else {
@@ -228,7 +233,7 @@ impl Exchange {
                 .to_str()
                 .is_ok_and(|value| value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close")))
         });
-        headers::to_guest(&mut parts.headers, scrubber.as_ref());
+        headers::to_guest(&mut parts.headers, scrubber.as_mut().map(ResponseFilter::current));
         let has_no_body = method == Method::HEAD
             || parts.status == StatusCode::NO_CONTENT
             || parts.status == StatusCode::NOT_MODIFIED;
@@ -253,7 +258,7 @@ impl Exchange {
             // Over HTTP/2 a server can send some all the same (RFC 9110, section 6.4.1).
             return Response::from_parts(parts, GuestBody::empty());
         }
-        let body = Filtered::new(body, scrubber.map(ResponseFilter), false);
+        let body = Filtered::new(body, scrubber, false);
         Response::from_parts(parts, GuestBody::upstream(body, shown))
     }
 
@@ -366,20 +371,50 @@ impl Filter for RequestFilter {
     }
 }
 
-/// Towards the guest: values become placeholders.
-pub(super) struct ResponseFilter(Scrubber);
+/// Towards the guest: values become placeholders, those of a swap meanwhile too.
+pub(super) struct ResponseFilter {
+    scrubber: Scrubber,
+    /// Whom the response is from.
+    host: Option<HostName>,
+    /// The swap it knows of.
+    generation: u64,
+    context: Rc<Context>,
+}
+
+impl ResponseFilter {
+    /// The scrubber, with the values of this moment.
+    fn current(&mut self) -> &Scrubber {
+        self.follow();
+        &self.scrubber
+    }
+
+    fn follow(&mut self) {
+        let generation = self.context.secrets_generation();
+        if self.generation == generation {
+            return;
+        }
+        self.generation = generation;
+        let from = Destination { host: self.host.as_ref(), is_verified: false };
+        // Where the host has none any more, and none that was replaced lately, what was looked for
+        // does no harm.
+        if let Some(next) = self.context.secrets().scrubber(&from) {
+            self.scrubber.follow(next);
+        }
+    }
+}
 
 impl Filter for ResponseFilter {
     fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
-        Ok(self.0.feed(chunk))
+        self.follow();
+        Ok(self.scrubber.feed(chunk))
     }
 
     fn end(&mut self) -> Bytes {
-        self.0.finish()
+        self.scrubber.finish()
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
-        headers::scrub(trailers, Some(&self.0));
+        headers::scrub(trailers, Some(self.current()));
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Policies and secrets that change under streams that run on.
 
+use std::time::Duration;
+
 use net_engine::Event;
 use net_policy::Policy;
 use net_secrets::SecretSet;
@@ -213,6 +215,68 @@ fn a_value_that_was_replaced_or_revoked_does_not_come_back() {
             );
         }
         assert_eq!(seen.len(), 6);
+    });
+}
+
+#[test]
+fn a_response_that_runs_on_is_searched_for_the_new_values() {
+    run(async {
+        let identity = Identity::new();
+        let (address, accepted) = identity.one_connection("a.example").await;
+        let setup = Setup {
+            allow: &["a.example:443"],
+            redirects: vec![((HOST_A.1, 443), address)],
+            with_secret: true,
+            bound_to: Some("a.example"),
+            trusts: Some(identity.pem()),
+            ..Setup::default()
+        };
+        let world = World::new(setup).await;
+        let accepted = tokio::task::spawn_local(accepted);
+        let mut stream = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();
+        stream.write_all(b"GET /events HTTP/1.1\r\nHost: a.example\r\nTE: trailers\r\n\r\n").await.unwrap();
+        let (mut server, _) = asked(async { accepted.await.unwrap() }).await;
+        let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+        let (begins, ends) = VALUE.split_at(9);
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Echo\r\n\r\n";
+        server.write_all((head.to_owned() + &chunk(&format!("first {begins}"))).as_bytes()).await.unwrap();
+        let mut response = read_until(&mut stream, "first").await;
+        world.handle.swap_secrets(secrets(OTHER, "a.example")).await;
+        let rest = format!("{}{}0\r\nX-Echo: {OTHER}\r\n\r\n", chunk(ends), chunk(&format!(" {OTHER} end.")));
+        server.write_all(rest.as_bytes()).await.unwrap();
+        response += &read_until(&mut stream, "\r\n\r\n").await;
+        assert!(response.contains("end."), "{response}");
+        assert!(!response.contains(OTHER) && !response.contains(ends), "{response}");
+        assert!(response.matches(placeholder().as_str()).count() == 3, "{response}");
+    });
+}
+
+#[test]
+fn a_value_is_forgotten_when_its_time_is_over() {
+    run(async {
+        let identity = Identity::new();
+        let (server, _) = identity.recorder("a.example", echo_both).await;
+        let mut setup = Setup {
+            allow: &["a.example:443"],
+            redirects: vec![((HOST_A.1, 443), server)],
+            with_secret: true,
+            bound_to: Some("a.example"),
+            trusts: Some(identity.pem()),
+            ..Setup::default()
+        };
+        setup.limits.retired_secret_timeout = Duration::from_millis(100);
+        let world = World::new(setup).await;
+        let mut stream = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();
+        world.handle.swap_secrets(SecretSet::default()).await;
+        let shown = timeout(PATIENCE, async {
+            loop {
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
+                if read_responses(&mut stream, 1).await.contains(VALUE) {
+                    break;
+                }
+            }
+        });
+        shown.await.expect("a value that is nobody's secret any more");
     });
 }
 
