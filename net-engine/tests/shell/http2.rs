@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::server::{Identity, Local, one_connection};
@@ -74,31 +75,37 @@ fn a_response_without_content_brings_none() {
     }
 }
 
+/// Answers every request on one connection with as much as the windows let through; the bytes sent.
+fn serve_without_end(listener: TcpListener) -> Rc<Cell<usize>> {
+    let sent = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&sent);
+    tokio::task::spawn_local(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let mut body = respond.send_response(Response::new(()), false).unwrap();
+            let counted = Rc::clone(&counted);
+            tokio::task::spawn_local(async move {
+                // As much as the window lets through.
+                body.reserve_capacity(1 << 30);
+                while let Some(Ok(room)) = std::future::poll_fn(|task| body.poll_capacity(task)).await {
+                    let _ = body.send_data(vec![b'x'; room].into(), false);
+                    counted.set(counted.get() + room);
+                    body.reserve_capacity(1 << 30);
+                }
+            });
+        }
+    });
+    sent
+}
+
 #[test]
 fn a_guest_that_reads_nothing_has_little_held_for_it() {
     run(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let redirects = vec![((HOST_A.1, 80), listener.local_addr().unwrap())];
         let world = World::new(Setup { allow: &["a.example:80"], redirects, ..Setup::default() }).await;
-        let sent = Rc::new(Cell::new(0));
-        let counted = Rc::clone(&sent);
-        tokio::task::spawn_local(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            let mut connection = h2::server::handshake(stream).await.unwrap();
-            while let Some(Ok((_, mut respond))) = connection.accept().await {
-                let mut body = respond.send_response(Response::new(()), false).unwrap();
-                let counted = Rc::clone(&counted);
-                tokio::task::spawn_local(async move {
-                    // As much as the window lets through.
-                    body.reserve_capacity(1 << 30);
-                    while let Some(Ok(room)) = std::future::poll_fn(|task| body.poll_capacity(task)).await {
-                        let _ = body.send_data(vec![b'x'; room].into(), false);
-                        counted.set(counted.get() + room);
-                        body.reserve_capacity(1 << 30);
-                    }
-                });
-            }
-        });
+        let sent = serve_without_end(listener);
         let stream = world.connect(HOST_A, 80).await;
         let mut client = h2::client::Builder::new();
         client.initial_window_size(1 << 16).initial_connection_window_size(1 << 16);
@@ -135,10 +142,55 @@ fn a_guest_that_reads_nothing_has_little_held_for_it() {
 }
 
 #[test]
+fn a_guest_that_states_windows_without_end_has_little_held_for_it_too() {
+    const STREAMS: usize = 16;
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let redirects = vec![((HOST_A.1, 80), listener.local_addr().unwrap())];
+        let world = World::new(Setup { allow: &["a.example:80"], redirects, ..Setup::default() }).await;
+        let sent = serve_without_end(listener);
+        let stream = world.connect(HOST_A, 80).await;
+        let mut client = h2::client::Builder::new();
+        client.initial_window_size(1 << 30).initial_connection_window_size(1 << 30);
+        let (requests, connection) = client.handshake::<_, Bytes>(stream).await.unwrap();
+        let mut requests = requests.ready().await.unwrap();
+        let mut responses = Vec::new();
+        for _ in 0..STREAMS {
+            let request = Request::get("http://a.example/").body(()).unwrap();
+            responses.push(requests.send_request(request, true).unwrap().0);
+        }
+        let mut connection = std::pin::pin!(connection);
+        let heads = futures_util::future::join_all(responses);
+        let heads = tokio::select! {
+            heads = timeout(PATIENCE, heads) => heads.expect("responses"),
+            _ = &mut connection => panic!("the connection ended"),
+        };
+        // From here on nobody reads the guest's socket.
+        let begin = sent.get();
+        let settled = timeout(PATIENCE, async {
+            loop {
+                let before = sent.get();
+                sleep(Duration::from_millis(500)).await;
+                if sent.get() == before {
+                    break;
+                }
+            }
+        });
+        settled.await.expect("a server that waits");
+        let limits = net_core::Limits::default();
+        // The guest's own buffers have room for something too.
+        let rings = limits.tcp_tx_buffer_bytes + (1 << 20);
+        let bound = limits.http2_window_bytes + STREAMS * (80 << 10) + rings;
+        assert!(sent.get() - begin <= bound, "{} bytes above {bound}", sent.get() - begin);
+        drop(heads);
+    });
+}
+
+#[test]
 fn a_download_beyond_every_window_arrives_whole() {
     const BYTES: usize = 12 << 20;
     run(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let redirects = vec![((HOST_A.1, 80), listener.local_addr().unwrap())];
         let world = World::new(Setup { allow: &["a.example:80"], redirects, ..Setup::default() }).await;
         tokio::task::spawn_local(async move {
