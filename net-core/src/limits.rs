@@ -58,6 +58,13 @@ pub struct Limits {
     pub max_leaves: usize,
     /// Bytes of one HTTP header block.
     pub max_header_bytes: usize,
+    /// Streams of one HTTP/2 connection that the guest may have open.
+    pub max_http2_streams: u32,
+    /// What either side of an HTTP/2 connection may send on one stream before the other has taken it.
+    pub http2_stream_window_bytes: usize,
+    /// The same for all streams of the connection together; more than that of one, so that one that
+    /// stalls does not stall the others.
+    pub http2_window_bytes: usize,
     /// A request body of a stated length up to this is read whole before its request goes on, so
     /// that nothing of a request that must not leave ever does.
     pub max_held_body_bytes: usize,
@@ -66,6 +73,9 @@ pub struct Limits {
     /// How long a body that is read whole may take to come; what is missing then is searched as it
     /// passes.
     pub held_body_timeout: Duration,
+    /// How long values that were replaced or revoked are still turned into placeholders in responses,
+    /// those of the last eight swaps.
+    pub retired_secret_timeout: Duration,
     /// Events that wait for the embedder; the oldest yields and the loss is counted.
     pub max_queued_events: usize,
 }
@@ -97,9 +107,13 @@ impl Default for Limits {
             pin_grace: Duration::from_secs(60),
             max_leaves: 1_000,
             max_header_bytes: 64 << 10,
+            max_http2_streams: 100,
+            http2_stream_window_bytes: 1 << 20,
+            http2_window_bytes: 2 << 20,
             max_held_body_bytes: 1 << 20,
             max_held_bytes: 16 << 20,
             held_body_timeout: Duration::from_secs(30),
+            retired_secret_timeout: Duration::from_secs(10 * 60),
             max_queued_events: 1_024,
         }
     }

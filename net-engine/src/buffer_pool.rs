@@ -9,6 +9,8 @@
     reason = "mappings are lent to smoltcp as `'static` slices; each block says why that holds"
 )]
 
+mod ring_use;
+
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
@@ -19,7 +21,7 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, m
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
 
-use crate::core::RingUse;
+pub(crate) use self::ring_use::RingUse;
 
 /// What `madvise` counts in, or a part of it: with larger pages a discard that is not aligned fails, and
 /// the pages stay.

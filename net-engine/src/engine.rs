@@ -14,10 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::core::{AddressError, Counters, Gateway, GatewayConfig, GuestAddresses};
-use crate::event::{Event, EventQueue};
-use crate::guest_config::{GuestConfig, Termination};
+use crate::guest::{Context, Event, EventQueue, GuestConfig, Stack, Termination};
 use crate::link::Link;
-use crate::shell::{Context, Driver, Stack};
+use crate::shell::Driver;
 
 /// Commands that wait for a worker or a guest; a caller waits when they are used up.
 const MAX_QUEUED_COMMANDS: usize = 16;
@@ -220,6 +219,8 @@ async fn run_guest(attach: Attach) {
                         context.events.push(Event::LinkClosed { reason });
                         return Some(Termination::LinkClosed);
                     }
+                    // Asked anew after each command, which may be a swap.
+                    () = context.forget_retired() => {}
                     () = context.terminated() => break Some(Termination::Violation),
                     command = commands.recv() => match command {
                         Some(Command::Counters(reply)) => {
@@ -296,7 +297,8 @@ impl Guest {
         answer.await.ok()
     }
 
-    /// Replaces the policy. Flows that the new one denies are reset before this returns.
+    /// Replaces the policy. Flows that the new one denies, by their address or by the name they or a
+    /// running request of theirs show, are reset before this returns.
     pub async fn swap_policy(&self, policy: Policy) {
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::SwapPolicy(policy, done)).await.is_ok() {
@@ -305,8 +307,11 @@ impl Guest {
         }
     }
 
-    /// Replaces the secrets; live connections use the new ones from their next request on. One that is
-    /// carried as bytes, because there were no secrets when it began, goes on as it is.
+    /// Replaces the secrets; live connections use the new ones from their next request on. Where there
+    /// were none, connections that are carried as bytes for that reason are reset before this returns.
+    /// Values that were replaced are turned into placeholders where they come back for
+    /// [`Limits::retired_secret_timeout`](net_core::Limits::retired_secret_timeout), as far as they are of
+    /// the last eight swaps.
     pub async fn swap_secrets(&self, secrets: SecretSet) {
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::SwapSecrets(secrets, done)).await.is_ok() {

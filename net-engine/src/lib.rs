@@ -35,24 +35,21 @@ pub mod cli;
 pub mod core;
 mod dns;
 mod engine;
-mod event;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, doc(hidden))]
 pub mod fuzzing;
-mod guest_config;
+mod guest;
 mod http;
 pub mod link;
 mod shell;
 mod tls;
 
-pub use dns::{DnsTransport, Nameserver, NameserverError, Nameservers};
 pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
-pub use event::Event;
-pub use guest_config::{
-    DEFAULT_HOST_ALIAS, GuestConfig, Interception, Termination, TerminationHook, ViolationAction,
+pub use guest::{
+    DEFAULT_HOST_ALIAS, Denial, DialError, DnsTransport, Event, GuestAlert, GuestConfig, HostInterfaces,
+    InterceptError, Interception, Nameserver, NameserverError, Nameservers, RuleLabel, Termination,
+    TerminationHook, ViolationAction,
 };
-pub use shell::{DialError, HostInterfaces};
-pub use tls::{GuestAlert, InterceptError};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -11,7 +11,12 @@ const CHUNK_BYTES: usize = 16 << 10;
 fn detector(criterion: &mut Criterion) {
     let clean = sets::repeat(b"{\"key\": \"some value\", ", BODY_BYTES);
     let percent = sets::repeat(b"name=J%C3%B6rg+%26+S%C3%B6hne&text=%2Fa%2Fb%3Fc%3Dd&", BODY_BYTES);
-    for (id, body) in [("detect/clean_body", clean), ("detect/percent_body", percent)] {
+    let json = sets::repeat(
+        b"{\"text\": \"one line\\nand \\\"another\\\" one\", \"name\": \"J\\u00f6rg\"}, ",
+        BODY_BYTES,
+    );
+    let bodies = [("detect/clean_body", clean), ("detect/percent_body", percent), ("detect/json_body", json)];
+    for (id, body) in bodies {
         let mut group = criterion.benchmark_group(id);
         group.throughput(Throughput::Bytes(BODY_BYTES as u64));
         for count in [1u8, 10, 120] {

@@ -16,6 +16,13 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Whether the other has the same value behind the same placeholder for the same hosts.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.value.expose() == other.value.expose()
+            && self.placeholder == other.placeholder
+            && self.hosts == other.hosts
+    }
+
     pub(crate) fn covers(&self, host: &HostName) -> bool {
         self.hosts.iter().any(|pattern| pattern.matches(host))
     }

@@ -3,14 +3,15 @@
 //! The guest holds a [`Placeholder`]; the real value is a [`SecretValue`]; the [`Binding`] that
 //! joins them says towards which hosts. A [`SecretSet`] replaces placeholders in header values
 //! and Basic credentials of requests to those hosts, finds them everywhere else (raw, in base64 at
-//! every alignment, in hex, percent-encoded), and turns values that come back into placeholders.
+//! every alignment, in hex, percent-encoded, with the escapes of JSON), and turns values that come
+//! back into placeholders.
 //!
 //! The crate reads no files and runs no commands: a [`SecretSource`] is parsed here and read by
 //! the caller.
 //!
 //! **Trust.** Requests and responses are hostile. Work per byte does not depend on the number of
 //! secrets; memory of a stream is bounded by the longest form of one and, where it holds escapes, by
-//! two blocks of 16 KiB.
+//! three blocks of 16 KiB.
 //!
 //! ```
 //! use net_secrets::{Binding, Destination, Placeholder, SecretSet, SecretValue};
@@ -35,10 +36,13 @@
 
 mod binding;
 mod detector;
+mod echoes;
 mod forms;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, doc(hidden))]
 pub mod fuzzing;
+mod json;
+mod levels;
 mod patterns;
 mod percent;
 mod placeholder;

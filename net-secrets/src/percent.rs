@@ -1,3 +1,5 @@
+use crate::levels::Decoder;
+
 /// Percent-decodes a stream (RFC 3986, section 2.1); what is no escape passes unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum PercentDecoder {
@@ -10,10 +12,12 @@ pub(crate) enum PercentDecoder {
     Digit(u8),
 }
 
-impl PercentDecoder {
+impl Decoder for PercentDecoder {
+    const SIGN: u8 = b'%';
+
     /// Decodes `bytes` to the end of `decoded`: at most two more than there are, which were kept
     /// from the piece before.
-    pub(crate) fn feed(&mut self, bytes: &[u8], decoded: &mut Vec<u8>) {
+    fn feed(&mut self, bytes: &[u8], decoded: &mut Vec<u8>) {
         let mut rest = bytes;
         loop {
             if *self != Self::Plain {
@@ -34,7 +38,9 @@ impl PercentDecoder {
             }
         }
     }
+}
 
+impl PercentDecoder {
     /// One byte within an escape.
     fn push(&mut self, byte: u8, decoded: &mut Vec<u8>) {
         *self = match *self {

@@ -18,6 +18,11 @@ impl Scrubber {
         Self { scrub, held: Zeroizing::default() }
     }
 
+    /// Goes on with what `next` looks for. What is held back stays so.
+    pub fn follow(&mut self, next: Self) {
+        self.scrub = next.scrub;
+    }
+
     /// Takes the next bytes; what may go to the guest now, uncopied where nothing is found or held
     /// back.
     pub fn feed(&mut self, chunk: Bytes) -> Bytes {

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
@@ -9,15 +10,20 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::echoes::Echoes;
 use crate::forms::forms;
 use crate::patterns::Patterns;
 use crate::prefilter::Prefilter;
-use crate::scrub::Scrubs;
 use crate::{Binding, Destination, Detector, Scrubber, SecretValue, Violation, ViolationKind};
 
 /// All secrets of a guest at one moment. Immutable and cheap to clone.
 #[derive(Clone, Default)]
-pub struct SecretSet(Option<Arc<Compiled>>);
+pub struct SecretSet {
+    /// `None` where there are no secrets.
+    compiled: Option<Arc<Compiled>>,
+    /// `None` where no value is looked for in responses, nor was replaced a short while ago.
+    echoes: Option<Arc<Echoes>>,
+}
 
 pub(crate) struct Compiled {
     pub(crate) bindings: Vec<Binding>,
@@ -31,7 +37,6 @@ pub(crate) struct Compiled {
     pub(crate) detect_forms: Patterns,
     /// The binding of each pattern of `detect`.
     pub(crate) detect_owner: Vec<usize>,
-    scrubs: Scrubs,
 }
 
 /// Why bindings make no set.
@@ -78,7 +83,7 @@ impl SecretSet {
     /// [`CompileError`].
     pub fn compile(bindings: Vec<Binding>) -> Result<Self, CompileError> {
         if bindings.is_empty() {
-            return Ok(Self(None));
+            return Ok(Self::default());
         }
         for (index, binding) in bindings.iter().enumerate() {
             if let Some(other) = bindings[..index].iter().find(|other| other.env == binding.env) {
@@ -117,8 +122,8 @@ impl SecretSet {
             .build(&detect_forms)
             .map_err(|_| CompileError::TooMany)?;
         let detect_start = detect.start_state(Anchored::No).map_err(|_| CompileError::TooMany)?;
-        Ok(Self(Some(Arc::new(Compiled {
-            scrubs: Scrubs::compile(&bindings)?,
+        let echoes = Echoes::compile(&bindings)?;
+        let compiled = Compiled {
             bindings,
             raw,
             detect,
@@ -126,18 +131,53 @@ impl SecretSet {
             detect_prefilter: Prefilter::new(&detect_forms),
             detect_forms: Patterns::new(detect_forms),
             detect_owner,
-        }))))
+        };
+        Ok(Self { compiled: Some(Arc::new(compiled)), echoes: Some(Arc::new(echoes)) })
+    }
+
+    /// This set in the place of `previous`: values that were replaced are still turned into
+    /// placeholders when they come back, until `until` and as far as they are of the last eight sets.
+    ///
+    /// Work and memory are those of a compilation of all these values.
+    ///
+    /// # Errors
+    /// [`CompileError::TooMany`].
+    pub fn succeeding(self, previous: &Self, until: Instant, now: Instant) -> Result<Self, CompileError> {
+        let Some(echoes) = &previous.echoes else { return Ok(self) };
+        let echoes = echoes.successor(previous.bindings(), self.bindings(), until, now)?;
+        Ok(Self { echoes: Some(Arc::new(echoes)), ..self })
+    }
+
+    /// When [`expire`](Self::expire) has something to forget.
+    pub fn retired_until(&self) -> Option<Instant> {
+        self.echoes.as_ref()?.retired_until()
+    }
+
+    /// This set without the replaced values whose time is over.
+    ///
+    /// # Errors
+    /// [`CompileError::TooMany`].
+    pub fn expire(&self, now: Instant) -> Result<Self, CompileError> {
+        self.clone().succeeding(self, now, now)
     }
 
     /// Whether there are no secrets.
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.compiled.is_none()
+    }
+
+    /// Whether nothing is looked for, neither placeholders nor values, replaced ones included.
+    pub fn looks_for_nothing(&self) -> bool {
+        self.is_empty() && self.echoes.as_ref().is_none_or(|echoes| echoes.scrubs.is_empty())
+    }
+
+    fn bindings(&self) -> &[Binding] {
+        self.compiled.as_ref().map(|compiled| compiled.bindings.as_slice()).unwrap_or_default()
     }
 
     /// What the guest's environment gets: variable and placeholder of each secret.
     pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
-        let bindings = self.0.as_ref().map(|compiled| compiled.bindings.as_slice()).unwrap_or_default();
-        bindings.iter().map(|binding| (binding.env.as_str(), binding.placeholder.as_str()))
+        self.bindings().iter().map(|binding| (binding.env.as_str(), binding.placeholder.as_str()))
     }
 
     /// Replaces the placeholders of a header value; `None` when it has none.
@@ -154,7 +194,7 @@ impl SecretSet {
         name: &str,
         value: &[u8],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Violation> {
-        let Some(compiled) = &self.0 else { return Ok(None) };
+        let Some(compiled) = &self.compiled else { return Ok(None) };
         let is_credentials = ["authorization", "proxy-authorization"]
             .iter()
             .any(|credentials| name.eq_ignore_ascii_case(credentials));
@@ -175,18 +215,18 @@ impl SecretSet {
     /// # Errors
     /// [`Violation`] of kind `Place`.
     pub fn check(&self, text: &[u8]) -> Result<(), Violation> {
-        self.0.as_ref().map_or(Ok(()), |compiled| compiled.find_any(text))
+        self.compiled.as_ref().map_or(Ok(()), |compiled| compiled.find_any(text))
     }
 
     /// A detector for one stream of bytes towards upstream.
     pub fn detector(&self) -> Detector {
-        Detector::new(self.0.clone())
+        Detector::new(self.compiled.clone())
     }
 
     /// A scrubber for one stream of bytes from a host: it turns the values that are bound to the
-    /// host into placeholders. `None` when none is.
+    /// host, or were a short while ago, into placeholders. `None` when none is.
     pub fn scrubber(&self, from: &Destination<'_>) -> Option<Scrubber> {
-        let scrub = self.0.as_ref()?.scrubs.of(from.host?)?;
+        let scrub = self.echoes.as_ref()?.scrubs.of(from.host?)?;
         Some(Scrubber::new(Arc::clone(scrub)))
     }
 }

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use bytes::Bytes;
@@ -39,7 +41,20 @@ fn substitute(set: &SecretSet, to: &str, name: &str, value: &str) -> Result<Opti
 fn spellings(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     let percent = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let once = percent(text.as_bytes());
+    let json = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\u{byte:04x}")).collect::<String>();
+    let one_json = text.replacen('_', "\\u005F", 1).replacen('-', "\\u002d", 1);
     let mut spellings = vec![
+        ("json", json(text.as_bytes()).into_bytes()),
+        ("one json", one_json.clone().into_bytes()),
+        ("percent in json", json(once.as_bytes()).into_bytes()),
+        ("double percent in json", percent(once.as_bytes()).replace('%', "\\u0025").into_bytes()),
+        ("json in percent", percent(one_json.as_bytes()).into_bytes()),
+        ("json in double percent", one_json.replace('\\', "%255C").into_bytes()),
+        (
+            "percent, then json in percent",
+            text.replacen('_', "%5f", 1).replacen('r', "%7\\u0032", 1).into_bytes(),
+        ),
+        ("json in a form", one_json.replace('\\', "%5c").into_bytes()),
         ("raw", text.as_bytes().to_vec()),
         ("percent", once.clone().into_bytes()),
         ("double percent", percent(once.as_bytes()).into_bytes()),
@@ -189,7 +204,9 @@ fn every_spelling_is_found_at_every_split_and_never_leaves_whole() {
 #[test]
 fn a_text_without_placeholders_passes_unchanged() {
     let set = one_secret();
-    for text in ["", "netsec_", "netsec_placeholde", "100% %zz %", "bmV0c2Vj"] {
+    for text in
+        ["", "netsec_", "netsec_placeholde", "100% %zz %", "bmV0c2Vj", r"netsec\\u005fplaceholder", "\\"]
+    {
         let mut detector = set.detector();
         let mut passed = Vec::new();
         for byte in text.bytes() {
@@ -313,13 +330,35 @@ fn pieces() -> impl Strategy<Value = String> {
         .collect();
     let part = (proptest::sample::select(forms), 0usize..80, 0usize..80)
         .prop_map(|(form, from, to)| form.get(from..to.min(form.len())).unwrap_or_default().to_owned());
-    let piece = prop_oneof![4 => part, 1 => "[a-z%25]{0,12}", 1 => "[x]{0,100}"];
+    let piece =
+        prop_oneof![4 => part, 1 => "[a-z%25]{0,12}", 1 => "[\\\\u0-9cnt%/]{0,12}", 1 => "[x]{0,100}"];
     proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
 /// Percent-decodes a whole text.
 fn decode(text: &[u8]) -> Vec<u8> {
     percent_encoding::percent_decode(text).collect()
+}
+
+/// Undoes the escapes of JSON strings of a whole text; characters beyond ASCII do not matter here.
+fn decode_json(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut rest = text;
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.strip_prefix(b"u").and_then(|digits| std::str::from_utf8(digits.get(..4)?).ok());
+        let code = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let (byte, used) = match (first, behind.first(), code) {
+            (b'\\', Some(_), Some(code)) => {
+                (u8::try_from(u32::from_str_radix(code, 16).expect("digits")).unwrap_or(0xff), 6)
+            }
+            (b'\\', Some(sign @ (b'"' | b'\\' | b'/')), _) => (*sign, 2),
+            (b'\\', Some(b'b' | b'f' | b'n' | b'r' | b't'), _) => (b'\n', 2),
+            _ => (*first, 1),
+        };
+        decoded.push(byte);
+        rest = &rest[used..];
+    }
+    decoded
 }
 
 proptest! {
@@ -339,7 +378,12 @@ proptest! {
             binding(&env, &placeholder, VALUE, &["a.example"])
         }));
         let set = SecretSet::compile(bindings).expect("a set");
-        let levels = [text.clone().into_bytes(), decode(text.as_bytes()), decode(&decode(text.as_bytes()))];
+        let raw = text.clone().into_bytes();
+        let (once, json) = (decode(&raw), decode_json(&raw));
+        let twice = decode(&once);
+        let (json_once, once_json, twice_json) = (decode(&json), decode_json(&once), decode_json(&twice));
+        let json_twice = decode(&json_once);
+        let levels = [raw, once, twice, json, json_once, json_twice, once_json, twice_json];
         let expected = ["netsec_placeholder", "another-one"].iter().any(|placeholder| {
             crate::forms::forms(placeholder.as_bytes()).iter().any(|form| {
                 levels.iter().any(|level| level.windows(form.len()).any(|window| window == form.as_slice()))
@@ -358,7 +402,7 @@ proptest! {
     }
 
     #[test]
-    fn chunks_change_nothing(text in "[nets_placeholder%0-9a-f]{0,60}(netsec_placeholder)?[a-z%]{0,20}", seed: u8) {
+    fn chunks_change_nothing(text in "[nets_placeholder%\\\\u0-9a-f]{0,60}(netsec_placeholder|netsec\\\\u005fplaceholder)?[a-z%]{0,20}", seed: u8) {
         let bytes = [&[seed], text.as_bytes()].concat();
         crate::fuzzing::detection_ignores_chunks(&bytes);
         crate::fuzzing::scrubbing_ignores_chunks(&bytes);
@@ -369,5 +413,91 @@ proptest! {
         let value = format!("{before}netsec_placeholder{behind}");
         let sent = substitute(&one_secret(), &to, "x-header", &value);
         prop_assert!(sent.is_err(), "{:?}", sent);
+    }
+}
+
+#[test]
+fn a_value_that_was_replaced_is_looked_for_until_its_time_is_over() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    #[allow(clippy::disallowed_methods, reason = "any moment will do")]
+    let start = Instant::now();
+    let name = host("api.example.com");
+    let from = Destination { host: Some(&name), is_verified: true };
+    let echo = |set: &SecretSet, text: &str| {
+        let clean = set.scrubber(&from).and_then(|scrubber| scrubber.scrub(text.as_bytes()));
+        clean.is_some_and(|clean| clean == b"netsec_placeholder")
+    };
+    let value = |number: u32| format!("real-secret-value-{number}");
+    let set = |number| {
+        let value = value(number);
+        SecretSet::compile(vec![binding("TOKEN", "netsec_placeholder", &value, &["*.example.com"])])
+            .expect("a set")
+    };
+    // The same again replaces nothing.
+    let mut current = set(0).succeeding(&set(0), start + 10 * MINUTE, start).expect("a set");
+    assert_eq!(current.retired_until(), None);
+    for number in 1..=10 {
+        let now = start + number * MINUTE / 2;
+        current = set(number).succeeding(&current, now + 10 * MINUTE, now).expect("a set");
+        for old in 0..=number {
+            assert_eq!(echo(&current, &value(old)), old == number || number - old <= 8, "{old} of {number}");
+        }
+    }
+    // Revoked: nothing is put in any more, and what was is still found.
+    let now = start + 6 * MINUTE;
+    let revoked = SecretSet::default().succeeding(&current, now + 10 * MINUTE, now).expect("a set");
+    assert!(revoked.is_empty() && !revoked.looks_for_nothing());
+    assert_eq!(substitute(&revoked, "api.example.com", "x", "netsec_placeholder"), Ok(None));
+    assert!(echo(&revoked, &value(10)) && echo(&revoked, &value(3)) && !echo(&revoked, &value(2)));
+    let other = host("example.org");
+    assert!(revoked.scrubber(&Destination { host: Some(&other), is_verified: true }).is_none());
+    // Each until its own time is over.
+    let until = revoked.retired_until().expect("replaced values");
+    assert_eq!(until, start + 12 * MINUTE);
+    let later = revoked.expire(until).expect("a set");
+    assert!(!echo(&later, &value(3)) && echo(&later, &value(4)) && echo(&later, &value(10)));
+    let last = later.expire(start + 16 * MINUTE).expect("a set");
+    assert_eq!((last.retired_until(), last.looks_for_nothing()), (None, true));
+    assert!(last.scrubber(&from).is_none());
+}
+
+#[test]
+fn a_binding_that_was_narrowed_is_still_cleaned_where_it_held() {
+    #[allow(clippy::disallowed_methods, reason = "any moment will do")]
+    let now = Instant::now();
+    let wide = binding("TOKEN", "netsec_placeholder", VALUE, &["one.example", "two.example"]);
+    let narrow = binding("TOKEN", "netsec_placeholder", VALUE, &["one.example"]);
+    let set = SecretSet::compile(vec![wide]).expect("a set");
+    let until = now + Duration::from_secs(1);
+    let set = SecretSet::compile(vec![narrow]).expect("a set").succeeding(&set, until, now).expect("a set");
+    for name in ["one.example", "two.example"] {
+        let name = host(name);
+        let from = Destination { host: Some(&name), is_verified: true };
+        let clean = set.scrubber(&from).and_then(|scrubber| scrubber.scrub(VALUE.as_bytes()));
+        assert_eq!(clean.as_deref(), Some(&b"netsec_placeholder"[..]), "{name}");
+    }
+    assert!(substitute(&set, "two.example", "x", "netsec_placeholder").is_err());
+}
+
+#[test]
+fn a_stream_that_follows_another_set_loses_and_shows_nothing() {
+    #[allow(clippy::disallowed_methods, reason = "any moment will do")]
+    let now = Instant::now();
+    let name = host("api.example.com");
+    let from = Destination { host: Some(&name), is_verified: true };
+    let old = one_secret();
+    let new = binding("TOKEN", "netsec_placeholder", "another-value-1", &["*.example.com"]);
+    let new = SecretSet::compile(vec![new]).expect("a set");
+    let new = new.succeeding(&old, now + Duration::from_secs(1), now).expect("a set");
+    let stream = format!("one {VALUE} two");
+    for split in 0..=stream.len() {
+        let mut scrubber = old.scrubber(&from).expect("a scrubber");
+        let mut clean = scrubber.feed(Bytes::copy_from_slice(&stream.as_bytes()[..split])).to_vec();
+        scrubber.follow(new.scrubber(&from).expect("a scrubber"));
+        clean.extend(scrubber.feed(Bytes::copy_from_slice(&stream.as_bytes()[split..])));
+        clean.extend(scrubber.feed(Bytes::from_static(b" another-value-1")));
+        clean.extend(scrubber.finish());
+        let clean = String::from_utf8(clean).expect("text");
+        assert_eq!(clean, "one netsec_placeholder two netsec_placeholder", "split at {split}");
     }
 }

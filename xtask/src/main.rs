@@ -11,6 +11,7 @@ mod e2e;
 mod figures;
 mod layers;
 mod load;
+mod module_order;
 mod nightly;
 mod process;
 mod programs;

@@ -27,7 +27,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let hosts = own.collect::<HostAddresses>().with_nat64(settings.nat64);
     let Far { mut name, address, port } = Far::parse(&args.target)?;
     let policy = &settings.policy;
-    let (now, wall) = (crate::shell::now(), plan::now().into());
+    let (now, wall) = (crate::guest::now(), plan::now().into());
     let mut pins = NameTable::new(1, 1);
     let mut is_resolved = true;
     let address = match (&name, address, args.address) {

@@ -63,6 +63,7 @@ impl Gateway {
             TcpState::Open(open) => open,
         };
         let smoltcp_now = self.wire.smoltcp_now(now);
+        let before = open.tcp().state();
         if open.linger_until.is_some_and(|until| until <= now || open.tcp().can_recv()) {
             // Nobody will read what the guest still sends: say so instead of letting it wait.
             open.socket.tcp_mut().abort();
@@ -83,6 +84,8 @@ impl Gateway {
         }
         open.is_dirty = false;
         let state = open.tcp().state();
+        // A handshake the guest did not finish in time ends here.
+        open.reset.note(before, state);
         if open.linger_until.is_some() && matches!(state, State::Closed | State::TimeWait) {
             self.bury(id, state, now);
             return true;

@@ -59,6 +59,17 @@ impl Gateway {
         }
     }
 
+    /// Whether the guest has reset the flow, or it is gone; otherwise has `waker` woken when that
+    /// happens. One waiter per flow, besides its reader and its writer.
+    #[must_use]
+    pub fn poll_reset(&mut self, id: FlowId, waker: &Waker) -> bool {
+        let Some(open) = self.flows.open_mut(id) else { return true };
+        if !open.reset.has_come {
+            open.reset.waker = Some(waker.clone());
+        }
+        open.reset.has_come
+    }
+
     /// Ends our half of an open flow: what was written is still delivered, then FIN.
     pub fn close(&mut self, id: FlowId) {
         if let Some(open) = self.flows.open_mut(id) {

@@ -329,6 +329,7 @@ impl Gateway {
                     return Ingress::Handled;
                 }
                 let now = self.wire.smoltcp_now(now);
+                let before = open.tcp().state();
                 let mut device = PacketDevice::new(&mut self.wire, Some(packet.bytes), open.segment_bytes);
                 self.interface.poll_ingress_single(now, &mut device, open.socket.set_mut());
                 if let Some(sent) = device.last_sent() {
@@ -337,6 +338,7 @@ impl Gateway {
                 open.note_segment();
                 open.rings.note_segment(seq, payload);
                 self.pool.charge(&mut open.rings);
+                open.reset.note(before, open.tcp().state());
                 if open.mark_dirty() {
                     self.dirty.push_back(id);
                 }

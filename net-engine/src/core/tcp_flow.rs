@@ -1,12 +1,13 @@
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use net_core::Flow;
 use smoltcp::socket::tcp::{RecvError, Socket, State};
 use smoltcp::wire::{IPV6_HEADER_LEN, Ipv4Packet, Ipv6Packet, TcpOption, TcpPacket};
 
+use super::Unreachable;
 use super::device::LastSent;
-use super::{RingUse, Unreachable};
-use crate::buffer_pool::{BufferPool, PooledSocket};
+use crate::buffer_pool::{BufferPool, PooledSocket, RingUse};
 
 /// The MSS of a peer that states none (RFC 9293, section 3.7.1).
 const DEFAULT_MSS: u16 = 536;
@@ -148,6 +149,39 @@ pub(crate) struct OpenFlow {
     pub(crate) timer: Option<Instant>,
     /// `moved_bytes` when the flow was last looked at, and since when it is that.
     quiet: (u64, Instant),
+    pub(crate) reset: ResetWatch,
+}
+
+/// Whether the guest has ended a flow before both halves were closed, and who waits for that.
+///
+/// smoltcp has one waker for everything a reader may see; this one is beside it, for somebody who
+/// does not read.
+#[derive(Default)]
+pub(crate) struct ResetWatch {
+    pub(crate) has_come: bool,
+    pub(crate) waker: Option<Waker>,
+}
+
+impl ResetWatch {
+    /// Compares the states before and behind a step of smoltcp.
+    pub(crate) fn note(&mut self, before: State, behind: State) {
+        let was_open = match before {
+            State::SynSent
+            | State::SynReceived
+            | State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait => true,
+            // Both halves are closed, or there never was a connection.
+            State::Closing | State::LastAck | State::TimeWait | State::Closed | State::Listen => false,
+        };
+        if was_open && behind == State::Closed {
+            self.has_come = true;
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
+    }
 }
 
 /// What reading from a flow gives.
@@ -189,6 +223,7 @@ impl OpenFlow {
             linger_until: None,
             timer: None,
             quiet: (0, now),
+            reset: ResetWatch::default(),
         }
     }
 

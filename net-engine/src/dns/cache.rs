@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_answer_lives_for_its_time_and_under_its_policy() {
-        let (mut cache, now) = (AnswerCache::new(1 << 20), crate::shell::now());
+        let (mut cache, now) = (AnswerCache::new(1 << 20), crate::guest::now());
         cache.insert(key("a.example."), kept(10, 1, 60), now);
         let later = now + Duration::from_secs(59);
         let told = |cache: &mut AnswerCache| {
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_oldest_yields_and_the_bound_holds() {
-        let (mut cache, now) = (AnswerCache::new(4 * (ENTRY_BYTES + 100)), crate::shell::now());
+        let (mut cache, now) = (AnswerCache::new(4 * (ENTRY_BYTES + 100)), crate::guest::now());
         for index in 0..100 {
             cache.insert(key(&format!("n{index}.example.")), kept(100, 1, 60), now);
             assert!(cache.bytes <= cache.max_bytes && cache.entries.len() == cache.by_age.len());

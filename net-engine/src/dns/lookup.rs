@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
-use net_core::{Limits, TokenBucket};
+use net_core::TokenBucket;
 use net_policy::dns::{Pin, Question, QuestionKey};
 
 use super::cache::{AnswerCache, Kept, Told};
-use super::nameservers::{Nameservers, Resolvers};
 use super::upstream::Upstreams;
-use crate::shell::Context;
+use crate::guest::Context;
 
 /// That nobody answered is remembered this long (RFC 9520, section 3.2, asks for a second at least).
 const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
@@ -23,15 +22,13 @@ type Exchange = StdPin<Box<dyn Future<Output = Answer>>>;
 
 /// The questions of one guest: those answered not long ago, those being asked, and whom to ask.
 pub(crate) struct Lookups {
-    resolvers: Resolvers,
+    pub(crate) context: Rc<Context>,
     upstreams: Upstreams,
     cache: RefCell<AnswerCache>,
     failed: RefCell<AnswerCache>,
     /// One exchange for however many ask the same; it ends when none of them waits any more.
     in_flight: RefCell<HashMap<QuestionKey, WeakShared<Exchange>>>,
     rate: RefCell<TokenBucket>,
-    timeout: Duration,
-    max_in_flight: usize,
 }
 
 /// Why a resolver's answer is not to be had.
@@ -44,17 +41,16 @@ pub(crate) enum LookupError {
 }
 
 impl Lookups {
-    pub(crate) fn new(nameservers: Nameservers, limits: &Limits) -> Self {
+    pub(crate) fn new(context: Rc<Context>) -> Self {
+        let limits = &context.limits;
         let rate = limits.dns_exchanges_per_second;
         Self {
-            resolvers: Resolvers::new(nameservers),
             upstreams: Upstreams::default(),
             cache: RefCell::new(AnswerCache::new(limits.max_dns_cache_bytes)),
             failed: RefCell::new(AnswerCache::new(limits.max_dns_cache_bytes / 16)),
             in_flight: RefCell::default(),
             rate: RefCell::new(TokenBucket::new(rate, rate)),
-            timeout: limits.dns_timeout,
-            max_in_flight: limits.max_dns_queries,
+            context,
         }
     }
 
@@ -79,19 +75,18 @@ impl Lookups {
     /// # Errors
     /// [`LookupError`].
     pub(crate) async fn ask(
-        &self,
-        context: &Rc<Context>,
+        self: &Rc<Self>,
         question: &Question,
         key: &QuestionKey,
     ) -> Result<Rc<[u8]>, LookupError> {
-        let now = crate::shell::now();
+        let now = crate::guest::now();
         if self.failed.borrow_mut().tell(key, 0, now).is_some() {
             return Err(LookupError::Failed);
         }
         let running = self.in_flight.borrow().get(key).and_then(WeakShared::upgrade);
         let exchange = match running {
             Some(exchange) => exchange,
-            None => self.start(context, question, key, now)?,
+            None => self.start(question, key, now)?,
         };
         let answer = exchange.await;
         let mut in_flight = self.in_flight.borrow_mut();
@@ -108,14 +103,13 @@ impl Lookups {
                 generation: 0,
                 lifetime: FAILURE_LIFETIME,
             };
-            self.failed.borrow_mut().insert(key.clone(), failure, crate::shell::now());
+            self.failed.borrow_mut().insert(key.clone(), failure, crate::guest::now());
             LookupError::Failed
         })
     }
 
     fn start(
-        &self,
-        context: &Rc<Context>,
+        self: &Rc<Self>,
         question: &Question,
         key: &QuestionKey,
         now: Instant,
@@ -123,17 +117,16 @@ impl Lookups {
         if !self.rate.borrow_mut().take(now) {
             return Err(LookupError::TooMany);
         }
-        let (context, message) = (Rc::clone(context), question.to_upstream());
-        let nameservers = self.resolvers.current(now);
+        let (lookups, message) = (Rc::clone(self), question.to_upstream());
+        let nameservers = self.context.resolvers.current(now);
         let exchange: Exchange = Box::pin(async move {
-            let lookups = &context.lookups;
-            let answer = lookups.upstreams.ask(&context, nameservers, &message, lookups.timeout).await;
+            let answer = lookups.upstreams.ask(&lookups.context, nameservers, &message).await;
             answer.map(Rc::from)
         });
         let exchange = exchange.shared();
         let mut in_flight = self.in_flight.borrow_mut();
         // Those whose askers went away.
-        if in_flight.len() >= self.max_in_flight {
+        if in_flight.len() >= self.context.limits.max_dns_queries {
             in_flight.retain(|_, exchange| exchange.upgrade().is_some());
         }
         if let Some(weak) = exchange.downgrade() {

@@ -6,15 +6,10 @@
 
 mod cache;
 mod lookup;
-mod nameservers;
-mod over_tls;
 mod service;
 mod stream;
 mod upstream;
 
 pub(crate) use lookup::Lookups;
-pub(crate) use nameservers::{DNS_OVER_TLS_PORT, DNS_PORT};
-pub use nameservers::{DnsTransport, Nameserver, NameserverError, Nameservers};
-pub(crate) use over_tls::serve_tls_stream;
 pub(crate) use service::answer_datagram;
 pub(crate) use stream::serve_stream;

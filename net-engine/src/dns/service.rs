@@ -7,10 +7,10 @@ use net_policy::dns::{
     AnswerVerdict, ExtendedError, Pin, Question, RefuseReason, Reply, age, filter_answer, fit, reply, rotate,
 };
 
+use super::Lookups;
 use super::cache::Kept;
 use super::lookup::{LookupError, aged};
-use crate::event::Event;
-use crate::shell::Context;
+use crate::guest::{Context, Event};
 
 /// The most a DNS message over TCP can have.
 const MAX_STREAM_BYTES: usize = 65_535;
@@ -20,28 +20,29 @@ const HTTPS_PORT: u16 = 443;
 
 /// The answer to a query over UDP, at most `max_bytes` long; `None` when none is due.
 pub(crate) async fn answer_datagram(
-    context: &Rc<Context>,
+    lookups: &Rc<Lookups>,
     query: &[u8],
     max_bytes: usize,
 ) -> Option<Vec<u8>> {
     match Question::parse(query) {
         Ok(question) => {
             let max_bytes = max_bytes.min(usize::from(question.max_payload));
-            answer(context, &question, max_bytes).await
+            answer(lookups, &question, max_bytes).await
         }
         Err(error) => error.reply(),
     }
 }
 
 /// The answer to a query over TCP or TLS; `None` when none is due.
-pub(crate) async fn answer_message(context: &Rc<Context>, query: &[u8]) -> Option<Vec<u8>> {
+pub(crate) async fn answer_message(lookups: &Rc<Lookups>, query: &[u8]) -> Option<Vec<u8>> {
     match Question::parse(query) {
-        Ok(question) => answer(context, &question, MAX_STREAM_BYTES).await,
+        Ok(question) => answer(lookups, &question, MAX_STREAM_BYTES).await,
         Err(error) => error.reply(),
     }
 }
 
-async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) -> Option<Vec<u8>> {
+async fn answer(lookups: &Rc<Lookups>, question: &Question, max_bytes: usize) -> Option<Vec<u8>> {
+    let context = &*lookups.context;
     let own = |what: Reply| fit(question, reply(question, &what), max_bytes);
     let deny = |why: String, told: &'static str| {
         refuse(context, question, why);
@@ -62,8 +63,8 @@ async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) ->
         let why = context.with_policy(|policy, _, _| policy.describe_name(&decision));
         return deny(why, reason.as_str());
     }
-    let (lookups, key, generation) = (&context.lookups, question.key(), context.generation());
-    let told = lookups.tell(&key, generation, crate::shell::now(), |told| {
+    let (key, generation) = (question.key(), context.generation());
+    let told = lookups.tell(&key, generation, crate::guest::now(), |told| {
         pin(context, host, aged(&told.kept.pins, told.old));
         let mut message = Message::from_vec(&told.kept.message).ok()?;
         age(&mut message, told.old);
@@ -73,7 +74,7 @@ async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) ->
     if let Some(told) = told {
         return told;
     }
-    let asked = match lookups.ask(context, question, &key).await {
+    let asked = match lookups.ask(question, &key).await {
         Ok(asked) => asked,
         Err(LookupError::Failed) => return own(Reply::Failed(ExtendedError::Network)),
         Err(LookupError::TooMany) => {
@@ -91,7 +92,7 @@ async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) ->
             pin(context, host, pins.iter().copied());
             if let Ok(encoded) = message.to_vec() {
                 let kept = Kept { message: encoded.into(), pins: pins.into(), generation, lifetime };
-                lookups.keep(key, kept, crate::shell::now());
+                lookups.keep(key, kept, crate::guest::now());
             }
             fit(question, *message, max_bytes)
         }
@@ -106,7 +107,7 @@ async fn answer(context: &Rc<Context>, question: &Question, max_bytes: usize) ->
 }
 
 fn pin(context: &Context, host: &HostName, pins: impl Iterator<Item = Pin>) {
-    let now = crate::shell::now();
+    let now = crate::guest::now();
     context.with_policy(|_, table, _| {
         for pin in pins {
             table.pin(host, pin.address, pin.ttl, now);

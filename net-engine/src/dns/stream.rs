@@ -5,8 +5,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use super::Lookups;
 use super::service::answer_message;
-use crate::shell::Context;
 
 /// Queries of one stream that are answered at one time; those behind them wait in the stream.
 const MAX_PIPELINED: usize = 16;
@@ -14,9 +14,9 @@ const MAX_PIPELINED: usize = 16;
 /// DNS over a stream (RFC 7766): messages behind a two-byte length.
 ///
 /// Queries are answered as their answers come, not in their order (section 6.2.1.1).
-pub(crate) async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(context: &Rc<Context>, mut stream: S) {
+pub(crate) async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(lookups: &Rc<Lookups>, mut stream: S) {
     let (mut reader, mut writer) = tokio::io::split(&mut stream);
-    let idle = context.limits.drain_timeout;
+    let idle = lookups.context.limits.drain_timeout;
     let mut answers = FuturesUnordered::new();
     // Kept over rounds of the loop: a read that was begun is not begun again.
     let mut next = Box::pin(read_message(&mut reader));
@@ -32,7 +32,7 @@ pub(crate) async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(context: &Rc
             query = timeout(idle, &mut next), if has_more && answers.len() < MAX_PIPELINED => {
                 match query {
                     Ok(Some((query, reader))) => {
-                        answers.push(answer(context, query));
+                        answers.push(answer(lookups, query));
                         next = Box::pin(read_message(reader));
                     }
                     // The guest has closed its half, or was quiet for too long: what it asked is answered.
@@ -44,9 +44,9 @@ pub(crate) async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(context: &Rc
     let _ = timeout(idle, writer.shutdown()).await;
 }
 
-async fn answer(context: &Rc<Context>, query: Vec<u8>) -> Option<Vec<u8>> {
-    let _place = context.enter_dns_query()?;
-    answer_message(context, &query).await
+async fn answer(lookups: &Rc<Lookups>, query: Vec<u8>) -> Option<Vec<u8>> {
+    let _place = lookups.context.enter_dns_query()?;
+    answer_message(lookups, &query).await
 }
 
 /// The next message, and where to read on.

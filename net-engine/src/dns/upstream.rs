@@ -15,8 +15,7 @@ use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::{DnsExchange, DnsHandle, DnsRequestSender};
 use tokio::time::timeout;
 
-use super::nameservers::{DnsTransport, Nameserver};
-use crate::shell::Context;
+use crate::guest::{Context, DnsTransport, Nameserver};
 
 /// How often each resolver is asked: a datagram may be lost.
 const ROUNDS: u32 = 2;
@@ -47,19 +46,19 @@ enum Attempt {
 impl Upstreams {
     /// Asks `nameservers` in turn until one answers; its answer in wire format.
     ///
-    /// `None` when nobody answered within `patience`, which is shared among them.
+    /// `None` when nobody answered within [`Limits::dns_timeout`](net_core::Limits::dns_timeout), which is
+    /// shared among them.
     pub(crate) async fn ask(
         &self,
         context: &Context,
         mut nameservers: Vec<Nameserver>,
         question: &Message,
-        patience: Duration,
     ) -> Option<Vec<u8>> {
         self.forget_others(&nameservers);
-        let now = crate::shell::now();
+        let now = crate::guest::now();
         nameservers.sort_by_key(|nameserver| self.is_set_back(nameserver, now));
         let attempts = u32::try_from(nameservers.len()).unwrap_or(u32::MAX).saturating_mul(ROUNDS).max(1);
-        let share = patience / attempts;
+        let share = context.limits.dns_timeout / attempts;
         let mut second_best = None;
         for nameserver in (0..ROUNDS).flat_map(|_| &nameservers) {
             let attempt = timeout(share, self.ask_one(context, nameserver, question, share)).await;
@@ -71,7 +70,7 @@ impl Upstreams {
                 Attempt::Unable(answer) => second_best = Some(answer),
                 Attempt::Failed => {
                     self.connections.borrow_mut().remove(nameserver);
-                    self.failed.borrow_mut().insert(nameserver.clone(), crate::shell::now());
+                    self.failed.borrow_mut().insert(nameserver.clone(), crate::guest::now());
                 }
             }
         }

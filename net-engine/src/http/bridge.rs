@@ -16,12 +16,18 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::body::BodyError;
-use super::exchange::{Exchange, GuestBody};
+use super::exchange::Exchange;
 use super::guarded::Guarded;
-use super::sender::{LocalTasks, Sender, Upstream, header_bytes};
+use super::guest_body::GuestBody;
+use super::sender::{LocalTasks, Sender, Upstream, header_bytes, window_bytes};
 use super::tunnel::{Duplex, TunnelEnd, carry, tunnel};
-use crate::shell::{Activity, Context, FAREWELL, GuestStream, HttpVersion, Prefixed};
-use crate::tls::{InterceptError, StreamInfo};
+use crate::core::FlowId;
+use crate::guest::{
+    Activity, Context, FAREWELL, GuestStream, HttpVersion, InterceptError, Prefixed, StreamInfo,
+};
+
+/// What waits in a stream of HTTP/2 for the guest's connection to take it: a few frames.
+const HTTP2_SEND_BYTES: usize = 64 << 10;
 
 /// Carries a stream whose TLS was opened on both sides.
 pub(crate) async fn bridge_tls<G, U>(
@@ -37,13 +43,14 @@ where
 {
     if version == HttpVersion::Http1 && nothing_at_stake(context, &info) {
         // It need not even be HTTP.
-        let activity = Activity::starts_now();
-        let mut guest = activity.watch(guest);
-        let is_whole = tokio::select! {
-            carried = carry(&mut guest, &mut upstream) => carried.is_ok(),
-            () = activity.quiet_for(context.limits.tcp_idle_timeout) => false,
+        context.note_unread(info.id);
+        let mut guest = guest;
+        let carried = tokio::select! {
+            biased;
+            carried = carry(&mut guest, &mut upstream, &context.limits) => carried.is_ok(),
+            () = context.stack.guest_reset(info.id) => false,
         };
-        if is_whole {
+        if carried {
             // A guest that takes nothing any more is not waited for.
             let _ = timeout(context.limits.drain_timeout, guest.shutdown()).await;
         }
@@ -77,19 +84,19 @@ pub(crate) async fn bridge_plain(
 /// Carries a plain stream that is neither TLS nor HTTP beside secrets: no placeholder passes.
 pub(crate) async fn bridge_opaque(
     context: &Context,
-    flow: &Flow,
+    (id, flow): (FlowId, &Flow),
     guest: GuestStream,
     mut upstream: TcpStream,
     prefix: Bytes,
 ) -> Result<(), InterceptError> {
-    let activity = Activity::starts_now();
-    let guest = activity.watch(Prefixed::new(prefix, guest));
-    let mut guest = Guarded::new(guest, context.secrets().detector());
-    let is_over = tokio::select! {
-        carried = carry(&mut guest, &mut upstream) => carried.is_ok(),
-        () = activity.quiet_for(context.limits.tcp_idle_timeout) => false,
+    let mut guest = Guarded::new(Prefixed::new(prefix, guest), context.secrets().detector());
+    let carried = tokio::select! {
+        // What a read has found is not lost over what ends the stream besides.
+        biased;
+        carried = carry(&mut guest, &mut upstream, &context.limits) => carried.is_ok(),
+        () = context.stack.guest_reset(id) => false,
     };
-    if !is_over {
+    if !carried {
         // An error on either side resets both. Failing to set it means a FIN: less exact, equally
         // final.
         let _ = upstream.set_zero_linger();
@@ -100,9 +107,9 @@ pub(crate) async fn bridge_opaque(
 }
 
 /// Whether the content of a stream can change nothing: it was allowed by address whatever names it
-/// shows, and there are no secrets.
+/// shows, and there are no secrets, nor were there a short while ago.
 pub(crate) fn nothing_at_stake(context: &Context, info: &StreamInfo) -> bool {
-    info.rule.is_some_and(|rule| !rule.names_matter) && context.secrets().is_empty()
+    info.rule.is_some_and(|rule| !rule.names_matter) && context.secrets().looks_for_nothing()
 }
 
 /// Serves the guest until it leaves, upstream leaves, nothing moves any more, or the exchange says
@@ -111,7 +118,7 @@ async fn serve<G>(context: &Rc<Context>, info: StreamInfo, guest: G, upstream: U
 where
     G: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let activity = Activity::starts_now();
+    let (activity, id) = (Activity::starts_now(), info.id);
     let guest = TokioIo::new(activity.watch(guest));
     let served = Served {
         context: Rc::clone(context),
@@ -127,7 +134,11 @@ where
         }
     };
     tokio::select! {
+        biased;
         () = work => {}
+        // While a response is pending hyper does not read, and a client that goes away must not keep
+        // upstream busy.
+        () = context.stack.guest_reset(id) => {}
         () = activity.quiet_for(context.limits.tcp_idle_timeout) => {}
     }
 }
@@ -169,7 +180,7 @@ where
         let _ = timeout(FAREWELL, close_lingering(guest.stream)).await;
     } else if let Some(upstream) = served.upstream.take_tunnel().await {
         // An error on either side ends both.
-        let _ = tunnel(guest, upstream).await;
+        let _ = tunnel(guest, upstream, &served.context.limits).await;
     }
 }
 
@@ -187,10 +198,16 @@ async fn serve_http2<G>(served: &Rc<Served>, guest: TokioIo<G>)
 where
     G: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let limits = &served.context.limits;
     let max_bytes = u32::try_from(header_bytes(&served.context)).unwrap_or(u32::MAX);
     let connection = server2::Builder::new(LocalTasks)
         .auto_date_header(false)
         .max_header_list_size(max_bytes)
+        .max_concurrent_streams(limits.max_http2_streams)
+        .initial_stream_window_size(window_bytes(limits.http2_stream_window_bytes))
+        .initial_connection_window_size(window_bytes(limits.http2_window_bytes))
+        // Per stream, towards a guest that states windows without end and then reads nothing.
+        .max_send_buf_size(HTTP2_SEND_BYTES)
         .timer(TokioTimer::new())
         .serve_connection(guest, Answerer(Rc::clone(served)));
     let mut connection = std::pin::pin!(connection);

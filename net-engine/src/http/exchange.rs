@@ -5,8 +5,6 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use net_core::{Flow, HostName, Limits};
@@ -16,13 +14,10 @@ use tokio::time::timeout;
 
 use super::authority::{Authority, Host};
 use super::body::{BodyError, Filter, Filtered};
+use super::guest_body::GuestBody;
 use super::headers;
-use super::held::{HeldBody, HeldBytes};
-use crate::shell::{BoundRule, Context, HttpVersion};
-use crate::tls::StreamInfo;
-
-/// A body towards the guest.
-pub(super) type GuestBody = UnsyncBoxBody<Bytes, BodyError>;
+use super::held::HeldBody;
+use crate::guest::{BoundRule, Context, HeldBytes, HttpVersion, ShownName, StreamInfo};
 
 /// An answer of our own, in place of upstream's.
 pub(super) type Refusal = Box<Response<GuestBody>>;
@@ -36,6 +31,8 @@ pub(super) struct Exchange {
     rule: Cell<Option<BoundRule>>,
     state: Cell<State>,
 }
+
+const NO_UPGRADE: &str = "another protocol inside this connection is not carried beside secrets";
 
 /// How a stream goes on after the response in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +58,10 @@ pub(super) struct Admitted {
 
 /// What [`Exchange::finish`] needs to know of a request.
 pub(super) struct Rest {
-    scrubber: Option<Scrubber>,
+    scrubber: Option<ResponseFilter>,
     method: Method,
+    /// Where the session is not for one name already.
+    shown: Option<ShownName>,
     /// The protocol the guest offers to switch to.
     upgrade: Option<HeaderValue>,
 }
@@ -90,6 +89,10 @@ impl Exchange {
 
     /// Checks a request and makes it upstream's, or answers it.
     pub(super) fn admit(&self, request: Request<Incoming>) -> Result<Admitted, Refusal> {
+        if headers::is_transfer_coded(request.headers()) {
+            let why = "a transfer coding other than chunked is not carried";
+            return Err(self.refuse(StatusCode::NOT_IMPLEMENTED, why));
+        }
         let authority = Authority::of(&request).map_err(|error| self.refuse(error.status(), error.why()))?;
         self.check(&authority)?;
         let name = match &authority.host {
@@ -100,12 +103,16 @@ impl Exchange {
         let secrets = self.context.secrets();
         let (mut parts, body) = request.into_parts();
         let upgrade = headers::take_upgrade(&mut parts.headers);
-        if upgrade.is_some() && !secrets.is_empty() {
+        if upgrade.is_some() && !secrets.looks_for_nothing() {
             // What follows is no HTTP, and nothing here could look into it.
-            let why = "another protocol inside this connection is not carried beside secrets";
-            return Err(self.refuse(StatusCode::FORBIDDEN, why));
+            return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
         }
-        let scrubber = secrets.scrubber(&to);
+        let scrubber = secrets.scrubber(&to).map(|scrubber| ResponseFilter {
+            scrubber,
+            host: name.cloned(),
+            generation: self.context.secrets_generation(),
+            context: Rc::clone(&self.context),
+        });
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
         secrets
@@ -140,7 +147,13 @@ impl Exchange {
         });
         // The detector holds bytes back for a while and passes all of them on.
         let body = Filtered::new(body, filter, true);
-        let rest = Rest { scrubber, method, upgrade };
+        let shown = match name {
+            Some(name) if self.info.name.is_none() => {
+                Some(ShownName::new(&self.context, self.info.id, name.clone()))
+            }
+            Some(_) | None => None,
+        };
+        let rest = Rest { scrubber, method, shown, upgrade };
         Ok(Admitted { request: Request::from_parts(parts, body), found, rest })
     }
 
@@ -195,26 +208,32 @@ impl Exchange {
 
     /// Makes upstream's response the guest's.
     pub(super) fn finish(&self, response: Response<Incoming>, rest: Rest) -> Response<GuestBody> {
-        let Rest { scrubber, method, upgrade } = rest;
+        let Rest { mut scrubber, method, shown, upgrade } = rest;
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some(protocol) = upgrade else {
                 return *self.refuse(StatusCode::BAD_GATEWAY, "upstream switched protocols unasked");
             };
+            if !self.context.secrets().looks_for_nothing() {
+                // They have come since the guest asked.
+                return *self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE);
+            }
             self.state.set(State::Switched);
-            headers::to_guest(&mut parts.headers, scrubber.as_ref());
+            self.context.settle_tunnel(self.info.id, shown.as_ref().map(ShownName::name));
+            headers::to_guest(&mut parts.headers, None);
             headers::put_upgrade(&mut parts.headers, protocol);
-            return Response::from_parts(
-                parts,
-                Filtered::new(body, None::<ResponseFilter>, true).boxed_unsync(),
-            );
+            return Response::from_parts(parts, GuestBody::empty());
+        }
+        if headers::is_transfer_coded(&parts.headers) {
+            let why = "upstream used a transfer coding other than chunked";
+            return *self.refuse(StatusCode::BAD_GATEWAY, why);
         }
         let says_close = parts.headers.get(CONNECTION).is_some_and(|value| {
             value
                 .to_str()
                 .is_ok_and(|value| value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close")))
         });
-        headers::to_guest(&mut parts.headers, scrubber.as_ref());
+        headers::to_guest(&mut parts.headers, scrubber.as_mut().map(ResponseFilter::current));
         let has_no_body = method == Method::HEAD
             || parts.status == StatusCode::NO_CONTENT
             || parts.status == StatusCode::NOT_MODIFIED;
@@ -235,8 +254,12 @@ impl Exchange {
             self.state.set(State::Ended);
         }
         self.mark_end(&mut parts.headers);
-        let filter = if has_no_body { None } else { scrubber.map(ResponseFilter) };
-        Response::from_parts(parts, Filtered::new(body, filter, false).boxed_unsync())
+        if has_no_body {
+            // Over HTTP/2 a server can send some all the same (RFC 9110, section 6.4.1).
+            return Response::from_parts(parts, GuestBody::empty());
+        }
+        let body = Filtered::new(body, scrubber, false);
+        Response::from_parts(parts, GuestBody::upstream(body, shown))
     }
 
     /// Tells an HTTP/1 guest that the connection ends with this response.
@@ -257,9 +280,7 @@ impl Exchange {
     /// Answers the guest ourselves and ends the stream behind it.
     pub(super) fn refuse(&self, status: StatusCode, why: &str) -> Refusal {
         self.state.set(State::Ended);
-        let text = format!("net-engine: {why}\n");
-        let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
-        let mut response = Response::new(body);
+        let mut response = Response::new(GuestBody::own(format!("net-engine: {why}\n")));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         self.mark_end(response.headers_mut());
@@ -350,20 +371,50 @@ impl Filter for RequestFilter {
     }
 }
 
-/// Towards the guest: values become placeholders.
-struct ResponseFilter(Scrubber);
+/// Towards the guest: values become placeholders, those of a swap meanwhile too.
+pub(super) struct ResponseFilter {
+    scrubber: Scrubber,
+    /// Whom the response is from.
+    host: Option<HostName>,
+    /// The swap it knows of.
+    generation: u64,
+    context: Rc<Context>,
+}
+
+impl ResponseFilter {
+    /// The scrubber, with the values of this moment.
+    fn current(&mut self) -> &Scrubber {
+        self.follow();
+        &self.scrubber
+    }
+
+    fn follow(&mut self) {
+        let generation = self.context.secrets_generation();
+        if self.generation == generation {
+            return;
+        }
+        self.generation = generation;
+        let from = Destination { host: self.host.as_ref(), is_verified: false };
+        // Where the host has none any more, and none that was replaced lately, what was looked for
+        // does no harm.
+        if let Some(next) = self.context.secrets().scrubber(&from) {
+            self.scrubber.follow(next);
+        }
+    }
+}
 
 impl Filter for ResponseFilter {
     fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
-        Ok(self.0.feed(chunk))
+        self.follow();
+        Ok(self.scrubber.feed(chunk))
     }
 
     fn end(&mut self) -> Bytes {
-        self.0.finish()
+        self.scrubber.finish()
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
-        headers::scrub(trailers, Some(&self.0));
+        headers::scrub(trailers, Some(self.current()));
         Ok(())
     }
 }

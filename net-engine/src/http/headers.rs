@@ -63,10 +63,9 @@ pub(super) fn to_upstream(
     remove_hop_by_hop(headers);
     // The body is polled at once, which answers the guest's expectation here.
     headers.remove(EXPECT);
-    if secrets.is_empty() {
-        return Ok(());
+    if !secrets.is_empty() {
+        substitute(headers, secrets, to)?;
     }
-    substitute(headers, secrets, to)?;
     if is_scrubbed {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
@@ -76,6 +75,14 @@ pub(super) fn to_upstream(
 /// Whether a response's body is written in a coding that hides what is in it.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether a message went through a transfer coding besides the one hyper undoes (RFC 9112, section
+/// 6.1): what is inside could not be read, and its recipient would not hear of the coding.
+pub(super) fn is_transfer_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = codings.next().is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    !is_chunked || codings.next().is_some()
 }
 
 /// Replaces placeholders in field values; a placeholder in a field name or in Host, which says whom

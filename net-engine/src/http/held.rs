@@ -1,8 +1,6 @@
-//! Request bodies that are read whole before their request goes on, and what they may hold in all.
+//! Request bodies that are read whole before their request goes on.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,41 +8,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::body::{BodyError, Filter, Filtered};
-
-/// The bytes that bodies of one guest may hold at one time.
-#[derive(Clone)]
-pub(crate) struct HeldBytes {
-    used: Arc<AtomicUsize>,
-    max: usize,
-}
-
-impl HeldBytes {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { used: Arc::default(), max }
-    }
-
-    /// Room for `bytes`, given back when it and what was put there is dropped.
-    pub(super) fn take(&self, bytes: usize) -> Option<Room> {
-        // One thread takes; only giving back may happen elsewhere.
-        let fits = self.used.load(Ordering::Relaxed).checked_add(bytes).is_some_and(|used| used <= self.max);
-        fits.then(|| {
-            self.used.fetch_add(bytes, Ordering::Relaxed);
-            Room { used: Arc::clone(&self.used), bytes }
-        })
-    }
-}
-
-/// See [`HeldBytes::take`].
-pub(super) struct Room {
-    used: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
+use crate::guest::Room;
 
 /// Bytes that keep their room for as long as anybody has them.
 struct Kept {
@@ -140,6 +104,7 @@ impl<F: Filter> Body for HeldBody<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::HeldBytes;
 
     #[test]
     fn the_room_is_that_of_all_bodies_and_comes_back() {

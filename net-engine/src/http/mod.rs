@@ -10,10 +10,10 @@ mod body;
 mod bridge;
 mod exchange;
 mod guarded;
+mod guest_body;
 mod headers;
 mod held;
 mod sender;
 mod tunnel;
 
 pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, nothing_at_stake};
-pub(crate) use held::HeldBytes;

@@ -17,8 +17,7 @@ use tokio::time::timeout;
 
 use super::exchange::UpstreamBody;
 use super::tunnel::TunnelEnd;
-use crate::shell::{Context, DialError, HttpVersion, dial};
-use crate::tls::InterceptError;
+use crate::guest::{Context, DialError, HttpVersion, InterceptError, dial};
 
 /// hyper does not start with less.
 const MIN_BUFFER_BYTES: usize = 8 << 10;
@@ -26,6 +25,12 @@ const MIN_BUFFER_BYTES: usize = 8 << 10;
 /// The bytes of a header block that hyper is to take.
 pub(super) fn header_bytes(context: &Context) -> usize {
     context.limits.max_header_bytes.max(MIN_BUFFER_BYTES)
+}
+
+/// A window as SETTINGS and WINDOW_UPDATE may state it (RFC 9113, section 6.9.1).
+pub(super) fn window_bytes(limit: usize) -> u32 {
+    const MAX: u32 = (1 << 31) - 1;
+    u32::try_from(limit).unwrap_or(MAX).min(MAX)
 }
 
 /// Runs what hyper's HTTP/2 needs on the guest's own thread.
@@ -167,6 +172,8 @@ impl Sender {
                 let (requests, driven) = http2::Builder::new(LocalTasks)
                     .timer(TokioTimer::new())
                     .max_header_list_size(max_bytes)
+                    .initial_stream_window_size(window_bytes(context.limits.http2_stream_window_bytes))
+                    .initial_connection_window_size(window_bytes(context.limits.http2_window_bytes))
                     .handshake(stream)
                     .await
                     .map_err(|_| InterceptError::UpstreamHttp)?;

@@ -9,11 +9,10 @@ use std::time::Duration;
 use net_core::Flow;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::context::DnsPlace;
-use super::{Context, Stack, session};
+use super::{dns_session, session};
 use crate::core::{FlowId, Gateway, Ingress, Unreachable};
-use crate::dns::DNS_PORT;
-use crate::event::Event;
+use crate::dns::{Lookups, answer_datagram};
+use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, Stack};
 use crate::link::{Link, MAX_FRAME_BYTES};
 
 /// Moves frames between a guest's link and its gateway, and starts what they ask for.
@@ -23,6 +22,7 @@ use crate::link::{Link, MAX_FRAME_BYTES};
 /// both ways together, before the guest's sessions get their turn.
 pub(crate) struct Driver {
     context: Rc<Context>,
+    lookups: Rc<Lookups>,
     link: Box<dyn Link>,
     buffer: Box<[u8]>,
     /// Whether sessions had their turn since frames were received. They have it before anything is
@@ -41,7 +41,8 @@ struct Progress {
 impl Driver {
     pub(crate) fn new(context: Rc<Context>, link: Box<dyn Link>) -> Self {
         let buffer = vec![0; MAX_FRAME_BYTES].into_boxed_slice();
-        Self { context, link, buffer, lets_sessions_answer: false }
+        let lookups = Rc::new(Lookups::new(Rc::clone(&context)));
+        Self { context, lookups, link, buffer, lets_sessions_answer: false }
     }
 
     /// Runs until the link fails or ends.
@@ -94,7 +95,7 @@ impl Driver {
     fn receive(&mut self, task: &mut TaskContext<'_>, stack: &Stack, budget: usize) -> io::Result<Progress> {
         let mut frames = 0;
         while frames < budget {
-            let Self { context, link, buffer, .. } = self;
+            let Self { context, lookups, link, buffer, .. } = self;
             // One borrow and one look at the clock for a run of frames that ask for nothing.
             let batch = stack.with_now(|gateway, now| {
                 while frames < budget && gateway.has_room() {
@@ -125,9 +126,12 @@ impl Driver {
             match batch {
                 Batch::Drained => return Ok(Progress { frames, is_done: true }),
                 Batch::Full => break,
-                Batch::Asked(Asked::Session { id, flow }) => session::start(context, id, flow),
+                Batch::Asked(Asked::Session { id, flow }) => match flow.upstream.port() {
+                    DNS_PORT | DNS_OVER_TLS_PORT => dns_session::start(lookups, id, flow),
+                    _ => session::start(context, id, flow),
+                },
                 Batch::Asked(Asked::GivenUp { id }) => context.end_session(id),
-                Batch::Asked(Asked::Answer(query)) => query.answer(Rc::clone(context)),
+                Batch::Asked(Asked::Answer(query)) => query.answer(Rc::clone(lookups)),
             }
         }
         Ok(Progress { frames, is_done: false })
@@ -207,11 +211,11 @@ impl Query {
     }
 
     /// Answers it in a task of the guest's thread.
-    fn answer(self, context: Rc<Context>) {
+    fn answer(self, lookups: Rc<Lookups>) {
         tokio::task::spawn_local(async move {
-            let stack = &context.stack;
+            let stack = &lookups.context.stack;
             let max_bytes = stack.with(|gateway| gateway.max_datagram_bytes(self.asked.is_ipv6()));
-            let answer = crate::dns::answer_datagram(&context, &self.message, max_bytes).await;
+            let answer = answer_datagram(&lookups, &self.message, max_bytes).await;
             if let Some(answer) = answer {
                 stack.push_datagram(self.asked, self.guest, &answer).await;
             }

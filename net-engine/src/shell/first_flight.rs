@@ -6,9 +6,7 @@ use net_sni::{ClientHello, MAX_HELLO_BYTES, NameError, ParseError, Sniffer, Stat
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::GuestStream;
-use super::fate::Wait;
-use crate::tls::InterceptError;
+use crate::guest::{GuestStream, HttpVersion, InterceptError, Wait};
 
 /// What the first bytes of a stream show.
 pub(crate) enum FirstFlight {
@@ -18,15 +16,6 @@ pub(crate) enum FirstFlight {
     Http { prefix: Bytes, version: HttpVersion },
     /// Something else, or upstream spoke first.
     Other { prefix: Bytes },
-}
-
-/// The HTTP of a plain stream or of what ALPN chose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HttpVersion {
-    /// HTTP/1.0 or HTTP/1.1.
-    Http1,
-    /// HTTP/2, with prior knowledge where the stream is plain.
-    Http2,
 }
 
 /// What a ClientHello says that the engine needs.

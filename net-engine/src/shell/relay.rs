@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::GuestStream;
+use crate::guest::GuestStream;
 
 /// Bytes a relay moves before other tasks of the thread get their turn.
 const BUDGET_BYTES: usize = 1 << 20;

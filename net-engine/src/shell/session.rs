@@ -1,38 +1,25 @@
 //! What becomes of one TCP flow: decided, dialled, looked into, relayed.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use net_core::Flow;
 use net_policy::Decision;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use super::context::Stage;
-use super::fate::{Opaque, Tls};
-use super::first_flight::{FirstFlight, Hello, HttpVersion, first_flight};
-use super::{Context, GuestStream, dial, relay};
+use super::first_flight::{FirstFlight, Hello, first_flight};
+use super::relay;
 use crate::core::{AcceptError, FlowId, Refusal};
-use crate::dns::{self, DNS_OVER_TLS_PORT, DNS_PORT};
-use crate::event::Event;
+use crate::guest::{
+    ACCESS_DENIED, Context, Event, GuestStream, HttpVersion, InterceptError, Offer, Opaque, Stage,
+    StreamInfo, Tls, dial, fail, send_alert,
+};
 use crate::http;
-use crate::tls::{InterceptError, StreamInfo, intercept};
-
-/// RFC 8446, section 6.2.
-const ACCESS_DENIED: u8 = 49;
-
-/// How long a guest may go on sending what nobody reads after the last it is told.
-pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
+use crate::tls::intercept;
 
 /// Decides a new flow; where it may go on, a task of the guest's thread carries it.
 pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
-    if let DNS_PORT | DNS_OVER_TLS_PORT = flow.upstream.port() {
-        start_dns(context, id, flow);
-        return;
-    }
     let terms = context.terms(&flow, None);
     let decision = terms.decision;
     if let Decision::Deny { .. } = decision {
@@ -50,7 +37,7 @@ pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
     spawn(context, id, flow, Stage::Open, terms.rests_on_pins(), work);
 }
 
-fn spawn(
+pub(super) fn spawn(
     context: &Rc<Context>,
     id: FlowId,
     flow: Flow,
@@ -75,27 +62,6 @@ struct LeaveOnDrop {
 impl Drop for LeaveOnDrop {
     fn drop(&mut self) {
         self.context.leave_session(self.id);
-    }
-}
-
-/// DNS over TCP and over TLS goes to nobody but us, whatever address was asked. Where no TLS is opened
-/// nobody may ask past us either.
-fn start_dns(context: &Rc<Context>, id: FlowId, flow: Flow) {
-    let is_tls = flow.upstream.port() == DNS_OVER_TLS_PORT;
-    if is_tls && !context.opens_tls() {
-        context.events.push(Event::DnsOverTlsRefused { flow });
-        context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
-        return;
-    }
-    spawn(context, id, flow, Stage::Dns, false, serve_dns(Rc::clone(context), id, flow, is_tls));
-}
-
-async fn serve_dns(context: Rc<Context>, id: FlowId, flow: Flow, is_tls: bool) {
-    let Some(guest) = accept(&context, id) else { return };
-    if is_tls {
-        Box::pin(dns::serve_tls_stream(&context, &flow, guest)).await;
-    } else {
-        dns::serve_stream(&context, guest).await;
     }
 }
 
@@ -129,7 +95,8 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
     }
 }
 
-fn accept(context: &Context, id: FlowId) -> Option<GuestStream> {
+/// The guest's end, connected from here on; `None` where there is none any more, or no room for it.
+pub(super) fn accept(context: &Context, id: FlowId) -> Option<GuestStream> {
     let accepted = context.stack.with_now(|gateway, now| gateway.accept(id, now));
     match accepted {
         Ok(()) => {
@@ -185,10 +152,11 @@ impl Opening<'_> {
             Decision::Allow { rule } => Some(context.bind(&flow, rule)),
             Decision::Deny { .. } | Decision::NeedName => None,
         };
-        let info = StreamInfo::new(flow, None, rule);
+        let info = StreamInfo::new(id, flow, None, rule);
         let upstream = match upstream {
             Some(upstream) if http::nothing_at_stake(context, &info) => {
                 context.settle_session(id, &flow, None);
+                context.note_unread(id);
                 return splice(context, guest, upstream, &prefix).await;
             }
             upstream => upstream,
@@ -204,25 +172,24 @@ impl Opening<'_> {
     async fn opaque(self, prefix: Bytes) -> Ended {
         let Self { context, id, flow, guest, upstream } = self;
         let terms = context.terms(&flow, None);
-        let upstream = match (terms.opaque(upstream.is_some()), upstream) {
-            (Opaque::Carry, Some(upstream)) => upstream,
-            (Opaque::Deny, _) => {
+        let upstream = match terms.opaque(upstream) {
+            Opaque::Carry(upstream) => upstream,
+            Opaque::Deny => {
                 context.report_denial(&flow, None, &terms.decision);
                 guest.abort();
                 return Ok(());
             }
-            (Opaque::End(error), _) => {
+            Opaque::End(error) => {
                 guest.abort();
                 return Err((error, None));
             }
-            // What is carried was dialled.
-            (Opaque::Carry, None) => return Err((InterceptError::NoName, None)),
         };
         context.settle_session(id, &flow, None);
         if context.secrets().is_empty() {
+            context.note_unread(id);
             return splice(context, guest, upstream, &prefix).await;
         }
-        let ended = http::bridge_opaque(context, &flow, guest, upstream, prefix).await;
+        let ended = http::bridge_opaque(context, (id, &flow), guest, upstream, prefix).await;
         ended.map_err(|error| (error, None))
     }
 
@@ -253,19 +220,27 @@ impl Opening<'_> {
         context.settle_session(id, &flow, name.as_ref());
         let upstream = match upstream {
             Some(connected) => connected,
-            None => match dial(context.dial_address(&flow), context.limits.connect_timeout).await {
-                Ok(connected) => connected,
-                Err(error) => {
-                    guest.abort();
-                    return Err((error.into(), name));
+            None => {
+                let dialled = tokio::select! {
+                    dialled = dial(context.dial_address(&flow), context.limits.connect_timeout) => dialled,
+                    () = context.stack.guest_reset(id) => return Ok(()),
+                };
+                match dialled {
+                    Ok(connected) => connected,
+                    Err(error) => {
+                        guest.abort();
+                        return Err((error.into(), name));
+                    }
                 }
-            },
+            }
         };
         if opened_by.is_none() {
             return splice(context, guest, upstream, &prefix).await;
         }
-        let info = StreamInfo::new(flow, name.clone(), opened_by);
-        intercept(context, info, guest, upstream, prefix, &hello).await.map_err(|error| (error, name))
+        let info = StreamInfo::new(id, flow, name.clone(), opened_by);
+        intercept(context, info, guest, upstream, prefix, Offer::of(&hello.alpn))
+            .await
+            .map_err(|error| (error, name))
     }
 }
 
@@ -277,38 +252,6 @@ async fn splice(context: &Context, guest: GuestStream, mut upstream: TcpStream, 
         guest.abort();
     }
     Ok(())
-}
-
-/// Tells the guest by an alert or a reset; `guest` has sent its first flight and got nothing.
-pub(crate) async fn fail(guest: &GuestStream, error: InterceptError) -> InterceptError {
-    match error.alert() {
-        Some(alert) => send_alert(guest, alert).await,
-        None => guest.abort(),
-    }
-    error
-}
-
-/// Ends a TLS stream before its ServerHello with a fatal alert (RFC 8446, section 6).
-async fn send_alert(guest: &GuestStream, description: u8) {
-    const FATAL: u8 = 2;
-    let record = [21, 3, 3, 0, 2, FATAL, description];
-    let sent = poll_fn(|context| {
-        guest.poll_write_with(context, |_, room| {
-            let count = record.len().min(room.len());
-            room[..count].copy_from_slice(&record[..count]);
-            (count, ())
-        })
-    });
-    // The ring of a stream on which nothing was sent has room for seven bytes.
-    let _ = sent.await;
-    guest.close();
-    // A reset for what the guest still sends would take the alert from it.
-    let ignore = async {
-        while let Ok(Some(())) =
-            poll_fn(|context| guest.poll_read_with(context, |_, bytes| (bytes.len(), ()))).await
-        {}
-    };
-    let _ = timeout(FAREWELL, ignore).await;
 }
 
 #[cfg(test)]

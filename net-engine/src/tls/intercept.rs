@@ -2,44 +2,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use net_core::{Flow, HostName};
-use net_secrets::Destination;
 use net_tls::{LeafSubject, UpstreamFault};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, server};
 
-use super::InterceptError;
-use super::intercept_error::GuestAlert;
-use super::offer::{HTTP2, Offer};
-use super::upstream::{Proof, connect};
+use super::upstream::connect;
+use crate::guest::{
+    Context, GuestAlert, GuestStream, HTTP2, HttpVersion, InterceptError, Offer, Prefixed, StreamInfo, fail,
+};
 use crate::http;
-use crate::shell::{BoundRule, Context, GuestStream, Hello, HttpVersion, Prefixed, fail};
-
-/// What is known of a stream when its content is looked into.
-#[derive(Clone, Debug)]
-pub(crate) struct StreamInfo {
-    pub(crate) flow: Flow,
-    /// The server_name.
-    pub(crate) name: Option<HostName>,
-    /// The rule that allowed the stream; every request on it must lead to the same.
-    pub(crate) rule: Option<BoundRule>,
-    proof: Proof,
-}
-
-impl StreamInfo {
-    /// A stream whose upstream has proved nothing yet.
-    pub(crate) fn new(flow: Flow, name: Option<HostName>, rule: Option<BoundRule>) -> Self {
-        Self { flow, name, rule, proof: Proof::default() }
-    }
-
-    /// Where a request for `host` goes on this stream: verified only if upstream's certificate has
-    /// proved that very name.
-    pub(crate) fn destination<'d>(&self, host: Option<&'d HostName>) -> Destination<'d> {
-        Destination { host, is_verified: host.is_some_and(|host| self.proof.is_of(host)) }
-    }
-}
 
 /// Opens a TLS stream: upstream's handshake first, then the guest's with what upstream chose.
 pub(crate) async fn intercept(
@@ -48,11 +21,15 @@ pub(crate) async fn intercept(
     guest: GuestStream,
     upstream: TcpStream,
     prefix: Bytes,
-    hello: &Hello,
+    offer: Offer,
 ) -> Result<(), InterceptError> {
     let address = info.flow.upstream.ip();
     let subject = info.name.clone().map_or(LeafSubject::Address(address), LeafSubject::Name);
-    let (upstream, proof) = match connect(context, &info, upstream, Offer::of(&hello.alpn)).await {
+    let connected = tokio::select! {
+        connected = connect(context, &info, upstream, offer) => connected,
+        () = context.stack.guest_reset(info.id) => return Ok(()),
+    };
+    let (upstream, proof) = match connected {
         Ok(connected) => connected,
         Err(fault) => return Err(mirror(context, &subject, fault, guest, prefix).await),
     };

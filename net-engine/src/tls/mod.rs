@@ -1,11 +1,6 @@
-//! TLS towards the guest and towards upstream.
+//! TLS that is opened: upstream's handshake, then the guest's.
 
 mod intercept;
-mod intercept_error;
-mod offer;
-mod parts;
 mod upstream;
 
-pub(crate) use intercept::{StreamInfo, accept_guest, intercept};
-pub use intercept_error::{GuestAlert, InterceptError};
-pub(crate) use parts::TlsParts;
+pub(crate) use intercept::{accept_guest, intercept};

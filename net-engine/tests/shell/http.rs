@@ -136,6 +136,19 @@ const CASES: &[Case] = &[
         seen: &[],
     },
     Case {
+        name: "a transfer coding before chunked",
+        sent: "POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        statuses: &["501"],
+        seen: &[],
+    },
+    Case {
+        name: "chunked twice",
+        sent: "POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\
+               Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n0\r\n\r\n",
+        statuses: &["501"],
+        seen: &[],
+    },
+    Case {
         name: "chunked is not the last coding",
         sent: "POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         statuses: &["400"],

@@ -3,16 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot be set up fails")]
 
 mod dns;
+mod gone;
 #[allow(dead_code, reason = "the demo needs more of its guest than these tests do")]
 #[path = "../../examples/demo/guest.rs"]
 mod guest;
 mod http;
+mod http2;
 mod policy;
 mod relay;
 mod resolver;
 mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod server;
+mod swap;
 mod tls;
 #[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
 #[path = "../../examples/demo/upstream.rs"]

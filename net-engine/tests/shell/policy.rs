@@ -1,6 +1,8 @@
 //! A policy that changes under a running guest, and guests whose network ends by itself.
 
-use net_engine::{Event, Termination, TerminationHook, ViolationAction};
+use std::sync::Arc;
+
+use net_engine::{Denial, Event, Termination, TerminationHook, ViolationAction};
 use net_policy::{Action, Policy, parse_target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
@@ -8,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::server::{http_recorder, one_connection};
 use crate::wire::{read_responses, statuses};
-use crate::world::{HOST_A, HOST_B, PATIENCE, Setup, World, placeholder, policy, run};
+use crate::world::{HOST_A, HOST_B, PATIENCE, Setup, World, placeholder, policy, rules, run};
 
 #[test]
 fn flows_that_a_new_policy_denies_are_reset_and_others_go_on() {
@@ -37,6 +39,31 @@ fn flows_that_a_new_policy_denies_are_reset_and_others_go_on() {
         // What the old policy allowed is refused from now on.
         let refused = world.guest.connect((HOST_A.1, 7).into()).await;
         assert_eq!(refused.err().map(|error| error.kind()), Some(std::io::ErrorKind::ConnectionRefused));
+    });
+}
+
+#[test]
+fn a_rule_that_denies_is_put_into_words_once() {
+    run(async {
+        let world = World::new(Setup { deny: &["9.9.9.1:7"], allow: &["9.9.9.1"], ..Setup::default() }).await;
+        let mut labels = Vec::new();
+        for _ in 0..2 {
+            assert!(world.guest.connect((HOST_A.1, 7).into()).await.is_err());
+            let event = world.event().await;
+            assert_eq!(event.to_string(), "denied tcp 9.9.9.1:7: rule 1: deny 9.9.9.1:7");
+            let Event::Denied { why: Denial::Rule { rule, .. }, .. } = event else { panic!("{event}") };
+            labels.push(rule.text);
+        }
+        assert!(Arc::ptr_eq(&labels[0], &labels[1]));
+        // What no rule decides has no words of its own.
+        assert!(world.guest.connect((HOST_B.1, 7).into()).await.is_err());
+        let event = world.event().await;
+        assert_eq!(event.to_string(), "denied tcp 9.9.9.2:7: default (no rule allows it)");
+        // Another policy has other rules under the same numbers.
+        world.handle.swap_policy(rules(&["9.9.9.1"], &[])).await;
+        assert!(world.guest.connect((HOST_A.1, 7).into()).await.is_err());
+        let event = world.event().await;
+        assert_eq!(event.to_string(), "denied tcp 9.9.9.1:7: rule 1: deny 9.9.9.1");
     });
 }
 

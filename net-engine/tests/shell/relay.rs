@@ -36,7 +36,7 @@ fn a_guest_that_resets_is_noticed_while_upstream_takes_nothing() {
 }
 
 /// The ClientHello of a client that wants `name`.
-fn hello(name: &'static str) -> Vec<u8> {
+pub(crate) fn hello(name: &'static str) -> Vec<u8> {
     let config = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
     let mut client = ClientConnection::new(Arc::new(config), ServerName::try_from(name).unwrap()).unwrap();
     let mut bytes = Vec::new();

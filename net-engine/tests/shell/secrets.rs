@@ -104,12 +104,23 @@ fn in_a_coding(_: &str) -> Vec<String> {
     vec![format!("{head}\r\nContent-Length: 4\r\n\r\nzzzz")]
 }
 
+fn in_a_transfer_coding(_: &str) -> Vec<String> {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked";
+    vec![format!("{head}\r\n\r\n4\r\nzzzz\r\n0\r\n\r\n")]
+}
+
+fn in_the_last_transfer_coding(_: &str) -> Vec<String> {
+    vec!["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\nzzzz".to_owned()]
+}
+
 #[test]
 fn a_value_where_no_placeholder_can_stand_does_not_come_back() {
     const CASES: &[(&str, Reply, &str)] = &[
         ("in the reason phrase", in_the_reason_phrase, "400"),
         ("in a field name", in_a_field_name, "400"),
         ("in a coding that was not asked for", in_a_coding, "502"),
+        ("in a transfer coding", in_a_transfer_coding, "502"),
+        ("in a transfer coding that ends with the stream", in_the_last_transfer_coding, "502"),
     ];
     for (case, reply, status) in CASES {
         run(async {

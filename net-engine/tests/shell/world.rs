@@ -65,6 +65,17 @@ pub(crate) fn placeholder() -> Placeholder {
 /// The engine's side.
 pub(crate) const VALUE: &str = "the-real-value-0";
 
+/// The one secret, with this value and bound to this host.
+pub(crate) fn secrets(value: &str, host: &str) -> SecretSet {
+    let binding = Binding {
+        env: "TOKEN".to_owned(),
+        placeholder: placeholder(),
+        value: SecretValue::new(value.into()),
+        hosts: vec![host.parse().unwrap()],
+    };
+    SecretSet::compile(vec![binding]).unwrap()
+}
+
 pub(crate) struct World {
     /// Its drop joins the worker.
     pub(crate) engine: Engine,
@@ -91,13 +102,7 @@ impl World {
     pub(crate) async fn new(setup: Setup) -> Self {
         let upstream = Upstream::start(&[HOST_A, HOST_B, ALIAS]).await.unwrap();
         let secrets = if setup.with_secret {
-            let binding = Binding {
-                env: "TOKEN".to_owned(),
-                placeholder: placeholder(),
-                value: SecretValue::new(VALUE.into()),
-                hosts: vec![setup.bound_to.unwrap_or("secret.example").parse().unwrap()],
-            };
-            SecretSet::compile(vec![binding]).unwrap()
+            secrets(VALUE, setup.bound_to.unwrap_or("secret.example"))
         } else {
             SecretSet::default()
         };

@@ -1,7 +1,7 @@
 /// HTTP/1.1 in ALPN (RFC 7301, section 6).
 const HTTP1: &[u8] = b"http/1.1";
 /// HTTP/2 over TLS in ALPN (RFC 9113, section 3.1).
-pub(super) const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP2: &[u8] = b"h2";
 
 /// What of a guest's ALPN offer is passed on to upstream: of all protocols only two are carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

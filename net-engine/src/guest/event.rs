@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use net_core::{Flow, HostName};
 use tokio::sync::Notify;
 
-use crate::shell::DialError;
-use crate::tls::InterceptError;
+use super::{Denial, DialError, InterceptError};
 
 /// Something the embedder may want to know.
 ///
@@ -31,8 +30,8 @@ pub enum Event {
         flow: Flow,
         /// The name it was for, where one is known.
         name: Option<HostName>,
-        /// The rule and the reason, readable.
-        why: String,
+        /// The rule or the reason.
+        why: Denial,
     },
     /// A name was not resolved, by policy or because of what it resolved to.
     NameRefused {
@@ -61,6 +60,14 @@ pub enum Event {
         name: Option<HostName>,
         /// What went wrong.
         error: InterceptError,
+    },
+    /// A stream that was carried as bytes ended: secrets have come, and what it carries would have had to
+    /// be searched for them.
+    EndedUnread {
+        /// Its 5-tuple.
+        flow: Flow,
+        /// The name it was for, where one is known.
+        name: Option<HostName>,
     },
     /// A request would have carried a secret's placeholder where it may not go.
     Violation {
@@ -99,6 +106,9 @@ impl fmt::Display for Event {
             Self::DialFailed { flow, error } => write!(f, "failed {}: {error}", Target(flow, None)),
             Self::InterceptFailed { flow, name, error } => {
                 write!(f, "ended {}: {}: {error}", Target(flow, name.as_ref()), error.name())
+            }
+            Self::EndedUnread { flow, name } => {
+                write!(f, "ended {}: it was not searched when secrets came", Target(flow, name.as_ref()))
             }
             Self::Violation { flow, name, why } => {
                 write!(f, "violation {}: {why}", Target(flow, name.as_ref()))

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 
-/// RFC 1035, section 4.2.
+/// Where DNS is asked for, over UDP and TCP (RFC 1035, section 4.2).
 pub(crate) const DNS_PORT: u16 = 53;
 
-/// RFC 7858, section 3.1.
+/// Where DNS is asked for over TLS (RFC 7858, section 3.1).
 pub(crate) const DNS_OVER_TLS_PORT: u16 = 853;
 
 /// Most nameservers taken from a resolv.conf; more than a resolver ever asks.

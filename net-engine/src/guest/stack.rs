@@ -1,7 +1,8 @@
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -44,6 +45,15 @@ impl Stack {
     /// Runs `work` on the gateway with the current time, where time matters. Never nested.
     pub(crate) fn with_now<R>(&self, work: impl FnOnce(&mut Gateway, Instant) -> R) -> R {
         self.with(|gateway| work(gateway, Instant::now()))
+    }
+
+    /// Waits until the guest has reset a flow, whoever reads it or does not. One waiter per flow.
+    pub(crate) async fn guest_reset(&self, id: FlowId) {
+        poll_fn(|task| {
+            let is_reset = self.with(|gateway| gateway.poll_reset(id, task.waker()));
+            if is_reset { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Has the driver look at the gateway again.

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_gateway_and_the_interfaces_are_the_host() {
-        let now = crate::shell::now();
+        let now = crate::guest::now();
         let gateway = IpAddr::from([100, 64, 0, 1]);
         let other = IpAddr::from([9, 9, 9, 9]);
         let system = Hosts::new([gateway].into_iter(), HostInterfaces::System, Vec::new(), now);

@@ -5,8 +5,7 @@ use std::time::SystemTime;
 use net_tls::{Authority, FaultMirror, LeafCache, LeafSubject, UpstreamFault, UpstreamTrust, system_clock};
 use rustls::{ClientConfig, ServerConfig};
 
-use super::InterceptError;
-use super::offer::Offer;
+use super::{InterceptError, Offer};
 
 /// What TLS of one guest is made of: its authority, its leaves, and whom it trusts upstream.
 pub(crate) struct TlsParts {

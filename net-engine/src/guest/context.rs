@@ -2,24 +2,22 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use net_core::{Flow, HostName, HostPattern, Limits};
 use net_policy::dns::DenialStyle;
-use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query, RuleId};
+use net_policy::{Decision, HostAddresses, Layer, NameDecision, NameTable, Policy, Query, RuleId};
 use net_secrets::SecretSet;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::sleep_until;
 
-use super::fate::Terms;
-use super::hosts::Hosts;
-use super::{BoundRule, Stack};
+use super::{
+    BoundRule, Denial, Event, EventQueue, GuestConfig, HeldBytes, Hosts, Interception, Resolvers, RuleLabel,
+    Stack, Terms, TlsParts, ViolationAction,
+};
 use crate::core::{FlowId, GuestAddresses, Refusal};
-use crate::dns::Lookups;
-use crate::event::{Event, EventQueue};
-use crate::guest_config::{GuestConfig, Interception, ViolationAction};
-use crate::http::HeldBytes;
-use crate::tls::TlsParts;
 
 const HTTP_PORT: u16 = 80;
 
@@ -32,7 +30,7 @@ pub(crate) struct Context {
     pub(crate) events: EventQueue,
     pub(crate) tls: TlsParts,
     pub(crate) host_alias: HostName,
-    pub(crate) lookups: Lookups,
+    pub(crate) resolvers: Resolvers,
     pub(crate) dns_denial: DenialStyle,
     addresses: GuestAddresses,
     redirects: HashMap<SocketAddr, SocketAddr>,
@@ -41,9 +39,13 @@ pub(crate) struct Context {
     policy: RefCell<Policy>,
     /// Counts the policies: the number of a rule means nothing under another one.
     generation: Cell<u64>,
+    /// Of the rules of this policy that have denied something.
+    rule_labels: RefCell<HashMap<(Layer, RuleId), Arc<str>>>,
     pins: RefCell<NameTable>,
     hosts: Hosts,
     secrets: RefCell<SecretSet>,
+    /// Counts the swaps of them.
+    secrets_generation: Cell<u64>,
     sessions: RefCell<HashMap<FlowId, Session>>,
     dns_queries: Rc<Cell<usize>>,
     pub(crate) held_bytes: HeldBytes,
@@ -57,6 +59,10 @@ pub(crate) struct Context {
 struct Session {
     flow: Flow,
     stage: Stage,
+    /// What its running requests name, where it is for no one name: as many as run at once.
+    shown: Vec<HostName>,
+    /// Whether it is carried as bytes for no other reason than that there were no secrets.
+    is_unread: bool,
     /// Whether it was decided by the pins of its address, which then do not expire under it.
     holds_pins: bool,
     task: AbortHandle,
@@ -71,6 +77,16 @@ pub(crate) enum Stage {
     Open,
     /// It is carried for good, for this name or for its address: it must be allowed.
     Settled(Option<HostName>),
+}
+
+impl Stage {
+    /// The name it is for.
+    fn name(&self) -> Option<&HostName> {
+        match self {
+            Self::Dns | Self::Open => None,
+            Self::Settled(name) => name.as_ref(),
+        }
+    }
 }
 
 impl Context {
@@ -89,16 +105,18 @@ impl Context {
             intercepted_ports: ports,
             bypass,
             host_alias: config.host_alias,
-            lookups: Lookups::new(config.nameservers, &config.limits),
+            resolvers: Resolvers::new(config.nameservers),
             dns_denial: config.dns_denial,
             limits: config.limits,
             redirects: config.redirects,
             addresses,
             policy: RefCell::new(config.policy),
             generation: Cell::new(0),
+            rule_labels: RefCell::default(),
             pins: RefCell::new(pins),
             hosts,
             secrets: RefCell::new(config.secrets),
+            secrets_generation: Cell::new(0),
             sessions: RefCell::new(HashMap::new()),
             dns_queries: Rc::default(),
             on_violation: config.on_violation,
@@ -160,9 +178,49 @@ impl Context {
         self.secrets.borrow().clone()
     }
 
-    /// Replaces the secrets: live connections use the new ones from their next request on.
+    /// Changes with every swap of the secrets.
+    pub(crate) fn secrets_generation(&self) -> u64 {
+        self.secrets_generation.get()
+    }
+
+    /// Replaces the secrets: live connections use the new ones from their next request on. Where there
+    /// were none, those that are carried unread for that reason end.
     pub(crate) fn swap_secrets(&self, secrets: SecretSet) {
-        *self.secrets.borrow_mut() = secrets;
+        let previous = self.secrets();
+        let are_first = previous.is_empty() && !secrets.is_empty();
+        // More values than one automaton can hold are looked for without those that were replaced.
+        let now = Instant::now();
+        let until = now + self.limits.retired_secret_timeout;
+        let successor = secrets.clone().succeeding(&previous, until, now).unwrap_or(secrets);
+        *self.secrets.borrow_mut() = successor;
+        self.secrets_generation.set(self.secrets_generation.get() + 1);
+        if !are_first {
+            return;
+        }
+        let sessions = self.sessions.borrow();
+        let unread = sessions.iter().filter(|(_, session)| session.is_unread);
+        let unread: Vec<(FlowId, Flow, Option<HostName>)> =
+            unread.map(|(id, session)| (*id, session.flow, session.stage.name().cloned())).collect();
+        drop(sessions);
+        for (id, flow, name) in unread {
+            self.events.push(Event::EndedUnread { flow, name });
+            self.reset_session(id);
+        }
+        self.stack.wake_driver();
+    }
+
+    /// Forgets values that were replaced, each when its time is over. Never ends.
+    pub(crate) async fn forget_retired(&self) {
+        loop {
+            let until = self.secrets.borrow().retired_until();
+            let Some(until) = until else { return std::future::pending().await };
+            sleep_until(until.into()).await;
+            let expired = self.secrets().expire(Instant::now());
+            // Fewer values than before make an automaton.
+            if let Ok(secrets) = expired {
+                *self.secrets.borrow_mut() = secrets;
+            }
+        }
     }
 
     /// Counts the policies so far: what was said under one holds no longer than it does.
@@ -174,16 +232,24 @@ impl Context {
     pub(crate) fn swap_policy(&self, policy: Policy) {
         *self.policy.borrow_mut() = policy;
         self.generation.set(self.generation.get() + 1);
+        self.rule_labels.borrow_mut().clear();
         let verdicts: Vec<(FlowId, Flow, Option<HostName>, Decision)> = self
             .sessions
             .borrow()
             .iter()
             .filter_map(|(id, session)| {
-                let (name, is_settled) = match &session.stage {
+                let is_settled = match &session.stage {
                     Stage::Dns => return None,
-                    Stage::Open => (None, false),
-                    Stage::Settled(name) => (name.clone(), true),
+                    Stage::Open => false,
+                    Stage::Settled(_) => true,
                 };
+                for shown in &session.shown {
+                    let decision = self.decide(&session.flow, Some(shown));
+                    if let Decision::Deny { .. } = decision {
+                        return Some((*id, session.flow, Some(shown.clone()), decision));
+                    }
+                }
+                let name = session.stage.name().cloned();
                 let terms = self.terms(&session.flow, name.as_ref());
                 let stays = match terms.decision {
                     // What is carried as bytes shows no name any more that might be denied.
@@ -199,13 +265,17 @@ impl Context {
             .collect();
         for (id, flow, name, decision) in verdicts {
             self.report_denial(&flow, name, &decision);
-            self.end_session(id);
-            self.stack.with(|gateway| {
-                gateway.refuse(id, Refusal::Reset);
-                gateway.abort(id);
-            });
+            self.reset_session(id);
         }
         self.stack.wake_driver();
+    }
+
+    fn reset_session(&self, id: FlowId) {
+        self.end_session(id);
+        self.stack.with(|gateway| {
+            gateway.refuse(id, Refusal::Reset);
+            gateway.abort(id);
+        });
     }
 
     /// Tells the embedder that a flow is carried, if it wants to know.
@@ -219,8 +289,23 @@ impl Context {
 
     /// Tells the embedder that a flow was refused.
     pub(crate) fn report_denial(&self, flow: &Flow, name: Option<HostName>, decision: &Decision) {
-        let why = self.policy.borrow().describe(decision);
+        let why = match *decision {
+            Decision::Deny { rule: Some(rule), reason, layer } => {
+                Denial::Rule { rule: self.rule_label(layer, rule, decision), reason }
+            }
+            Decision::Deny { rule: None, reason, layer } => Denial::Default { reason, layer },
+            Decision::NeedName => Denial::NeedName,
+            Decision::Allow { rule } => Denial::Unnamed(self.rule_label(Layer::Own, rule, decision)),
+        };
         self.events.push(Event::Denied { flow: *flow, name, why });
+    }
+
+    /// A rule in words, put there once: denials are as many as a guest likes.
+    fn rule_label(&self, layer: Layer, id: RuleId, decision: &Decision) -> RuleLabel {
+        let mut labels = self.rule_labels.borrow_mut();
+        let text =
+            labels.entry((layer, id)).or_insert_with(|| self.policy.borrow().describe(decision).into());
+        RuleLabel { id, text: Arc::clone(text) }
     }
 
     /// Tells the embedder that a placeholder was on its way where it may not go, and ends the guest
@@ -288,15 +373,49 @@ impl Context {
         if holds_pins {
             self.pins.borrow_mut().hold(flow.upstream.ip());
         }
-        self.sessions.borrow_mut().insert(id, Session { flow, stage, holds_pins, task });
+        self.sessions
+            .borrow_mut()
+            .insert(id, Session { flow, stage, shown: Vec::new(), is_unread: false, holds_pins, task });
     }
 
     /// Notes that a session is carried for good, for `name` or for its address.
     pub(crate) fn settle_session(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
         self.report_opened(flow, name);
-        let mut sessions = self.sessions.borrow_mut();
-        if let Some(session) = sessions.get_mut(&id) {
-            session.stage = Stage::Settled(name.cloned());
+        self.with_session(id, |session| session.stage = Stage::Settled(name.cloned()));
+    }
+
+    /// Notes that a session left HTTP for a protocol that is carried as bytes, for `name` where it is for
+    /// no other.
+    pub(crate) fn settle_tunnel(&self, id: FlowId, name: Option<&HostName>) {
+        self.with_session(id, |session| {
+            if name.is_some() || matches!(session.stage, Stage::Open) {
+                session.stage = Stage::Settled(name.cloned());
+            }
+            session.is_unread = true;
+        });
+    }
+
+    /// Notes that a session is carried as bytes only because there are no secrets.
+    pub(crate) fn note_unread(&self, id: FlowId) {
+        self.with_session(id, |session| session.is_unread = true);
+    }
+
+    /// Notes a request's name for as long as it runs: see [`ShownName`](super::ShownName).
+    pub(super) fn show_name(&self, id: FlowId, name: &HostName) {
+        self.with_session(id, |session| session.shown.push(name.clone()));
+    }
+
+    pub(super) fn hide_name(&self, id: FlowId, name: &HostName) {
+        self.with_session(id, |session| {
+            if let Some(place) = session.shown.iter().position(|shown| shown == name) {
+                session.shown.swap_remove(place);
+            }
+        });
+    }
+
+    fn with_session(&self, id: FlowId, change: impl FnOnce(&mut Session)) {
+        if let Some(session) = self.sessions.borrow_mut().get_mut(&id) {
+            change(session);
         }
     }
 

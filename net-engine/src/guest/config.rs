@@ -8,9 +8,8 @@ use net_policy::dns::DenialStyle;
 use net_secrets::SecretSet;
 use net_tls::{Authority, UpstreamTrust};
 
+use super::{HostInterfaces, Nameservers};
 use crate::core::GuestAddresses;
-use crate::dns::Nameservers;
-use crate::shell::HostInterfaces;
 
 /// Which TLS streams are opened, and by whose authority.
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
-//! What becomes of a flow, as a value: decided here, carried out by [`session`](super::session).
+//! What becomes of a flow, as a value: decided here, carried out by `shell/session`.
 
 use net_policy::{Decision, RuleId};
 
-use crate::tls::InterceptError;
+use super::InterceptError;
 
 /// What the policy and the configuration say of a flow at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,9 @@ pub(crate) enum Wait {
 
 /// How a stream that is neither TLS nor HTTP goes on, or one on which upstream spoke first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opaque {
-    Carry,
+pub(crate) enum Opaque<U> {
+    /// To this upstream: what was not dialled is never carried.
+    Carry(U),
     Deny,
     End(InterceptError),
 }
@@ -81,15 +82,13 @@ impl Terms {
         }
     }
 
-    /// A stream that shows no name.
-    pub(crate) fn opaque(&self, is_dialled: bool) -> Opaque {
-        match self.decision {
-            Decision::Deny { .. } => Opaque::Deny,
-            Decision::Allow { .. } if is_dialled && self.must_show_name() => {
-                Opaque::End(InterceptError::NotTls)
-            }
-            Decision::Allow { .. } if is_dialled => Opaque::Carry,
-            Decision::Allow { .. } | Decision::NeedName => Opaque::End(InterceptError::NoName),
+    /// A stream that shows no name, and its upstream where that was dialled.
+    pub(crate) fn opaque<U>(&self, upstream: Option<U>) -> Opaque<U> {
+        match (self.decision, upstream) {
+            (Decision::Deny { .. }, _) => Opaque::Deny,
+            (Decision::Allow { .. }, Some(_)) if self.must_show_name() => Opaque::End(InterceptError::NotTls),
+            (Decision::Allow { .. }, Some(upstream)) => Opaque::Carry(upstream),
+            (Decision::Allow { .. }, None) | (Decision::NeedName, _) => Opaque::End(InterceptError::NoName),
         }
     }
 
@@ -123,7 +122,7 @@ mod tests {
             name: None,
             pins: &NameTable::new(1, 1),
             hosts: &HostAddresses::default(),
-            now: crate::shell::now(),
+            now: crate::guest::now(),
             wall: UnixTime::default(),
         });
         let Decision::Allow { rule } = decision else { panic!("{decision:?}") };
@@ -135,7 +134,7 @@ mod tests {
         let allow = Decision::Allow { rule: rule() };
         let deny = Decision::Deny { rule: None, reason: DenyReason::Default, layer: Layer::Own };
         let (carry, no_name, not_tls) =
-            (Opaque::Carry, Opaque::End(InterceptError::NoName), Opaque::End(InterceptError::NotTls));
+            (Opaque::Carry(()), Opaque::End(InterceptError::NoName), Opaque::End(InterceptError::NotTls));
         // decision, rests on a name, looked into: looks, waits when dialled, opaque when dialled.
         let cases = [
             (allow, false, false, false, Wait::Unhurried, carry),
@@ -151,10 +150,10 @@ mod tests {
             let terms = Terms { decision, rests_on_name, is_looked_into };
             assert_eq!(terms.must_look(), looks, "{terms:?}");
             assert_eq!(terms.wait(true), wait, "{terms:?}");
-            assert_eq!(terms.opaque(true), opaque, "{terms:?}");
+            assert_eq!(terms.opaque(Some(())), opaque, "{terms:?}");
             // Nobody was dialled: only a name helps, and what shows none is never carried.
             assert_eq!(terms.wait(false), Wait::ForName, "{terms:?}");
-            assert_ne!(terms.opaque(false), carry, "{terms:?}");
+            assert!(!matches!(terms.opaque(None::<()>), Opaque::Carry(_)), "{terms:?}");
         }
     }
 

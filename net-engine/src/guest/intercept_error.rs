@@ -5,7 +5,7 @@ use net_core::Fault;
 use rustls::AlertDescription;
 use thiserror::Error;
 
-use crate::shell::DialError;
+use super::DialError;
 
 /// Why a stream that was to be looked into ended.
 ///
@@ -119,7 +119,7 @@ impl InterceptError {
 pub struct GuestAlert(Option<u8>);
 
 impl GuestAlert {
-    pub(super) fn of(error: &io::Error) -> Self {
+    pub(crate) fn of(error: &io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref()) {
             Some(rustls::Error::AlertReceived(alert)) => Self(Some(u8::from(*alert))),
             _ => Self(None),

@@ -1,0 +1,61 @@
+//! One guest: what its sessions share, its streams, and the words for what becomes of them.
+//!
+//! Nothing here knows TLS, HTTP or DNS as protocols, nor the tasks that drive them: those are above.
+#![allow(clippy::disallowed_methods, reason = "the clock of the shell is read here")]
+
+mod activity;
+mod bound_rule;
+mod config;
+mod context;
+mod denial;
+mod dial;
+mod event;
+mod farewell;
+mod fate;
+mod guest_stream;
+mod held_bytes;
+mod hosts;
+mod http_version;
+mod intercept_error;
+mod nameservers;
+mod offer;
+mod prefixed;
+mod proof;
+mod shown_name;
+mod stack;
+mod stream_info;
+mod tls_parts;
+
+pub(crate) use activity::Activity;
+pub(crate) use bound_rule::BoundRule;
+pub use config::{
+    DEFAULT_HOST_ALIAS, GuestConfig, Interception, Termination, TerminationHook, ViolationAction,
+};
+pub(crate) use context::{Context, DnsPlace, Stage};
+pub use denial::{Denial, RuleLabel};
+pub use dial::DialError;
+pub(crate) use dial::dial;
+pub use event::Event;
+pub(crate) use event::EventQueue;
+pub(crate) use farewell::{ACCESS_DENIED, FAREWELL, fail, send_alert};
+pub(crate) use fate::{Opaque, Terms, Tls, Wait};
+pub(crate) use guest_stream::GuestStream;
+pub(crate) use held_bytes::{HeldBytes, Room};
+pub use hosts::HostInterfaces;
+pub(crate) use hosts::Hosts;
+pub(crate) use http_version::HttpVersion;
+pub use intercept_error::{GuestAlert, InterceptError};
+pub(crate) use nameservers::{DNS_OVER_TLS_PORT, DNS_PORT, Resolvers};
+pub use nameservers::{DnsTransport, Nameserver, NameserverError, Nameservers};
+pub(crate) use offer::{HTTP2, Offer};
+pub(crate) use prefixed::Prefixed;
+pub(crate) use proof::Proof;
+pub(crate) use shown_name::ShownName;
+pub(crate) use stack::Stack;
+pub(crate) use stream_info::StreamInfo;
+pub(crate) use tls_parts::TlsParts;
+
+/// The clock of the shell.
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}

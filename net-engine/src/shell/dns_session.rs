@@ -1,0 +1,63 @@
+//! DNS over streams: whom it is asked of, and by what handshake.
+
+use std::rc::Rc;
+
+use net_core::Flow;
+use net_tls::LeafSubject;
+
+use super::first_flight::{FirstFlight, first_flight};
+use super::session::{accept, spawn};
+use crate::core::{FlowId, Refusal};
+use crate::dns::{Lookups, serve_stream};
+use crate::guest::{DNS_OVER_TLS_PORT, Event, GuestStream, InterceptError, Stage, Wait, fail};
+use crate::tls::accept_guest;
+
+/// RFC 7858 has none; clients that offer one offer this (IANA's ALPN registry).
+const ALPN: &[u8] = b"dot";
+
+/// DNS over TCP (RFC 7766) and over TLS (RFC 7858) goes to nobody but us, whatever resolver was asked. Where no
+/// TLS is opened nobody may ask past us either.
+pub(crate) fn start(lookups: &Rc<Lookups>, id: FlowId, flow: Flow) {
+    let context = &lookups.context;
+    let is_tls = flow.upstream.port() == DNS_OVER_TLS_PORT;
+    if is_tls && !context.opens_tls() {
+        context.events.push(Event::DnsOverTlsRefused { flow });
+        context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
+        return;
+    }
+    spawn(context, id, flow, Stage::Dns, false, serve(Rc::clone(lookups), id, flow, is_tls));
+}
+
+async fn serve(lookups: Rc<Lookups>, id: FlowId, flow: Flow, is_tls: bool) {
+    let Some(guest) = accept(&lookups.context, id) else { return };
+    if !is_tls {
+        serve_stream(&lookups, guest).await;
+    } else if let Err(error) = Box::pin(serve_tls(&lookups, &flow, guest)).await {
+        lookups.context.events.push(Event::InterceptFailed { flow, name: None, error });
+    }
+}
+
+/// The guest is shown a leaf for the name it wants, or for the address.
+async fn serve_tls(lookups: &Rc<Lookups>, flow: &Flow, guest: GuestStream) -> Result<(), InterceptError> {
+    let context = &lookups.context;
+    let flight = match first_flight(&guest, Wait::ForName, None, &context.limits).await {
+        Ok(flight) => flight,
+        Err(error) => return Err(fail(&guest, error).await),
+    };
+    let FirstFlight::Tls { prefix, hello } = flight else {
+        return Err(fail(&guest, InterceptError::NotTls).await);
+    };
+    let subject = match hello.name {
+        Ok(Some(name)) => LeafSubject::Name(name),
+        Ok(None) => LeafSubject::Address(flow.upstream.ip()),
+        Err(()) => return Err(fail(&guest, InterceptError::InvalidName).await),
+    };
+    let alpn = hello.alpn.iter().any(|offered| offered == ALPN).then_some(ALPN);
+    let config = match context.tls.guest_config(&subject, alpn) {
+        Ok(config) => config,
+        Err(error) => return Err(fail(&guest, error).await),
+    };
+    let guest = accept_guest(context, config, guest, prefix).await?;
+    serve_stream(lookups, guest).await;
+    Ok(())
+}

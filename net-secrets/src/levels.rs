@@ -1,0 +1,202 @@
+use aho_corasick::Anchored;
+use aho_corasick::automaton::{Automaton, StateID};
+
+use crate::json::JsonDecoder;
+use crate::percent::PercentDecoder;
+use crate::set::Compiled;
+use crate::{Violation, ViolationKind};
+
+/// What is decoded at once: it stays in the cache, and bounds the memory of a stream.
+const BLOCK_BYTES: usize = 16 << 10;
+
+/// Undoes one kind of escape in a stream.
+pub(crate) trait Decoder: Copy + Default + Eq {
+    /// What every escape begins with. Without it nothing is decoded.
+    const SIGN: u8;
+
+    /// Decodes `bytes` to the end of `decoded`.
+    fn feed(&mut self, bytes: &[u8], decoded: &mut Vec<u8>);
+}
+
+/// A stream as it is and decoded: percent once and twice, as JSON, and both in either order.
+pub(crate) struct Levels {
+    raw: Scanner,
+    percent: Percents,
+    json: Decoded<JsonDecoder>,
+    /// What the escapes of JSON hide.
+    json_percent: Percents,
+    /// JSON in what was percent-encoded, once and twice.
+    percent_json: [Decoded<JsonDecoder>; 2],
+    /// Levels one made of the other, block by block.
+    scratch: [Vec<u8>; 3],
+}
+
+/// Percent-decoded once and twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Percents {
+    once: Decoded<PercentDecoder>,
+    twice: Decoded<PercentDecoder>,
+}
+
+impl Levels {
+    pub(crate) fn new(compiled: &Compiled) -> Self {
+        let raw = Scanner { state: compiled.detect_start };
+        let percent = Percents { once: Decoded::new(raw), twice: Decoded::new(raw) };
+        let json = Decoded::new(raw);
+        Self {
+            raw,
+            percent,
+            json,
+            json_percent: percent,
+            percent_json: [json; 2],
+            scratch: Default::default(),
+        }
+    }
+
+    /// Whether the stream as it is ends in the beginning of a form.
+    pub(crate) fn is_within(&self, compiled: &Compiled) -> bool {
+        self.raw.is_within(compiled)
+    }
+
+    pub(crate) fn feed(&mut self, compiled: &Compiled, bytes: &[u8]) -> Result<(), Violation> {
+        bytes.chunks(BLOCK_BYTES).try_for_each(|block| self.feed_block(compiled, block))
+    }
+
+    /// Most levels show what another one shows. Levels that were in one state and see the same bytes
+    /// are in one state again, so that one scan tells for both.
+    fn feed_block(&mut self, compiled: &Compiled, bytes: &[u8]) -> Result<(), Violation> {
+        let Self { raw, percent, json, json_percent, percent_json: [once_json, twice_json], scratch } = self;
+        let [first, second, third] = scratch;
+        let (percent_was, json_was, once_json_was) = (*percent, *json, *once_json);
+
+        let block = raw.feed_all(compiled, bytes)?;
+        let shown = json.feed(compiled, block, first)?;
+        let is_percent = !shown.is_other && *json_percent == percent_was;
+        if !is_percent {
+            let shown = json_percent.once.feed(compiled, shown, second)?;
+            json_percent.twice.feed(compiled, shown, third)?;
+        }
+
+        let shown = percent.once.feed(compiled, block, first)?;
+        if !shown.is_other && *once_json == json_was {
+            *once_json = *json;
+        } else {
+            once_json.feed(compiled, shown, second)?;
+        }
+        let shown = percent.twice.feed(compiled, shown, second)?;
+        if !shown.is_other && *twice_json == once_json_was {
+            *twice_json = *once_json;
+        } else {
+            twice_json.feed(compiled, shown, third)?;
+        }
+        if is_percent {
+            *json_percent = *percent;
+        }
+        Ok(())
+    }
+}
+
+/// A block of a level, and its scanner's state before and behind it.
+#[derive(Clone, Copy)]
+struct Shown<'b> {
+    bytes: &'b [u8],
+    has_percent: bool,
+    has_backslash: bool,
+    /// Whether the bytes differ from those of the level below.
+    is_other: bool,
+    before: Scanner,
+    behind: Scanner,
+}
+
+impl<'b> Shown<'b> {
+    fn new(bytes: &'b [u8], before: Scanner, behind: Scanner) -> Self {
+        let has_escape = memchr::memchr2(b'%', b'\\', bytes).is_some();
+        let has = |sign| has_escape && memchr::memchr(sign, bytes).is_some();
+        Self { bytes, has_percent: has(b'%'), has_backslash: has(b'\\'), is_other: true, before, behind }
+    }
+
+    fn has(&self, sign: u8) -> bool {
+        if sign == b'%' { self.has_percent } else { self.has_backslash }
+    }
+}
+
+/// What the level below shows, decoded once more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Decoded<D> {
+    decoder: D,
+    scanner: Scanner,
+}
+
+impl<D: Decoder> Decoded<D> {
+    fn new(scanner: Scanner) -> Self {
+        Self { decoder: D::default(), scanner }
+    }
+
+    /// Scans the next block of the level below, decoded into `scratch` where there is something to
+    /// decode.
+    fn feed<'b>(
+        &mut self,
+        compiled: &Compiled,
+        below: Shown<'b>,
+        scratch: &'b mut Vec<u8>,
+    ) -> Result<Shown<'b>, Violation> {
+        let before = self.scanner;
+        if self.decoder == D::default() && before == below.before && !below.has(D::SIGN) {
+            self.scanner = below.behind;
+            return Ok(Shown { is_other: false, ..below });
+        }
+        scratch.clear();
+        self.decoder.feed(below.bytes, scratch);
+        self.scanner.feed(compiled, scratch)?;
+        Ok(Shown::new(scratch, before, self.scanner))
+    }
+}
+
+/// One automaton run over a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Scanner {
+    state: StateID,
+}
+
+impl Scanner {
+    /// Whether the stream ends in the beginning of a form.
+    fn is_within(self, compiled: &Compiled) -> bool {
+        self.state != compiled.detect_start
+    }
+
+    /// Scans the bytes of the lowest level.
+    fn feed_all<'b>(&mut self, compiled: &Compiled, bytes: &'b [u8]) -> Result<Shown<'b>, Violation> {
+        let before = *self;
+        self.feed(compiled, bytes)?;
+        Ok(Shown::new(bytes, before, *self))
+    }
+
+    fn feed(&mut self, compiled: &Compiled, bytes: &[u8]) -> Result<(), Violation> {
+        let prefilter = &compiled.detect_prefilter;
+        // A form that goes on in the next piece may have begun in these.
+        let tail = bytes.len().saturating_sub(prefilter.bytes() - 1);
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            if !self.is_within(compiled) && at < tail {
+                let next = prefilter.find(bytes, at).unwrap_or(tail);
+                if next > at {
+                    at = next;
+                    continue;
+                }
+            }
+            self.step(compiled, *byte)?;
+            at += 1;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, compiled: &Compiled, byte: u8) -> Result<(), Violation> {
+        self.state = compiled.detect.next_state(Anchored::No, self.state, byte);
+        if !compiled.detect.is_match(self.state) {
+            return Ok(());
+        }
+        let pattern = compiled.detect.match_pattern(self.state, 0).as_usize();
+        let owner = &compiled.bindings[compiled.detect_owner[pattern]];
+        Err(Violation { env: owner.env.clone(), kind: ViolationKind::Place })
+    }
+}
