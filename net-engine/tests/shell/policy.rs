@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use net_engine::{Denial, Event, Termination, TerminationHook, ViolationAction};
-use net_policy::{Action, Policy, parse_target};
+use net_policy::{Action, Policy, Rule, parse_target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -80,6 +80,25 @@ fn dropping_the_last_rule_closes_what_was_open() {
         assert!(read.is_err(), "the guest saw {read:?}");
         let refused = world.guest.connect((HOST_A.1, 7).into()).await;
         assert!(refused.is_err());
+    });
+}
+
+#[test]
+fn a_rule_allows_until_it_expires_by_the_wall_clock() {
+    run(async {
+        let (address, accepted) = one_connection().await;
+        let redirects = vec![((HOST_A.1, 7), address)];
+        let world = World::new(Setup { allow: &[], redirects, ..Setup::default() }).await;
+        let until = |time: &str| {
+            let rule = parse_target("9.9.9.1:7").unwrap().into_rule(Action::Allow);
+            Policy::new(vec![Rule { expires: Some(time.parse().unwrap()), ..rule }])
+        };
+        world.handle.swap_policy(until("2001-01-01T00:00:00Z")).await;
+        let refused = world.guest.connect((HOST_A.1, 7).into()).await;
+        assert_eq!(refused.err().map(|error| error.kind()), Some(std::io::ErrorKind::ConnectionRefused));
+        world.handle.swap_policy(until("9999-01-01T00:00:00Z")).await;
+        world.connect_to(HOST_A.1, 7).await;
+        accepted.await;
     });
 }
 
