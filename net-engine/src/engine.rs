@@ -224,7 +224,8 @@ async fn run_guest(attach: Attach) {
                     command = commands.recv() => match command {
                         Some(Command::Counters(reply)) => {
                             // A caller that went away needs no answer.
-                            let _ = reply.send(stack.with(|gateway| gateway.counters()));
+                            let udp = context.udp.counters();
+                            let _ = reply.send(Counters { udp, ..stack.with(|gateway| gateway.counters()) });
                         }
                         Some(Command::SwapPolicy(policy, done)) => {
                             context.swap_policy(policy);

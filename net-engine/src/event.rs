@@ -66,7 +66,7 @@ pub enum Event {
         /// The environment variable of the secret and the place, readable.
         why: String,
     },
-    /// A limit refused a newcomer.
+    /// A limit refused a newcomer, or made the one that was not used for longest yield.
     LimitReached {
         /// The field of [`net_core::Limits`].
         limit: &'static str,

@@ -19,7 +19,7 @@ impl QueuedFrame {
     }
 }
 
-/// Frames that wait for the link, at most `capacity` of them.
+/// Frames that wait for the link: of streams at most `capacity`, and of datagrams a few more.
 ///
 /// When it is full, sockets are not asked for more: nothing is dropped and nothing grows. The
 /// buffers are reused, so that a frame costs no allocation once the queue is warm; those that were not
@@ -46,6 +46,12 @@ impl FrameQueue {
 
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= self.capacity
+    }
+
+    /// Whether one more datagram may come in, which may be many fragments. Beyond what streams may fill,
+    /// or they would leave nothing to datagrams, which nobody sends again.
+    pub(crate) fn has_room_for_datagram(&self) -> bool {
+        self.waiting.len() < 2 * self.capacity
     }
 
     /// Appends a frame of `len` bytes that `fill` writes; `fill` returns what it computed.

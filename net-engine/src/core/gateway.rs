@@ -100,6 +100,7 @@ pub struct Gateway {
     pub(super) dirty: VecDeque<FlowId>,
     /// SYNs that wait, refused ones that were not answered yet included.
     pub(super) held_syns: usize,
+    fragmenter: udp::Fragmenter,
     /// The set segments of no flow are fed to: smoltcp answers them with RST.
     nobody: SocketSet<'static>,
 }
@@ -134,6 +135,7 @@ impl Gateway {
             timers: TimerQueue::new(),
             dirty: VecDeque::new(),
             held_syns: 0,
+            fragmenter: udp::Fragmenter::new(),
             nobody: SocketSet::new(Vec::new()),
             limits,
         })
@@ -401,16 +403,34 @@ impl Gateway {
         self.dirty.push_back(id);
     }
 
-    /// Sends a UDP datagram to the guest; whether there was room for it.
+    /// Sends a UDP datagram to the guest, in fragments where it does not fit one packet; whether there
+    /// was room for it.
     ///
-    /// A payload above [`Gateway::max_datagram_bytes`] is never sent.
+    /// A payload above 65,507 bytes (IPv6: 65,527) is never sent.
     #[must_use]
     pub fn push_datagram(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> bool {
-        if self.wire.queue.is_full() || payload.len() > self.max_datagram_bytes(destination.is_ipv6()) {
+        let is_v6 = destination.is_ipv6();
+        if !self.has_room_for_datagram() || payload.len() > udp::max_fragmented_bytes(is_v6) {
             return false;
         }
-        udp::push_datagram(&mut self.wire, source, destination, payload);
+        if payload.len() <= self.max_datagram_bytes(is_v6) {
+            udp::push_datagram(&mut self.wire, source, destination, payload);
+        } else {
+            self.fragmenter.push_datagram(&mut self.wire, source, destination, payload);
+        }
         true
+    }
+
+    /// Whether [`push_datagram`](Self::push_datagram) has room.
+    pub fn has_room_for_datagram(&self) -> bool {
+        self.wire.queue.has_room_for_datagram()
+    }
+
+    /// Tells the guest that the datagram in which it sent `payload` was not delivered, as
+    /// [`push_unreachable`](Self::push_unreachable) does where the packet is still there.
+    pub fn push_undelivered(&mut self, flow: &Flow, payload: &[u8], why: Unreachable) {
+        let payload = &payload[..payload.len().min(udp::max_fragmented_bytes(false))];
+        self.push_unreachable(&udp::sent_by_guest(flow, payload), why);
     }
 
     /// The largest UDP payload that reaches the guest in one packet.

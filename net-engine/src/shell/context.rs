@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
-use net_core::{Flow, HostName, HostPattern, Limits, normalise};
+use net_core::{Flow, HostName, HostPattern, Limits, Protocol, normalise};
 use net_policy::{Decision, HostAddresses, NameDecision, NameTable, Policy, Query, RuleId};
 use net_secrets::SecretSet;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::fate::Terms;
-use super::{BoundRule, Stack};
+use super::{BoundRule, Stack, Udp};
 use crate::core::{FlowId, GuestAddresses, Refusal};
 use crate::dns::Resolvers;
 use crate::event::{Event, EventQueue};
@@ -28,6 +28,7 @@ pub(crate) struct Context {
     pub(crate) stack: Stack,
     pub(crate) limits: Limits,
     pub(crate) events: EventQueue,
+    pub(crate) udp: Udp,
     pub(crate) tls: TlsParts,
     pub(crate) host_alias: HostName,
     pub(crate) resolvers: Resolvers,
@@ -81,6 +82,7 @@ impl Context {
             stack,
             tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),
             held_bytes: HeldBytes::new(config.limits.max_held_bytes),
+            udp: Udp::new(&config.limits),
             limits: config.limits,
             events,
             intercepted_ports: ports,
@@ -121,7 +123,7 @@ impl Context {
         let decision = self.decide(flow, name);
         let rests_on_name =
             matches!(decision, Decision::Allow { rule } if self.policy.borrow().rests_on_name(rule));
-        Terms { decision, rests_on_name, is_looked_into: self.looks_into(flow.upstream.port()) }
+        Terms { decision, rests_on_name, is_looked_into: self.looks_into(flow) }
     }
 
     /// A rule that has just decided.
@@ -190,6 +192,7 @@ impl Context {
                 gateway.abort(id);
             });
         }
+        self.udp.policy_changed(self);
         self.stack.wake_driver();
     }
 
@@ -244,9 +247,12 @@ impl Context {
         self.addresses.gateways().collect()
     }
 
-    /// Whether the first flight of streams to this port is read before they go on.
-    fn looks_into(&self, port: u16) -> bool {
-        port == HTTP_PORT || self.intercepted_ports.contains(&port)
+    /// Whether the first flight to this port is read before a flow goes on.
+    fn looks_into(&self, flow: &Flow) -> bool {
+        let port = flow.upstream.port();
+        // HTTP without TLS has no form over UDP.
+        let is_plain_http = port == HTTP_PORT && flow.protocol == Protocol::Tcp;
+        is_plain_http || self.intercepted_ports.contains(&port)
     }
 
     /// Whether TLS to this port and name is opened.

@@ -10,7 +10,7 @@ use net_core::Flow;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::context::DnsPlace;
-use super::{Context, Stack, session};
+use super::{Context, Stack, Udp, session};
 use crate::core::{FlowId, Gateway, Ingress, Unreachable};
 use crate::link::{Link, MAX_FRAME_BYTES};
 
@@ -54,6 +54,7 @@ impl Driver {
         let stack = self.context.stack.clone();
         stack.register_driver(task.waker());
         stack.release_noted();
+        self.context.udp.handle_timeout(&self.context, super::now());
         let mut budget = self.context.limits.max_frames_per_wakeup;
         loop {
             let received = match self.receive(task, &stack, budget) {
@@ -71,6 +72,9 @@ impl Driver {
                 Ok(progress) => progress,
                 Err(error) => return Poll::Ready(error),
             };
+            if sent.frames > 0 {
+                stack.note_sent();
+            }
             // A full link wakes us when it is not, and nothing else can help.
             if !sent.is_done || (!more && received.is_done) {
                 break;
@@ -103,8 +107,9 @@ impl Driver {
                         Ingress::Syn { id, flow } => Asked::Session { id, flow },
                         Ingress::GivenUp { id } => Asked::GivenUp { id },
                         Ingress::Datagram { flow, payload, packet } => {
-                            match Query::of(context, flow, payload) {
-                                Ok(query) => Asked::Answer(query),
+                            match take_datagram(context, &flow, payload, now) {
+                                Ok(Some(query)) => Asked::Answer(query),
+                                Ok(None) => continue,
                                 Err(why) => {
                                     gateway.push_unreachable(packet, why);
                                     continue;
@@ -149,8 +154,8 @@ impl Driver {
         mut timer: Pin<&mut Sleep>,
         stack: &Stack,
     ) -> Poll<io::Error> {
-        let deadline = stack.with(Gateway::poll_timeout);
-        if let Some(deadline) = deadline {
+        let deadlines = [stack.with(Gateway::poll_timeout), self.context.udp.poll_timeout()];
+        if let Some(deadline) = deadlines.into_iter().flatten().min() {
             let deadline = Instant::from_std(deadline);
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
@@ -180,6 +185,19 @@ enum Asked {
     Answer(Query),
 }
 
+/// Carries a datagram of the guest, or finds the query in it; or says what the guest is told instead.
+fn take_datagram(
+    context: &Rc<Context>,
+    flow: &Flow,
+    payload: &[u8],
+    now: std::time::Instant,
+) -> Result<Option<Query>, Unreachable> {
+    if flow.upstream.port() == DNS_PORT {
+        return Query::of(context, flow, payload).map(Some);
+    }
+    Udp::send(context, flow, payload, now).map(|()| None)
+}
+
 /// A DNS query on its way.
 struct Query {
     guest: SocketAddr,
@@ -191,11 +209,7 @@ struct Query {
 
 impl Query {
     /// The query in a datagram, or what the guest is told instead.
-    fn of(context: &Context, flow: Flow, payload: &[u8]) -> Result<Self, Unreachable> {
-        if flow.upstream.port() != DNS_PORT {
-            // Saying so at once lets QUIC fall back to TCP in milliseconds.
-            return Err(Unreachable::Port);
-        }
+    fn of(context: &Context, flow: &Flow, payload: &[u8]) -> Result<Self, Unreachable> {
         let _place = context.enter_dns_query().ok_or(Unreachable::Host)?;
         Ok(Self { guest: flow.guest, asked: flow.upstream, message: payload.to_vec(), _place })
     }

@@ -16,6 +16,7 @@ mod prefixed;
 mod relay;
 mod session;
 mod stack;
+mod udp;
 
 pub(crate) use activity::Activity;
 pub(crate) use bound_rule::BoundRule;
@@ -29,6 +30,7 @@ pub(crate) use prefixed::Prefixed;
 pub(crate) use relay::relay;
 pub(crate) use session::{FAREWELL, fail};
 pub(crate) use stack::Stack;
+pub(crate) use udp::Udp;
 
 /// The clock of the shell.
 pub(crate) fn now() -> std::time::Instant {

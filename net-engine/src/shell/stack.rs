@@ -3,6 +3,8 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use crate::core::{FlowId, Gateway};
 
 /// The gateway of one guest, shared by the driver and the guest's sessions on one thread.
@@ -17,6 +19,8 @@ struct Shared {
     /// Flows whose stream was dropped.
     released: RefCell<Vec<FlowId>>,
     driver: Cell<Option<Waker>>,
+    /// Notified when frames have left.
+    sent: Notify,
 }
 
 impl Stack {
@@ -25,6 +29,7 @@ impl Stack {
             gateway: RefCell::new(gateway),
             released: RefCell::new(Vec::new()),
             driver: Cell::new(None),
+            sent: Notify::new(),
         }))
     }
 
@@ -48,6 +53,19 @@ impl Stack {
     /// Registers the driver for the next [`Stack::wake_driver`].
     pub(crate) fn register_driver(&self, waker: &Waker) {
         self.0.driver.set(Some(waker.clone()));
+    }
+
+    /// Notes that frames have left for the guest.
+    pub(crate) fn note_sent(&self) {
+        self.0.sent.notify_waiters();
+    }
+
+    /// Waits until the gateway takes a datagram.
+    pub(crate) async fn room_for_datagram(&self) {
+        while !self.with(|gateway| gateway.has_room_for_datagram()) {
+            // Nothing leaves between the look and the wait: both are of one thread.
+            self.0.sent.notified().await;
+        }
     }
 
     /// Notes that nobody holds the flow any more.

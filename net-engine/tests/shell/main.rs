@@ -7,11 +7,14 @@
 mod guest;
 mod http;
 mod policy;
+mod quic;
+mod quic_client;
 mod relay;
 mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod server;
 mod tls;
+mod udp;
 #[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
 #[path = "../../examples/demo/upstream.rs"]
 mod upstream;

@@ -1,0 +1,104 @@
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use net_core::{Flow, Protocol};
+use tokio::task::{AbortHandle, spawn_local, yield_now};
+
+use super::State;
+use super::host_socket::{HostSocket, Received, SendError};
+use crate::shell::Context;
+
+/// Datagrams and errors taken from one socket before others get their turn.
+const MAX_BATCH: usize = 32;
+
+/// A socket of the host and the task that passes on what it receives; both end when this is dropped.
+pub(super) struct Receiver {
+    socket: Rc<HostSocket>,
+    task: AbortHandle,
+}
+
+impl Receiver {
+    /// Opens a socket for what `guest` sends.
+    ///
+    /// # Errors
+    /// Those of [`HostSocket::open`].
+    pub(super) fn open(context: &Rc<Context>, guest: SocketAddr, is_v6: bool) -> std::io::Result<Self> {
+        let socket = Rc::new(HostSocket::open(is_v6)?);
+        let work = run(Rc::clone(context), Rc::clone(&socket), guest);
+        let task = spawn_local(work).abort_handle();
+        Ok(Self { socket, task })
+    }
+
+    pub(super) fn send(&self, payload: &[u8], to: SocketAddr) -> Result<(), SendError> {
+        self.socket.send(payload, to)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// How a batch has ended.
+enum Batch {
+    /// The socket has no more.
+    Drained,
+    /// It may have more.
+    Full,
+    /// The guest's link has no room: what the socket cannot hold either is lost there.
+    NoRoom,
+}
+
+async fn run(context: Rc<Context>, socket: Rc<HostSocket>, guest: SocketAddr) {
+    // A runtime that ends takes this task along.
+    while socket.ready().await.is_ok() {
+        match take_batch(&context, &socket, guest) {
+            Batch::Drained => {}
+            Batch::Full => yield_now().await,
+            Batch::NoRoom => context.stack.room_for_datagram().await,
+        }
+    }
+}
+
+/// Hands the guest what the socket has.
+fn take_batch(context: &Context, socket: &HostSocket, guest: SocketAddr) -> Batch {
+    let mut state = context.udp.state();
+    let State { table, buffer, counters, .. } = &mut *state;
+    let flow = |upstream| Flow { protocol: Protocol::Udp, guest, upstream };
+    let batch = context.stack.with_now(|gateway, now| {
+        for _ in 0..MAX_BATCH {
+            if !gateway.has_room_for_datagram() {
+                return Batch::NoRoom;
+            }
+            match socket.receive(buffer) {
+                Received::Datagram { len, from } => {
+                    let Some(upstream) = table.handle_ingress(guest, from, now) else {
+                        counters.filtered += 1;
+                        continue;
+                    };
+                    // Whatever the host may receive is small enough to be sent on.
+                    if gateway.push_datagram(upstream, guest, &buffer[..len]) {
+                        counters.received += 1;
+                    } else {
+                        counters.lost += 1;
+                    }
+                }
+                Received::Error => {}
+                Received::Nothing => {
+                    // Few: the kernel keeps no more than its buffer holds.
+                    while let Some(undelivered) = socket.take_undelivered(buffer) {
+                        if let Some(upstream) = table.peer_at(guest, undelivered.to) {
+                            let payload = &buffer[..undelivered.len];
+                            gateway.push_undelivered(&flow(upstream), payload, undelivered.why);
+                        }
+                    }
+                    return Batch::Drained;
+                }
+            }
+        }
+        Batch::Full
+    });
+    context.stack.wake_driver();
+    batch
+}
