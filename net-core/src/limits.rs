@@ -67,6 +67,11 @@ pub struct Limits {
     pub max_quic_hellos: usize,
     /// Datagrams of one such connection that wait for the end of its hello, in bytes.
     pub max_held_datagram_bytes: usize,
+    /// What datagrams of the guest that came in fragments hold while others are missing, in bytes; the
+    /// oldest yields.
+    pub max_fragment_bytes: usize,
+    /// How long the missing ones may take.
+    pub fragment_timeout: Duration,
     /// Events that wait for the embedder; the oldest yields and the loss is counted.
     pub max_queued_events: usize,
 }
@@ -103,6 +108,8 @@ impl Default for Limits {
             udp_exchange_timeout: Duration::from_secs(30),
             max_quic_hellos: 64,
             max_held_datagram_bytes: 16 << 10,
+            max_fragment_bytes: 1 << 20,
+            fragment_timeout: Duration::from_secs(5),
             max_queued_events: 1_024,
         }
     }

@@ -10,7 +10,7 @@ pub enum DropReason {
     NotForUs,
     /// Broadcast, multicast, loopback or unspecified destinations, and unknown protocols.
     Unroutable,
-    /// IP fragments, which nothing here reassembles.
+    /// IP fragments of anything but UDP, and of datagrams that cannot be put together.
     Fragment,
     /// A checksum that does not match.
     Checksum,

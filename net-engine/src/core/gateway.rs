@@ -12,10 +12,11 @@ use thiserror::Error;
 use super::device::{PacketDevice, Wire};
 use super::ethernet::{self, EtherType, EthernetHeader};
 use super::flow_table::{FlowId, FlowTable};
+use super::fragments::Fragments;
 use super::ingress::IpPacket;
 use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState};
 use super::tombstone::{TimeWait, Tombstones};
-use super::{AddressError, Counters, DropReason, GuestAddresses, Unreachable};
+use super::{AddressError, Counters, DropReason, GuestAddresses, Reassembled, Unreachable};
 use super::{arp, icmp, ndp, tombstone, udp};
 use crate::buffer_pool::BufferPool;
 use crate::link::{Checksum, FrameMeta, LinkCapabilities};
@@ -63,6 +64,8 @@ pub enum Ingress<'f> {
         /// The whole IP packet, for [`Gateway::push_unreachable`].
         packet: &'f [u8],
     },
+    /// A UDP datagram that came in fragments, of which this frame was the last.
+    Reassembled(Reassembled),
 }
 
 /// Why a held SYN could not be accepted.
@@ -100,6 +103,7 @@ pub struct Gateway {
     pub(super) dirty: VecDeque<FlowId>,
     /// SYNs that wait, refused ones that were not answered yet included.
     pub(super) held_syns: usize,
+    pub(super) fragments: Fragments,
     fragmenter: udp::Fragmenter,
     /// The set segments of no flow are fed to: smoltcp answers them with RST.
     nobody: SocketSet<'static>,
@@ -135,6 +139,7 @@ impl Gateway {
             timers: TimerQueue::new(),
             dirty: VecDeque::new(),
             held_syns: 0,
+            fragments: Fragments::new(&limits),
             fragmenter: udp::Fragmenter::new(),
             nobody: SocketSet::new(Vec::new()),
             limits,
@@ -199,6 +204,12 @@ impl Gateway {
         if header.destination.is_group() {
             // A unicast packet in a group frame is somebody's trick (RFC 1122, section 3.3.6).
             return Err(DropReason::Unroutable);
+        }
+        if let Some(fragment) = packet.fragment() {
+            let whole = self.fragments.handle(&fragment, now)?;
+            return whole.map_or(Ok(Ingress::Handled), |whole| {
+                Reassembled::new(whole, &self.addresses).map(Ingress::Reassembled)
+            });
         }
         let verify = meta.checksum == Checksum::Full;
         match packet.protocol {

@@ -116,6 +116,16 @@ impl Driver {
                                 }
                             }
                         }
+                        Ingress::Reassembled(datagram) => {
+                            match take_datagram(context, datagram.flow(), datagram.payload(), now) {
+                                Ok(Some(query)) => Asked::Answer(query),
+                                Ok(None) => continue,
+                                Err(why) => {
+                                    gateway.push_unreachable(datagram.packet(), why);
+                                    continue;
+                                }
+                            }
+                        }
                     };
                     return Ok(Batch::Asked(asked));
                 }
