@@ -54,7 +54,6 @@ impl Driver {
         let stack = self.context.stack.clone();
         stack.register_driver(task.waker());
         stack.release_noted();
-        self.context.udp.handle_timeout(&self.context, super::now());
         let mut budget = self.context.limits.max_frames_per_wakeup;
         loop {
             let received = match self.receive(task, &stack, budget) {
@@ -171,6 +170,7 @@ impl Driver {
                 timer.as_mut().reset(deadline);
             }
             if timer.poll(task).is_ready() {
+                self.context.udp.handle_timeout(&self.context, super::now());
                 task.waker().wake_by_ref();
             }
         }

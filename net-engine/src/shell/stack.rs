@@ -19,8 +19,9 @@ struct Shared {
     /// Flows whose stream was dropped.
     released: RefCell<Vec<FlowId>>,
     driver: Cell<Option<Waker>>,
-    /// Notified when frames have left.
+    /// Notified when frames have left, while somebody waits for it.
     sent: Notify,
+    waiting: Cell<bool>,
 }
 
 impl Stack {
@@ -30,6 +31,7 @@ impl Stack {
             released: RefCell::new(Vec::new()),
             driver: Cell::new(None),
             sent: Notify::new(),
+            waiting: Cell::new(false),
         }))
     }
 
@@ -57,13 +59,16 @@ impl Stack {
 
     /// Notes that frames have left for the guest.
     pub(crate) fn note_sent(&self) {
-        self.0.sent.notify_waiters();
+        if self.0.waiting.take() {
+            self.0.sent.notify_waiters();
+        }
     }
 
     /// Waits until the gateway takes a datagram.
     pub(crate) async fn room_for_datagram(&self) {
         while !self.with(|gateway| gateway.has_room_for_datagram()) {
             // Nothing leaves between the look and the wait: both are of one thread.
+            self.0.waiting.set(true);
             self.0.sent.notified().await;
         }
     }

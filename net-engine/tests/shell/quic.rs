@@ -105,23 +105,31 @@ fn another_name_is_denied_before_anything_leaves_and_so_is_a_second_connection()
 #[test]
 fn where_only_a_name_can_tell_the_name_tells() {
     run(async {
-        // Both names are pinned to the address.
-        let setup = Setup { deny: &["alias.example:8443"], allow: &["*.example"], ..Setup::default() };
-        let case = Case::new(8443, setup).await;
-        case.world.resolve(HOST_A.0).await;
-        case.world.resolve(ALIAS.0).await;
-        let (good, bad) = (flight(&[1; 8], "a.example"), flight(&[2; 8], "alias.example"));
-        case.send(&bad);
-        case.denied("alias.example").await;
-        case.send(&good);
-        case.passes(&good).await;
-        // Without a name there is no verdict.
-        let other = case.world.guest.datagrams();
-        other.send(case.to, b"no quic");
-        assert_eq!(timeout(PATIENCE, other.error()).await.expect("an error"), PROHIBITED);
-        let event = case.world.event().await;
-        assert!(event.to_string().contains("only a name can tell"), "{event}");
+        // Both names are pinned to the address; one is allowed by its name, then by its address alone.
+        for allow in [&["*.example"], &["public"]] {
+            let setup = Setup { deny: &["alias.example:8443"], allow, ..Setup::default() };
+            only_a_name_can_tell(Case::new(8443, setup).await).await;
+        }
     });
+}
+
+async fn only_a_name_can_tell(case: Case) {
+    case.world.resolve(HOST_A.0).await;
+    case.world.resolve(ALIAS.0).await;
+    let (good, bad) = (flight(&[1; 8], "a.example"), flight(&[2; 8], "alias.example"));
+    case.send(&bad);
+    case.denied("alias.example").await;
+    case.send(&good);
+    case.passes(&good).await;
+    // Behind it, too.
+    case.send(&bad);
+    case.denied("alias.example").await;
+    // Without a name there is no verdict.
+    let other = case.world.guest.datagrams();
+    other.send(case.to, b"no quic");
+    assert_eq!(timeout(PATIENCE, other.error()).await.expect("an error"), PROHIBITED);
+    let event = case.world.event().await;
+    assert!(event.to_string().contains("only a name can tell"), "{event}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(crate) const DIRECTORY: &str = "aioquic";
 /// The library and all it needs, each in the version it was tried with.
 const PACKAGES: &str = include_str!("aioquic.txt");
 
+const NOT_RUN: &str = "end-to-end tests over QUIC did NOT run: ";
+
 /// Puts the library where servers and guests find it; `Some` says why it is not there.
 ///
 /// It is installed below the target directory, once.
@@ -24,6 +26,9 @@ pub(crate) fn provide(workspace: &Workspace, scratch: &Scratch) -> Result<Option
     let tools = workspace.target.join("tools/aioquic");
     let (list, library) = (tools.join("packages.txt"), tools.join("library"));
     if fs::read_to_string(&list).ok().as_deref() != Some(PACKAGES) {
+        if let [(program, package), ..] = programs::ensure(programs::PIP)?[..] {
+            return Ok(Some(format!("{NOT_RUN}missing {program} ({package})")));
+        }
         let wanted = tools.join("wanted.txt");
         let _ = fs::remove_dir_all(&tools);
         fs::create_dir_all(&tools)?;
@@ -35,7 +40,7 @@ pub(crate) fn provide(workspace: &Workspace, scratch: &Scratch) -> Result<Option
         pip.args(["--root-user-action", "ignore", "--only-binary", ":all:", "--no-deps"]);
         pip.arg("--target").arg(&library).arg("--requirement").arg(&wanted);
         if let Err(error) = process::run(&mut pip) {
-            return Ok(Some(format!("end-to-end tests over QUIC did NOT run: {error:#}")));
+            return Ok(Some(format!("{NOT_RUN}{error:#}")));
         }
         // Last: what is not whole is installed again.
         fs::rename(&wanted, &list)?;

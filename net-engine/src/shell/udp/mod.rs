@@ -215,7 +215,8 @@ impl State {
             }
         }
         if self.table.outbound_to(flow.guest, flow.upstream).is_none() {
-            self.open(context, flow, name.as_ref(), &terms, now);
+            // What is said without the name goes for all connections of the flow.
+            self.open(context, flow, name.as_ref(), &context.terms(flow, None), now);
         }
         let Some(outbound) = self.table.outbound_to(flow.guest, flow.upstream) else { return Ok(()) };
         outbound.peer.is_quic = true;
@@ -272,7 +273,7 @@ impl State {
         held.iter().chain([payload]).try_for_each(|datagram| self.forward(context, flow, datagram))
     }
 
-    /// Opens a peer that is allowed, for `name` or for its address.
+    /// Opens a peer that is allowed, for `name` or for its address; the terms are those without a name.
     fn open(
         &mut self,
         context: &Rc<Context>,

@@ -1,6 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "virtual time starts from some instant")]
 
 use net_core::Protocol;
+use proptest::prelude::*;
 
 use super::*;
 use client::{flight, hello, initial};
@@ -177,4 +178,51 @@ fn everything_is_bounded() {
     world.gates.handle_timeout(world.now + limits.hello_timeout);
     assert_eq!((world.gates.gates.len(), world.gates.poll_timeout()), (0, None));
     assert!(world.gates.spare.len() <= MAX_SPARE);
+}
+
+proptest! {
+    /// Pieces of connections in any order among noise: nothing panics, the bounds hold, and a name is only
+    /// shown by whoever has sent all of its hello.
+    #[test]
+    fn any_datagrams_in_any_order(steps in proptest::collection::vec((0u16..3, 0u8..3, 0u8..6, any::<bool>(), any::<u8>()), 0..40)) {
+        let limits = Limits { max_quic_hellos: 3, max_held_datagram_bytes: 3_000, ..Limits::default() };
+        let mut world = World::new(&limits);
+        let mut seen = std::collections::BTreeSet::new();
+        for (port, id, kind, is_carried, noise) in steps {
+            let [first, second] = FLIGHTS.with(|flights| flights[usize::from(id)].clone());
+            let datagram = match kind {
+                0 => first,
+                1 => second,
+                2 => vec![noise; 30],
+                3 => {
+                    let mut damaged = first;
+                    let at = usize::from(noise) * 4;
+                    damaged[at] ^= 1 | noise;
+                    damaged
+                }
+                4 => [&first[..], &second].concat(),
+                _ => {
+                    world.now += Duration::from_secs(u64::from(noise % 12));
+                    continue;
+                }
+            };
+            if kind == 0 || kind == 1 || kind == 4 {
+                seen.insert((port, id, kind));
+            }
+            let outcome = world.gates.see(&flow(port), &datagram, is_carried, world.now);
+            if let Seen::Hello { name: Ok(Some(name)), .. } = &outcome {
+                let own = name.as_str().as_bytes()[0] - b'a';
+                let halves = [(port, own, 0), (port, own, 1)].iter().all(|half| seen.contains(half));
+                prop_assert!(halves || seen.contains(&(port, own, 4)), "{name} from {port}");
+            }
+            prop_assert!(world.gates.gates.len() <= limits.max_quic_hellos);
+            let held = world.gates.gates.iter().filter_map(|gate| gate.held.as_ref());
+            prop_assert!(held.into_iter().all(|held| held.bytes.len() <= limits.max_held_datagram_bytes));
+        }
+    }
+}
+
+thread_local! {
+    static FLIGHTS: [[Vec<u8>; 2]; 3] =
+        [0, 1, 2].map(|id: u8| flight(&[id + 1; 8], &format!("{}.example", char::from(b'a' + id))));
 }
