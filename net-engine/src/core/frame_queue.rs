@@ -34,6 +34,9 @@ pub(crate) struct FrameQueue {
     trimmed: Instant,
 }
 
+/// What datagrams that come together may fill beyond the point where no more are asked for.
+const BATCH_FRAMES: usize = 256;
+
 /// How long a buffer may lie unneeded. Bursts differ in size from one millisecond to the next, and a
 /// buffer that is given back and taken again has to be paged in anew.
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,10 +51,16 @@ impl FrameQueue {
         self.waiting.len() >= self.capacity
     }
 
-    /// Whether one more datagram may come in, which may be many fragments. Beyond what streams may fill,
-    /// or they would leave nothing to datagrams, which nobody sends again.
-    pub(crate) fn has_room_for_datagram(&self) -> bool {
+    /// Whether datagrams should be asked for: beyond what streams may fill, or they would leave nothing to
+    /// datagrams, which nobody sends again.
+    pub(crate) fn has_room_for_datagrams(&self) -> bool {
         self.waiting.len() < 2 * self.capacity
+    }
+
+    /// Whether one more may come in, which may be many fragments: those that were asked for come several
+    /// at a time.
+    pub(crate) fn takes_datagram(&self) -> bool {
+        self.waiting.len() < 2 * self.capacity + BATCH_FRAMES
     }
 
     /// Appends a frame of `len` bytes that `fill` writes; `fill` returns what it computed.

@@ -421,7 +421,7 @@ impl Gateway {
     #[must_use]
     pub fn push_datagram(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> bool {
         let is_v6 = destination.is_ipv6();
-        if !self.has_room_for_datagram() || payload.len() > udp::max_fragmented_bytes(is_v6) {
+        if !self.wire.queue.takes_datagram() || payload.len() > udp::max_fragmented_bytes(is_v6) {
             return false;
         }
         if payload.len() <= self.max_datagram_bytes(is_v6) {
@@ -432,9 +432,9 @@ impl Gateway {
         true
     }
 
-    /// Whether [`push_datagram`](Self::push_datagram) has room.
-    pub fn has_room_for_datagram(&self) -> bool {
-        self.wire.queue.has_room_for_datagram()
+    /// Whether there is room for a few datagrams: whoever receives them may go on.
+    pub fn has_room_for_datagrams(&self) -> bool {
+        self.wire.queue.has_room_for_datagrams()
     }
 
     /// Tells the guest that the datagram in which it sent `payload` was not delivered, as

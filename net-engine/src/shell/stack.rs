@@ -64,9 +64,9 @@ impl Stack {
         }
     }
 
-    /// Waits until the gateway takes a datagram.
-    pub(crate) async fn room_for_datagram(&self) {
-        while !self.with(|gateway| gateway.has_room_for_datagram()) {
+    /// Waits until the gateway takes datagrams.
+    pub(crate) async fn room_for_datagrams(&self) {
+        while !self.with(|gateway| gateway.has_room_for_datagrams()) {
             // Nothing leaves between the look and the wait: both are of one thread.
             self.0.waiting.set(true);
             self.0.sent.notified().await;

@@ -12,6 +12,7 @@ use nix::sys::socket::{
 use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 
+use super::inbox::Inbox;
 use crate::core::Unreachable;
 
 /// Errors of earlier datagrams that may stand in the way of one: each is taken by the attempt it fails.
@@ -19,7 +20,10 @@ const MAX_ATTEMPTS: usize = 3;
 
 /// A UDP socket of the host for one port of the guest, not connected: one socket for every destination
 /// (RFC 4787, section 4.1).
-pub(super) struct HostSocket(UdpSocket);
+pub(super) struct HostSocket {
+    socket: UdpSocket,
+    is_v6: bool,
+}
 
 /// Why a datagram did not leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +43,13 @@ pub(super) struct Undelivered {
     pub(super) why: Unreachable,
 }
 
-/// What a socket may have.
-#[derive(Debug)]
+/// How much of what a socket had was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Received {
-    Datagram {
-        len: usize,
-        from: SocketAddr,
-    },
-    /// An error of an earlier datagram, which [`HostSocket::take_undelivered`] tells more of.
-    Error,
-    Nothing,
+    /// All of it.
+    All,
+    /// There may be more.
+    Some,
 }
 
 impl HostSocket {
@@ -72,7 +73,7 @@ impl HostSocket {
             setsockopt(&descriptor, sockopt::Ipv4RecvErr, &true)?;
         }
         bind(descriptor.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(any, 0)))?;
-        Ok(Self(UdpSocket::from_std(StdSocket::from(descriptor))?))
+        Ok(Self { socket: UdpSocket::from_std(StdSocket::from(descriptor))?, is_v6 })
     }
 
     /// Sends one datagram at once.
@@ -84,7 +85,7 @@ impl HostSocket {
         let mut outcome = Err(SendError::Lost);
         for _ in 0..MAX_ATTEMPTS {
             // Not by tokio, which sends nothing before its reactor has looked at a new socket.
-            let sent = sendto(self.0.as_raw_fd(), payload, &to, MsgFlags::MSG_NOSIGNAL);
+            let sent = sendto(self.socket.as_raw_fd(), payload, &to, MsgFlags::MSG_NOSIGNAL);
             outcome = match sent {
                 Ok(_) => return Ok(()),
                 Err(error) => Err(unreachable_by(error).map_or(SendError::Lost, SendError::Unreachable)),
@@ -101,16 +102,24 @@ impl HostSocket {
     /// # Errors
     /// When the runtime ends.
     pub(super) async fn ready(&self) -> io::Result<Ready> {
-        self.0.ready(Interest::READABLE | Interest::ERROR).await
+        self.socket.ready(Interest::READABLE | Interest::ERROR).await
     }
 
-    /// Takes one datagram; what does not fit `buffer` is cut off.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> Received {
-        match self.0.try_recv_from(buffer) {
-            // The scope is this host's business.
-            Ok((len, from)) => Received::Datagram { len, from: SocketAddr::new(from.ip(), from.port()) },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
-            Err(_) => Received::Error,
+    /// Takes what has come into `inbox`.
+    pub(super) fn receive(&self, inbox: &mut Inbox) -> Received {
+        inbox.clear();
+        let taken = self.socket.try_io(Interest::READABLE, || {
+            match inbox.fill(self.socket.as_raw_fd(), self.is_v6) {
+                Ok(true) => Ok(()),
+                // The kernel had no more: what comes next is announced anew.
+                Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
+                Err(error) => Err(error.into()),
+            }
+        });
+        match taken {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::All,
+            // An error of an earlier datagram, which `take_undelivered` tells more of, hides nothing behind it.
+            Ok(()) | Err(_) => Received::Some,
         }
     }
 
@@ -118,7 +127,7 @@ impl HostSocket {
     /// are no news to a guest are left out.
     pub(super) fn take_undelivered(&self, buffer: &mut [u8]) -> Option<Undelivered> {
         loop {
-            let taken = self.0.try_io(Interest::ERROR, || self.take_error(buffer));
+            let taken = self.socket.try_io(Interest::ERROR, || self.take_error(buffer));
             match taken {
                 Ok(Some(undelivered)) => return Some(undelivered),
                 Ok(None) => {}
@@ -131,14 +140,16 @@ impl HostSocket {
         let mut control = cmsg_space!(sock_extended_err, sockaddr_in6);
         let mut pieces = [IoSliceMut::new(buffer)];
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let message = recvmsg::<SockaddrStorage>(self.0.as_raw_fd(), &mut pieces, Some(&mut control), flags)?;
+        let message =
+            recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut pieces, Some(&mut control), flags)?;
         let to = message.address.as_ref().and_then(socket_address);
         let why = message.cmsgs()?.find_map(why_of);
         Ok(to.zip(why).map(|(to, why)| Undelivered { to, len: message.bytes, why }))
     }
 }
 
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+/// An address and port without the scope, which is this host's business.
+pub(super) fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::new(v4.ip().into(), v4.port()));
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::new(v6.ip().into(), v6.port())))
 }
@@ -194,7 +205,7 @@ mod tests {
                 drop(gone);
                 open.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
                 let socket = HostSocket::open(loopback.is_ipv6()).unwrap();
-                let mut buffer = [0; 64];
+                let (mut buffer, mut inbox) = ([0; 64], Inbox::new());
                 for round in 0..3 {
                     socket.send(b"lost", closed).unwrap();
                     // By now the error is there, and this one leaves all the same.
@@ -202,7 +213,8 @@ mod tests {
                     assert_eq!(open.recv(&mut buffer).unwrap(), 5, "round {round}");
                     let undelivered = loop {
                         socket.ready().await.unwrap();
-                        assert!(!matches!(socket.receive(&mut buffer), Received::Datagram { .. }));
+                        socket.receive(&mut inbox);
+                        assert_eq!(inbox.datagrams().count(), 0);
                         if let Some(undelivered) = socket.take_undelivered(&mut buffer) {
                             break undelivered;
                         }
@@ -210,6 +222,38 @@ mod tests {
                     assert_eq!(undelivered, Undelivered { to: closed, len: 4, why: Unreachable::Port });
                     assert_eq!(&buffer[..4], b"lost");
                     assert_eq!(socket.take_undelivered(&mut buffer), None);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn datagrams_come_in_order_with_their_senders_and_are_announced_again() {
+        run(async {
+            let mut inbox = Inbox::new();
+            // The same inbox for both families, one after the other.
+            for loopback in
+                [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into(), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            {
+                let sender = StdSocket::bind((loopback, 0)).unwrap();
+                let socket = HostSocket::open(loopback.is_ipv6()).unwrap();
+                let own = SocketAddr::new(loopback, socket.socket.local_addr().unwrap().port());
+                for count in [1, 15, 16, 17, 40] {
+                    for index in 0..count {
+                        sender.send_to(&vec![index; usize::from(index) * 100], own).unwrap();
+                    }
+                    let mut next = 0;
+                    while next < count {
+                        socket.ready().await.unwrap();
+                        socket.receive(&mut inbox);
+                        for (payload, from) in inbox.datagrams() {
+                            assert_eq!(payload, vec![next; usize::from(next) * 100]);
+                            assert_eq!(from, sender.local_addr().unwrap());
+                            next += 1;
+                        }
+                    }
+                    assert_eq!(socket.receive(&mut inbox), Received::All);
+                    assert_eq!(inbox.datagrams().count(), 0);
                 }
             }
         });

@@ -5,6 +5,7 @@
 //! are read before anything of them leaves (`quic_gate`); [`Terms`] says what becomes of them.
 
 mod host_socket;
+mod inbox;
 mod quic_gate;
 mod receiver;
 
@@ -21,15 +22,13 @@ use super::{Context, DialError};
 use crate::core::{Ended, Refusal, UdpCounters, UdpTable, Unreachable};
 use crate::event::Event;
 use host_socket::SendError;
+use inbox::Inbox;
 use quic_gate::{ConnectionId, Held, QuicGates, Seen};
 use receiver::Receiver;
 
 /// Resolvers and names elsewhere than on port 53, where they are decided: NetBIOS (RFC 1002), DNS over
 /// DTLS and QUIC (RFC 8094, RFC 9250), multicast DNS (RFC 6762), LLMNR (RFC 4795).
 const OTHER_NAME_SERVICES: [u16; 4] = [137, 853, 5353, 5355];
-
-/// The largest datagram there is.
-const MAX_DATAGRAM_BYTES: usize = 65_535;
 
 /// Names that the QUIC connections of one flow may show. A client has one.
 const MAX_NAMES: usize = 8;
@@ -40,8 +39,7 @@ pub(crate) struct Udp(RefCell<State>);
 struct State {
     table: UdpTable<Sockets, Peer>,
     gates: QuicGates,
-    /// Where datagrams and errors are received.
-    buffer: Box<[u8]>,
+    inbox: Inbox,
     counters: UdpCounters,
 }
 
@@ -69,7 +67,7 @@ impl Udp {
         Self(RefCell::new(State {
             table: UdpTable::new(limits),
             gates: QuicGates::new(limits),
-            buffer: vec![0; MAX_DATAGRAM_BYTES].into_boxed_slice(),
+            inbox: Inbox::new(),
             counters: UdpCounters::default(),
         }))
     }

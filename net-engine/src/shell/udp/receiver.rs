@@ -8,8 +8,11 @@ use super::State;
 use super::host_socket::{HostSocket, Received, SendError};
 use crate::shell::Context;
 
-/// Datagrams and errors taken from one socket before others get their turn.
-const MAX_BATCH: usize = 32;
+/// System calls that receive from one socket before others get their turn: each takes a few datagrams.
+const MAX_BATCHES: usize = 4;
+
+/// Errors taken from one socket before its datagrams, and others, get their turn.
+const MAX_ERRORS: usize = 32;
 
 /// A socket of the host and the task that passes on what it receives; both end when this is dropped.
 pub(super) struct Receiver {
@@ -56,7 +59,7 @@ async fn run(context: Rc<Context>, socket: Rc<HostSocket>, guest: SocketAddr) {
         match take_batch(&context, &socket, guest) {
             Batch::Drained => {}
             Batch::Full => yield_now().await,
-            Batch::NoRoom => context.stack.room_for_datagram().await,
+            Batch::NoRoom => context.stack.room_for_datagrams().await,
         }
     }
 }
@@ -64,37 +67,31 @@ async fn run(context: Rc<Context>, socket: Rc<HostSocket>, guest: SocketAddr) {
 /// Hands the guest what the socket has.
 fn take_batch(context: &Context, socket: &HostSocket, guest: SocketAddr) -> Batch {
     let mut state = context.udp.state();
-    let State { table, buffer, counters, .. } = &mut *state;
-    let flow = |upstream| Flow { protocol: Protocol::Udp, guest, upstream };
+    let State { table, inbox, counters, .. } = &mut *state;
     let batch = context.stack.with_now(|gateway, now| {
-        for _ in 0..MAX_BATCH {
-            if !gateway.has_room_for_datagram() {
+        for _ in 0..MAX_ERRORS {
+            let Some(undelivered) = socket.take_undelivered(inbox.scratch()) else { break };
+            if let Some(upstream) = table.peer_at(guest, undelivered.to) {
+                let flow = Flow { protocol: Protocol::Udp, guest, upstream };
+                gateway.push_undelivered(&flow, &inbox.scratch()[..undelivered.len], undelivered.why);
+            }
+        }
+        for _ in 0..MAX_BATCHES {
+            if !gateway.has_room_for_datagrams() {
                 return Batch::NoRoom;
             }
-            match socket.receive(buffer) {
-                Received::Datagram { len, from } => {
-                    let Some(upstream) = table.handle_ingress(guest, from, now) else {
-                        counters.filtered += 1;
-                        continue;
-                    };
-                    // Whatever the host may receive is small enough to be sent on.
-                    if gateway.push_datagram(upstream, guest, &buffer[..len]) {
-                        counters.received += 1;
-                    } else {
-                        counters.lost += 1;
+            let received = socket.receive(inbox);
+            for (payload, from) in inbox.datagrams() {
+                match table.handle_ingress(guest, from, now) {
+                    None => counters.filtered += 1,
+                    Some(upstream) if gateway.push_datagram(upstream, guest, payload) => {
+                        counters.received += 1
                     }
+                    Some(_) => counters.lost += 1,
                 }
-                Received::Error => {}
-                Received::Nothing => {
-                    // Few: the kernel keeps no more than its buffer holds.
-                    while let Some(undelivered) = socket.take_undelivered(buffer) {
-                        if let Some(upstream) = table.peer_at(guest, undelivered.to) {
-                            let payload = &buffer[..undelivered.len];
-                            gateway.push_undelivered(&flow(upstream), payload, undelivered.why);
-                        }
-                    }
-                    return Batch::Drained;
-                }
+            }
+            if received == Received::All {
+                return Batch::Drained;
             }
         }
         Batch::Full
