@@ -1,6 +1,6 @@
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
-use std::os::fd::AsRawFd;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -9,11 +9,12 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, recvmsg, sendto,
     setsockopt, socket, sockopt,
 };
-use tokio::io::{Interest, Ready};
-use tokio::net::UdpSocket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::inbox::Inbox;
 use crate::core::Unreachable;
+use crate::link::sys;
 
 /// Errors of earlier datagrams that may stand in the way of one: each is taken by the attempt it fails.
 const MAX_ATTEMPTS: usize = 3;
@@ -21,7 +22,7 @@ const MAX_ATTEMPTS: usize = 3;
 /// A UDP socket of the host for one port of the guest, not connected: one socket for every destination
 /// (RFC 4787, section 4.1).
 pub(super) struct HostSocket {
-    socket: UdpSocket,
+    descriptor: AsyncFd<OwnedFd>,
     is_v6: bool,
 }
 
@@ -73,7 +74,7 @@ impl HostSocket {
             setsockopt(&descriptor, sockopt::Ipv4RecvErr, &true)?;
         }
         bind(descriptor.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(any, 0)))?;
-        Ok(Self { socket: UdpSocket::from_std(StdSocket::from(descriptor))?, is_v6 })
+        Ok(Self { descriptor: sys::register_for_reading(descriptor)?, is_v6 })
     }
 
     /// Sends one datagram at once.
@@ -84,8 +85,7 @@ impl HostSocket {
         let to = SockaddrStorage::from(to);
         let mut outcome = Err(SendError::Lost);
         for _ in 0..MAX_ATTEMPTS {
-            // Not by tokio, which sends nothing before its reactor has looked at a new socket.
-            let sent = sendto(self.socket.as_raw_fd(), payload, &to, MsgFlags::MSG_NOSIGNAL);
+            let sent = sendto(self.descriptor.as_raw_fd(), payload, &to, MsgFlags::MSG_NOSIGNAL);
             outcome = match sent {
                 Ok(_) => return Ok(()),
                 Err(error) => Err(unreachable_by(error).map_or(SendError::Lost, SendError::Unreachable)),
@@ -101,15 +101,15 @@ impl HostSocket {
     ///
     /// # Errors
     /// When the runtime ends.
-    pub(super) async fn ready(&self) -> io::Result<Ready> {
-        self.socket.ready(Interest::READABLE | Interest::ERROR).await
+    pub(super) async fn ready(&self) -> io::Result<()> {
+        self.descriptor.ready(Interest::READABLE | Interest::ERROR).await.map(drop)
     }
 
     /// Takes what has come into `inbox`.
     pub(super) fn receive(&self, inbox: &mut Inbox) -> Received {
         inbox.clear();
-        let taken = self.socket.try_io(Interest::READABLE, || {
-            match inbox.fill(self.socket.as_raw_fd(), self.is_v6) {
+        let taken = self.descriptor.try_io(Interest::READABLE, |_| {
+            match inbox.fill(self.descriptor.as_raw_fd(), self.is_v6) {
                 Ok(true) => Ok(()),
                 // The kernel had no more: what comes next is announced anew.
                 Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
@@ -127,7 +127,7 @@ impl HostSocket {
     /// are no news to a guest are left out.
     pub(super) fn take_undelivered(&self, buffer: &mut [u8]) -> Option<Undelivered> {
         loop {
-            let taken = self.socket.try_io(Interest::ERROR, || self.take_error(buffer));
+            let taken = self.descriptor.try_io(Interest::ERROR, |_| self.take_error(buffer));
             match taken {
                 Ok(Some(undelivered)) => return Some(undelivered),
                 Ok(None) => {}
@@ -141,7 +141,7 @@ impl HostSocket {
         let mut pieces = [IoSliceMut::new(buffer)];
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
         let message =
-            recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut pieces, Some(&mut control), flags)?;
+            recvmsg::<SockaddrStorage>(self.descriptor.as_raw_fd(), &mut pieces, Some(&mut control), flags)?;
         let to = message.address.as_ref().and_then(socket_address);
         let why = message.cmsgs()?.find_map(why_of);
         Ok(to.zip(why).map(|(to, why)| Undelivered { to, len: message.bytes, why }))
@@ -188,12 +188,20 @@ fn unreachable_by(error: Errno) -> Option<Unreachable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::socket::getsockname;
+    use std::net::UdpSocket as StdSocket;
     use std::time::Duration;
     use tokio::time::timeout;
 
     fn run<R>(test: impl Future<Output = R>) -> R {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { timeout(Duration::from_secs(10), test).await.expect("an end") })
+    }
+
+    /// Where a socket is reached over loopback.
+    fn own_address(socket: &HostSocket, loopback: IpAddr) -> SocketAddr {
+        let bound: SockaddrStorage = getsockname(socket.descriptor.as_raw_fd()).unwrap();
+        SocketAddr::new(loopback, socket_address(&bound).unwrap().port())
     }
 
     #[test]
@@ -237,7 +245,7 @@ mod tests {
             {
                 let sender = StdSocket::bind((loopback, 0)).unwrap();
                 let socket = HostSocket::open(loopback.is_ipv6()).unwrap();
-                let own = SocketAddr::new(loopback, socket.socket.local_addr().unwrap().port());
+                let own = own_address(&socket, loopback);
                 for count in [1, 15, 16, 17, 40] {
                     for index in 0..count {
                         sender.send_to(&vec![index; usize::from(index) * 100], own).unwrap();
