@@ -2,8 +2,8 @@ use std::time::Duration;
 
 /// Every bound of one guest's network, with defaults that suit a sandbox of a few GiB.
 ///
-/// Counts are per guest. A bound that is reached refuses the newcomer, visibly; it never drops
-/// what was accepted before.
+/// Counts are per guest. A bound that is reached refuses the newcomer, visibly; what was accepted before
+/// yields only where the field says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// TCP flows that hold buffers at one time.
@@ -76,6 +76,24 @@ pub struct Limits {
     /// How long values that were replaced or revoked are still turned into placeholders in responses,
     /// those of the last eight swaps.
     pub retired_secret_timeout: Duration,
+    /// Ports of the guest that have a UDP socket of the host; the least recently used yields.
+    pub max_udp_mappings: usize,
+    /// Destinations of all those ports together; the least recently used yields, first one of the port
+    /// that asks for another.
+    pub max_udp_peers: usize,
+    /// A destination over UDP that neither side has sent anything to or from.
+    pub udp_idle_timeout: Duration,
+    /// The same after a single datagram of the guest to a well-known port: a question, and its answer.
+    pub udp_exchange_timeout: Duration,
+    /// QUIC connections whose hello is read or remembered at one time, 32 KiB each; the oldest yields.
+    pub max_quic_hellos: usize,
+    /// Datagrams of one such connection that wait for the end of its hello, in bytes.
+    pub max_held_datagram_bytes: usize,
+    /// What datagrams of the guest that came in fragments hold while others are missing, in bytes; the
+    /// oldest yields.
+    pub max_fragment_bytes: usize,
+    /// How long the missing ones may take.
+    pub fragment_timeout: Duration,
     /// Events that wait for the embedder; the oldest yields and the loss is counted.
     pub max_queued_events: usize,
 }
@@ -114,6 +132,14 @@ impl Default for Limits {
             max_held_bytes: 16 << 20,
             held_body_timeout: Duration::from_secs(30),
             retired_secret_timeout: Duration::from_secs(10 * 60),
+            max_udp_mappings: 1_024,
+            max_udp_peers: 4_096,
+            udp_idle_timeout: Duration::from_secs(120),
+            udp_exchange_timeout: Duration::from_secs(30),
+            max_quic_hellos: 64,
+            max_held_datagram_bytes: 16 << 10,
+            max_fragment_bytes: 1 << 20,
+            fragment_timeout: Duration::from_secs(5),
             max_queued_events: 1_024,
         }
     }

@@ -16,7 +16,7 @@ use tokio::task::LocalSet;
 use crate::core::{AddressError, Counters, Gateway, GatewayConfig, GuestAddresses};
 use crate::guest::{Context, Event, EventQueue, GuestConfig, Stack, Termination};
 use crate::link::Link;
-use crate::shell::Driver;
+use crate::shell::{Driver, Udp};
 
 /// Commands that wait for a worker or a guest; a caller waits when they are used up.
 const MAX_QUEUED_COMMANDS: usize = 16;
@@ -210,7 +210,9 @@ async fn run_guest(attach: Attach) {
         .run_until(async move {
             let stack = Stack::new(gateway);
             let context = Rc::new(Context::new(stack.clone(), events, config));
-            let mut driver = tokio::task::spawn_local(Driver::new(Rc::clone(&context), link).run());
+            let udp = Rc::new(Udp::new(Rc::clone(&context)));
+            let driver = Driver::new(Rc::clone(&context), Rc::clone(&udp), link);
+            let mut driver = tokio::task::spawn_local(driver.run());
             let ended = loop {
                 tokio::select! {
                     ended = &mut driver => {
@@ -225,10 +227,12 @@ async fn run_guest(attach: Attach) {
                     command = commands.recv() => match command {
                         Some(Command::Counters(reply)) => {
                             // A caller that went away needs no answer.
-                            let _ = reply.send(stack.with(|gateway| gateway.counters()));
+                            let udp = udp.counters();
+                            let _ = reply.send(Counters { udp, ..stack.with(|gateway| gateway.counters()) });
                         }
                         Some(Command::SwapPolicy(policy, done)) => {
                             context.swap_policy(policy);
+                            udp.policy_changed();
                             let _ = done.send(());
                         }
                         Some(Command::SwapSecrets(secrets, done)) => {

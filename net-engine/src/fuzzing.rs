@@ -1,8 +1,10 @@
 //! What holds for every input: called by the fuzz target and by the test that replays its corpus.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use net_core::Limits;
+use net_core::{Flow, Limits};
+use smoltcp::wire::{IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 
 use crate::core::{
     Counters, FlowId, Gateway, GatewayConfig, GuestAddresses, Ingress, Refusal, StreamRead, StreamWrite,
@@ -13,13 +15,14 @@ use crate::link::{FrameMeta, LinkCapabilities};
 const MAX_FLOWS: usize = 8;
 const MAX_HELD: usize = 4;
 const MAX_QUEUED: usize = 4;
+/// Fragments of the largest datagram there is.
+const MAX_PIECES: usize = 46;
 
 /// Whatever frames a guest sends, and whatever the shell does meanwhile: no panic, bounded state,
 /// nothing but the guest's own flows, and every frame back is for the guest.
 ///
 /// The input is a list of steps: a byte says which, and the next ones are its arguments.
-/// The counters at the end say how far the input came.
-pub fn a_gateway_stays_itself(bytes: &[u8]) -> Option<Counters> {
+pub fn a_gateway_stays_itself(bytes: &[u8]) -> Option<Reached> {
     let (first, steps) = bytes.split_first()?;
     let mut run = Run::new(first & 1 == 1)?;
     let mut steps = Steps(steps);
@@ -29,6 +32,12 @@ pub fn a_gateway_stays_itself(bytes: &[u8]) -> Option<Counters> {
         run.check();
     }
     Some(run.end())
+}
+
+/// Whatever fragments of datagrams come in whatever order, what is put together is what a naive reading
+/// makes of them. See `core::fragments`.
+pub fn fragments_agree_with_a_model(bytes: &[u8]) {
+    crate::core::fragments::model::agree_with_a_model(bytes);
 }
 
 /// The bytes that are left of the input.
@@ -58,6 +67,30 @@ struct Run {
     /// The gateway's last sequence number, so that segments of the guest can hit the window.
     heard: u32,
     sent: u32,
+    /// Whoever sent the last datagram.
+    heard_from: Option<Flow>,
+    datagrams: u64,
+    reassembled: u64,
+}
+
+/// Where a fragment belongs.
+#[derive(Clone, Copy)]
+struct Fragment {
+    id: u8,
+    /// The offset in units of eight bytes.
+    units: u8,
+    is_last: bool,
+}
+
+/// How far an input came.
+#[derive(Debug)]
+pub struct Reached {
+    /// What went over the link.
+    pub counters: Counters,
+    /// Datagrams of the guest.
+    pub datagrams: u64,
+    /// Those of them that had come in fragments.
+    pub reassembled: u64,
 }
 
 impl Run {
@@ -81,11 +114,22 @@ impl Run {
             random_seed: 1,
         };
         let gateway = Gateway::new(config, now).ok()?;
-        Some(Self { gateway, addresses, now, flows: Vec::new(), heard: 0, sent: 1 })
+        Some(Self {
+            gateway,
+            addresses,
+            now,
+            flows: Vec::new(),
+            heard: 0,
+            sent: 1,
+            heard_from: None,
+            datagrams: 0,
+            reassembled: 0,
+        })
     }
 
     fn step(&mut self, step: u8, steps: &mut Steps<'_>) {
         match step % 8 {
+            _ if step & 0x40 != 0 => self.datagram(step, steps),
             0 => self.feed(steps.bytes()),
             1 | 2 => {
                 let frame = self.segment(step & 0x80 != 0, steps);
@@ -141,6 +185,34 @@ impl Run {
         }
     }
 
+    /// Datagrams: of the guest in one piece or as a fragment, and to the guest in any size.
+    fn datagram(&mut self, step: u8, steps: &mut Steps<'_>) {
+        let is_v6 = step & 0x80 != 0;
+        let (port, more) = (steps.byte().unwrap_or(0), steps.byte().unwrap_or(0));
+        if step & 3 == 2 {
+            let Some(flow) = self.heard_from else { return };
+            let payload = vec![port; usize::from(more) * 258];
+            let _ = self.gateway.push_datagram(flow.upstream, flow.guest, &payload);
+            self.gateway.push_undelivered(&flow, &payload, Unreachable::Port);
+            return;
+        }
+        let payload = steps.bytes();
+        let mut datagram = vec![0; 8];
+        datagram[..2].copy_from_slice(&(40_000 + u16::from(port % 4)).to_be_bytes());
+        datagram[2..4].copy_from_slice(&443u16.to_be_bytes());
+        let length = u16::try_from(8 + payload.len()).unwrap_or(0) + u16::from(more >> 6);
+        datagram[4..6].copy_from_slice(&length.to_be_bytes());
+        datagram.extend_from_slice(payload);
+        let frame = if step & 3 == 1 {
+            // The input's bytes are the fragment's: whoever puts it together checks the sum.
+            let place = Fragment { id: port % 4, units: more >> 1, is_last: more & 1 != 0 };
+            self.wrap(is_v6, IpProtocol::Udp, Some(place), payload.to_vec())
+        } else {
+            self.wrap(is_v6, IpProtocol::Udp, None, datagram)
+        };
+        self.feed(&frame);
+    }
+
     /// A TCP segment whose addresses and checksums are right: ports, flags, numbers, options and
     /// payload are the input's.
     fn segment(&mut self, is_v6: bool, steps: &mut Steps<'_>) -> Vec<u8> {
@@ -164,39 +236,63 @@ impl Run {
         if flags & 3 != 0 || !payload.is_empty() {
             self.sent = seq.wrapping_add(u32::try_from(payload.len()).unwrap_or(0)).wrapping_add(1);
         }
-        self.wrap(is_v6, segment)
+        self.wrap(is_v6, IpProtocol::Tcp, None, segment)
     }
 
-    fn wrap(&self, is_v6: bool, mut segment: Vec<u8>) -> Vec<u8> {
-        use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket};
+    /// A frame of the guest with this in it, whose headers and checksums are right.
+    fn wrap(
+        &self,
+        is_v6: bool,
+        protocol: IpProtocol,
+        fragment: Option<Fragment>,
+        mut segment: Vec<u8>,
+    ) -> Vec<u8> {
         let mut frame = [self.addresses.gateway_mac.0, self.addresses.guest_mac.0].concat();
-        let length = segment.len();
         let (Some(v4), Some(v6)) = (self.addresses.ipv4, self.addresses.ipv6) else { return frame };
+        let fill = |segment: &mut [u8], guest: IpAddress, server: IpAddress| {
+            if fragment.is_some() {
+                // Whoever puts it together checks the sum of the whole.
+            } else if protocol == IpProtocol::Tcp {
+                TcpPacket::new_unchecked(segment).fill_checksum(&guest, &server);
+            } else if let Ok(mut udp) = UdpPacket::new_checked(segment) {
+                udp.fill_checksum(&guest, &server);
+            }
+        };
         if is_v6 {
-            let server = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
-            TcpPacket::new_unchecked(&mut segment).fill_checksum(&v6.guest.into(), &server.into());
+            let server = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+            fill(&mut segment, v6.guest.into(), server.into());
+            if let Some(Fragment { id, units, is_last }) = fragment {
+                let [high, low] = (u16::from(units) << 3 | u16::from(!is_last)).to_be_bytes();
+                segment.splice(..0, [u8::from(protocol), 0, high, low, 0, 0, 0, id]);
+            }
+            let next_header = if fragment.is_some() { IpProtocol::Ipv6Frag } else { protocol };
             let mut header = [0; 40];
             let mut packet = Ipv6Packet::new_unchecked(&mut header);
             packet.set_version(6);
-            packet.set_payload_len(u16::try_from(length).unwrap_or(0));
-            packet.set_next_header(smoltcp::wire::IpProtocol::Tcp);
+            packet.set_payload_len(u16::try_from(segment.len()).unwrap_or(0));
+            packet.set_next_header(next_header);
             packet.set_hop_limit(64);
             packet.set_src_addr(v6.guest);
             packet.set_dst_addr(server);
             frame.extend_from_slice(&[0x86, 0xdd]);
             frame.extend_from_slice(&header);
         } else {
-            let server = std::net::Ipv4Addr::new(198, 51, 100, 7);
-            TcpPacket::new_unchecked(&mut segment).fill_checksum(&v4.guest.into(), &server.into());
+            let server = Ipv4Addr::new(198, 51, 100, 7);
+            fill(&mut segment, v4.guest.into(), server.into());
             let mut header = [0; 20];
             let mut packet = Ipv4Packet::new_unchecked(&mut header);
             packet.set_version(4);
             packet.set_header_len(20);
-            packet.set_total_len(u16::try_from(20 + length).unwrap_or(0));
+            packet.set_total_len(u16::try_from(20 + segment.len()).unwrap_or(0));
             packet.set_hop_limit(64);
-            packet.set_next_header(smoltcp::wire::IpProtocol::Tcp);
+            packet.set_next_header(protocol);
             packet.set_src_addr(v4.guest);
             packet.set_dst_addr(server);
+            if let Some(Fragment { id, units, is_last }) = fragment {
+                packet.set_ident(u16::from(id));
+                packet.set_frag_offset(u16::from(units) << 3);
+                packet.set_more_frags(!is_last);
+            }
             packet.fill_checksum();
             frame.extend_from_slice(&[0x08, 0x00]);
             frame.extend_from_slice(&header);
@@ -221,7 +317,16 @@ impl Run {
             Ingress::Datagram { flow, payload, packet } => {
                 assert!(self.is_guest(flow.guest.ip()), "{flow:?}");
                 assert!(payload.len() <= packet.len() && packet.len() <= frame.len());
+                self.heard_from = Some(flow);
+                self.datagrams += 1;
                 self.gateway.push_unreachable(packet, Unreachable::Port);
+            }
+            Ingress::Reassembled(datagram) => {
+                assert!(self.is_guest(datagram.flow().guest.ip()), "{:?}", datagram.flow());
+                assert!(datagram.payload().len() < datagram.packet().len());
+                self.heard_from = Some(*datagram.flow());
+                self.reassembled += 1;
+                self.gateway.push_unreachable(datagram.packet(), Unreachable::Port);
             }
             Ingress::GivenUp { id } => {
                 assert_eq!(self.gateway.flow(id), None, "a flow that was given up is gone");
@@ -257,7 +362,8 @@ impl Run {
                 }
                 self.gateway.frame_sent();
             }
-            assert!(sent <= MAX_QUEUED, "{sent} frames were queued");
+            // Of one datagram all fragments come in, or none.
+            assert!(sent <= 2 * MAX_QUEUED + 256 + MAX_PIECES, "{sent} frames were queued");
             if !more && sent == 0 {
                 return;
             }
@@ -272,7 +378,7 @@ impl Run {
     }
 
     /// The end of the guest ends every flow.
-    fn end(mut self) -> Counters {
+    fn end(mut self) -> Reached {
         self.gateway.abort_all();
         for id in std::mem::take(&mut self.flows) {
             self.gateway.release(id, self.now);
@@ -281,31 +387,55 @@ impl Run {
         let counters = self.gateway.counters();
         assert_eq!(counters.syns_held, 0);
         assert!(self.gateway.poll_timeout().is_none_or(|at| at > self.now), "work is left undone");
-        counters
+        Reached { counters, datagrams: self.datagrams, reassembled: self.reassembled }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    fn corpus(target: &str) -> Vec<Vec<u8>> {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let files = std::fs::read_dir(corpus).expect("a corpus");
+        files.map(|file| std::fs::read(file.expect("a file").path()).expect("a readable file")).collect()
+    }
+
     #[test]
     fn the_corpus_holds() {
-        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/frames");
-        let (mut opened, mut refused, mut answered) = (0, 0, 0);
-        for file in std::fs::read_dir(corpus).expect("a corpus") {
-            let bytes = std::fs::read(file.expect("a file").path()).expect("a readable file");
-            let counters = super::a_gateway_stays_itself(&bytes).expect("a run");
-            opened += counters.flows_opened;
-            refused += counters.flows_refused;
-            answered += counters.frames_sent;
+        let (mut opened, mut refused, mut answered, mut datagrams, mut reassembled) = (0, 0, 0, 0, 0);
+        for bytes in corpus("frames") {
+            let reached = super::a_gateway_stays_itself(&bytes).expect("a run");
+            opened += reached.counters.flows_opened;
+            refused += reached.counters.flows_refused;
+            answered += reached.counters.frames_sent;
+            datagrams += reached.datagrams;
+            reassembled += reached.reassembled;
         }
         // Else the corpus would start from nowhere.
         assert!(opened >= 2 && refused >= 3 && answered >= 8, "{opened}, {refused}, {answered}");
+        assert!(datagrams >= 2 && reassembled >= 2, "{datagrams}, {reassembled}");
+    }
+
+    #[test]
+    fn the_corpus_of_fragments_holds() {
+        corpus("fragments").iter().for_each(|bytes| super::fragments_agree_with_a_model(bytes));
     }
 
     proptest::proptest! {
         #[test]
         fn any_steps_are_no_danger(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
             super::a_gateway_stays_itself(&bytes);
+        }
+
+        #[test]
+        fn any_fragments_are_what_a_naive_reading_makes_of_them(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),
+            near in proptest::collection::vec((0u8..32, 0u8..12, 0u8..4), 0..80),
+        ) {
+            super::fragments_agree_with_a_model(&bytes);
+            // Close enough to each other to touch.
+            let near: Vec<u8> =
+                near.into_iter().flat_map(|(which, offset, units)| [which, 0, offset, units * 8, which]).collect();
+            super::fragments_agree_with_a_model(&near);
         }
     }
 }

@@ -4,8 +4,8 @@
 //! [`GuestConfig`] and gives a [`Guest`] to watch, change and stop. [`core`] is the sans-IO gateway
 //! underneath, usable alone.
 //!
-//! **What it does not do.** It gives no isolation but that of the network, and it carries no UDP
-//! but DNS.
+//! **What it does not do.** It gives no isolation but that of the network, and it does not look into
+//! QUIC further than to the name it shows.
 //!
 //! **Trust.** The guest and upstream are hostile; the configuration is the owner's. `SECURITY.md`
 //! lists the boundaries.

@@ -7,6 +7,9 @@
 #[path = "../examples/demo/guest.rs"]
 mod guest;
 #[allow(dead_code, reason = "other tests need more of it")]
+#[path = "shell/quic_client.rs"]
+mod quic_client;
+#[allow(dead_code, reason = "other tests need more of it")]
 #[path = "shell/server.rs"]
 mod server;
 #[allow(dead_code, reason = "the demo needs more of its servers than this test does")]
@@ -20,7 +23,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::timeout;
 
 use crate::server::{http_recorder, one_connection, silent_port};
@@ -57,6 +60,7 @@ fn nothing_is_left_of_a_guest_that_was_stopped_in_the_middle_of_everything() {
 
 async fn stop_in_the_middle_of_everything() {
     let (plain, accept_plain) = one_connection().await;
+    let questions = UdpSocket::bind(plain).await.unwrap();
     let (recorder, _) = http_recorder().await;
     let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let (silent, _backlog, _listener) = silent_port().await;
@@ -88,6 +92,15 @@ async fn stop_in_the_middle_of_everything() {
     let mut waiting = guest.connect((HOST_B.1, 80).into()).await.unwrap();
     waiting.write_all(b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n").await.unwrap();
     let accepted = timeout(PATIENCE, mute.accept()).await.expect("a connection").unwrap();
+    // A port of UDP that has been answered, and a hello of QUIC that is not whole.
+    let datagrams = guest.datagrams();
+    datagrams.send((HOST_A.1, 7).into(), b"question");
+    let mut question = [0; 8];
+    let (length, from) =
+        timeout(PATIENCE, questions.recv_from(&mut question)).await.expect("a datagram").unwrap();
+    questions.send_to(&question[..length], from).await.unwrap();
+    timeout(PATIENCE, datagrams.receive()).await.expect("an answer");
+    datagrams.send((HOST_A.1, 80).into(), &quic_client::flight(&[1; 8], "a.example")[0]);
     // A dial without an answer.
     let dialling = tokio::task::spawn_local({
         let guest = guest.clone();
@@ -98,6 +111,7 @@ async fn stop_in_the_middle_of_everything() {
     }
     let counters = handle.counters().await.unwrap();
     assert_eq!((counters.flows_open, counters.syns_held), (4, 1));
+    assert_eq!((counters.udp.mappings, counters.udp.peers), (1, 1));
 
     timeout(PATIENCE, handle.stop()).await.expect("a guest that stops");
     // Upstream hears of it, and so does the guest.
@@ -110,7 +124,7 @@ async fn stop_in_the_middle_of_everything() {
     // Of what is there beyond the quiet guest's, the test's own connections are the only ones, and
     // they end by themselves: their peers are gone.
     dialling.abort();
-    drop((plain, accepted, relay, unheard, idle, waiting));
+    drop((datagrams, questions, plain, accepted, relay, unheard, idle, waiting));
     let settled = timeout(PATIENCE, async {
         while held().descriptors.iter().any(|own| !quiet.descriptors.contains(own)) {
             tokio::time::sleep(Duration::from_millis(10)).await;

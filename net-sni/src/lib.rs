@@ -64,7 +64,7 @@ pub use fingerprint::{Ja4, Transport};
 pub use list::{Alpn, KeyShare, KeyShares, U16List, is_grease};
 pub use named_group::NamedGroup;
 #[cfg(feature = "quic")]
-pub use quic::{QUIC_BUFFER_BYTES, QuicError, QuicSniffer};
+pub use quic::{InitialIds, QUIC_BUFFER_BYTES, QuicError, QuicSniffer};
 pub use server_name::NameError;
 pub use sniff::sniff;
 pub use sniffer::{Fragments, MAX_HELLO_BYTES, Sniffer};

@@ -31,6 +31,9 @@ pub(crate) const E2E: &[Program] = &[
     ("bash", "bash"),
 ];
 
+/// What installs the QUIC stack of the end-to-end tests.
+pub(crate) const PIP: &[Program] = &[("pip3", "python3-pip")];
+
 /// What compiling a fuzz crate runs: libFuzzer is C++.
 pub(crate) const FUZZ: &[Program] = &[("c++", "g++")];
 

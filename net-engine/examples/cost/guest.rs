@@ -1,4 +1,5 @@
-//! A guest that is hardly there: one TCP connection at a time, on a link that loses nothing.
+//! A guest that is hardly there: one TCP connection at a time, or one port of UDP, on a link that loses
+//! nothing.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,7 +8,8 @@ use net_engine::core::GuestAddresses;
 use net_engine::link::{Checksum, FrameMeta, MAX_FRAME_BYTES, Segmentation, SegmentationKind};
 use smoltcp::phy::{Checksum as PhyChecksum, ChecksumCapabilities};
 use smoltcp::wire::{
-    IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+    IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber, UdpPacket,
+    UdpRepr,
 };
 
 use crate::cable::CableGuest;
@@ -23,6 +25,8 @@ const FRAME_PAYLOAD: usize = 44 * MSS as usize;
 const ETHERNET_BYTES: usize = 14;
 const IP_BYTES: usize = 20;
 const WINDOW_SCALE: u8 = 7;
+
+const DATAGRAM_PORT: u16 = 40_000;
 
 /// What came with the frames of one round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,6 +127,45 @@ impl Guest {
             }
         }
         Ok(heard)
+    }
+
+    /// Sends a datagram with `bytes` of data.
+    pub(crate) fn write_datagram(&mut self, bytes: usize) -> Result<()> {
+        let (source, destination) = (self.source, self.to.0);
+        let datagram = UdpRepr { src_port: DATAGRAM_PORT, dst_port: self.to.1 };
+        let header = Ipv4Repr {
+            src_addr: source,
+            dst_addr: destination,
+            next_header: IpProtocol::Udp,
+            payload_len: datagram.header_len() + bytes,
+            hop_limit: 64,
+        };
+        let frame = &mut self.frame[..ETHERNET_BYTES + IP_BYTES + header.payload_len];
+        frame[..6].copy_from_slice(&self.addresses.gateway_mac.0);
+        frame[6..12].copy_from_slice(&self.addresses.guest_mac.0);
+        frame[12..14].copy_from_slice(&[0x08, 0x00]);
+        let mut sums = ChecksumCapabilities::ignored();
+        sums.ipv4 = PhyChecksum::Tx;
+        let mut packet = Ipv4Packet::new_unchecked(&mut frame[ETHERNET_BYTES..]);
+        header.emit(&mut packet, &sums);
+        let (from, to) = (IpAddress::from(IpAddr::V4(source)), IpAddress::from(IpAddr::V4(destination)));
+        let payload = &self.payload[..bytes];
+        let mut udp = UdpPacket::new_unchecked(packet.payload_mut());
+        datagram.emit(&mut udp, &from, &to, bytes, |room| room.copy_from_slice(payload), &sums);
+        let start = u16::try_from(ETHERNET_BYTES + IP_BYTES)?;
+        let meta = FrameMeta { checksum: Checksum::Partial { start, offset: 6 }, segmentation: None };
+        self.cable.send(&meta, frame)?;
+        self.cable.ring();
+        Ok(())
+    }
+
+    /// Takes the datagram that waits; how much data it has.
+    pub(crate) fn hear_datagram(&mut self) -> Result<Option<usize>> {
+        let Some(received) = self.cable.receive(&mut self.frame)? else { return Ok(None) };
+        let packet = Ipv4Packet::new_checked(&self.frame[ETHERNET_BYTES..received.len])?;
+        let datagram = UdpPacket::new_checked(packet.payload())?;
+        ensure!(datagram.dst_port() == DATAGRAM_PORT, "an answer to another port");
+        Ok(Some(datagram.payload().len()))
     }
 
     fn send(&mut self, control: TcpControl, payload_bytes: usize) -> Result<()> {

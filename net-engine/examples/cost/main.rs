@@ -22,12 +22,13 @@ use anyhow::Result;
 use crate::scenario::{Scenario, Stage};
 
 const USAGE: &str = "\
-Usage: cost <up|down|flows|packets> <COUNT>
+Usage: cost <up|down|flows|packets|datagrams> <COUNT>
 
-  up       COUNT MiB from the guest to upstream, on one connection
-  down     COUNT MiB from upstream to the guest, on one connection
-  flows    COUNT connections, each a request of 1 byte and a response of 1 KiB
-  packets  COUNT requests of 64 bytes and their responses, on one connection
+  up         COUNT MiB from the guest to upstream, on one connection
+  down       COUNT MiB from upstream to the guest, on one connection
+  flows      COUNT connections, each a request of 1 byte and a response of 1 KiB
+  packets    COUNT requests of 64 bytes and their responses, on one connection
+  datagrams  COUNT datagrams of 1,200 bytes and their answers, between two ports
 
 Prints `worker <thread id>`. A part of the work comes before COUNT starts, whatever COUNT is: measure
 two counts and take the difference.";

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use anyhow::{Context as _, Result, ensure};
 use net_engine::link::LinkCapabilities;
@@ -29,6 +29,9 @@ const REQUEST_BYTES: usize = 1;
 const RESPONSE_BYTES: usize = 1 << 10;
 const PACKET_BYTES: usize = 64;
 
+/// As much as QUIC puts into one.
+const DATAGRAM_BYTES: usize = 1200;
+
 /// See the program's usage.
 #[derive(Clone, Copy)]
 pub(crate) enum Scenario {
@@ -36,6 +39,7 @@ pub(crate) enum Scenario {
     Down,
     Flows,
     Packets,
+    Datagrams,
 }
 
 impl Scenario {
@@ -45,6 +49,7 @@ impl Scenario {
             "down" => Some(Self::Down),
             "flows" => Some(Self::Flows),
             "packets" => Some(Self::Packets),
+            "datagrams" => Some(Self::Datagrams),
             _ => None,
         }
     }
@@ -54,7 +59,7 @@ impl Scenario {
     fn warm_up(self) -> usize {
         match self {
             Self::Up | Self::Down => 8,
-            Self::Flows | Self::Packets => 32,
+            Self::Flows | Self::Packets | Self::Datagrams => 32,
         }
     }
 }
@@ -64,6 +69,8 @@ pub(crate) struct Stage {
     guest: Guest,
     worker: Worker,
     listener: TcpListener,
+    /// On the same port.
+    datagrams: UdpSocket,
     buffer: Box<[u8]>,
     // In this order: the guest's network ends before the thread that carries it.
     _handle: net_engine::Guest,
@@ -73,6 +80,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn build() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let datagrams = UdpSocket::bind(listener.local_addr()?)?;
         let server = SocketAddr::new(IpAddr::V4(SERVER.0), SERVER.1);
         let rule = parse_target(&server.to_string())?.into_rule(Action::Allow);
         let config = GuestConfig {
@@ -93,7 +101,7 @@ impl Stage {
         worker.rest()?;
         let guest = Guest::new(cable, *handle.addresses(), SERVER)?;
         let buffer = vec![7; UP_BYTES.max(DOWN_BYTES)].into();
-        Ok(Self { guest, worker, listener, buffer, _handle: handle, _engine: engine })
+        Ok(Self { guest, worker, listener, datagrams, buffer, _handle: handle, _engine: engine })
     }
 
     pub(crate) fn worker_id(&self) -> u32 {
@@ -102,8 +110,10 @@ impl Stage {
 
     pub(crate) fn play(&mut self, scenario: Scenario, count: usize) -> Result<()> {
         let count = scenario.warm_up() + count;
-        if let Scenario::Flows = scenario {
-            return (0..count).try_for_each(|_| self.flow());
+        match scenario {
+            Scenario::Flows => return (0..count).try_for_each(|_| self.flow()),
+            Scenario::Datagrams => return (0..count).try_for_each(|_| self.datagram()),
+            Scenario::Up | Scenario::Down | Scenario::Packets => {}
         }
         let mut upstream = self.connect()?;
         match scenario {
@@ -114,7 +124,7 @@ impl Stage {
                 portions(count * MIB, DOWN_BYTES).try_for_each(|bytes| self.down(&mut upstream, bytes))
             }
             Scenario::Packets => (0..count).try_for_each(|_| self.exchange(&mut upstream, PACKET_BYTES)),
-            Scenario::Flows => Ok(()),
+            Scenario::Flows | Scenario::Datagrams => Ok(()),
         }
     }
 
@@ -151,6 +161,17 @@ impl Stage {
         upstream.write_all(&self.buffer[..response_bytes])?;
         self.worker.rest()?;
         ensure!(self.guest.hear()?.data_bytes == response_bytes, "no response");
+        Ok(())
+    }
+
+    fn datagram(&mut self) -> Result<()> {
+        self.guest.write_datagram(DATAGRAM_BYTES)?;
+        self.worker.rest()?;
+        let (count, from) = self.datagrams.recv_from(&mut self.buffer)?;
+        ensure!(count == DATAGRAM_BYTES, "{count} bytes of a datagram");
+        self.datagrams.send_to(&self.buffer[..count], from)?;
+        self.worker.rest()?;
+        ensure!(self.guest.hear_datagram()? == Some(DATAGRAM_BYTES), "no answer");
         Ok(())
     }
 

@@ -17,8 +17,8 @@ use net_engine::core::GuestAddresses;
 use net_engine::link::{FrameMeta, MAX_FRAME_BYTES, PairGuest};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
-use smoltcp::socket::{tcp, udp};
-use smoltcp::wire::{EthernetAddress, IpCidr};
+use smoltcp::socket::{raw, tcp, udp};
+use smoltcp::wire::{EthernetAddress, IpCidr, IpProtocol, IpVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const MTU: usize = 1500;
@@ -51,13 +51,15 @@ impl Guest {
         let mut config = Config::new(EthernetAddress(addresses.guest_mac.0).into());
         config.random_seed = 7;
         let mut interface = Interface::new(config, &mut wires, smoltcp::time::Instant::ZERO);
-        let own = addresses.ipv4.expect("the demo's link has IPv4");
+        let (v4, v6) = addresses.ipv4.zip(addresses.ipv6).expect("the demo's link has both families");
         interface.update_ip_addrs(|list| {
-            // A fresh interface has room for its first address.
-            let _ = list.push(IpCidr::new(own.guest.into(), own.prefix_len));
+            // A fresh interface has room for two addresses.
+            let _ = list.push(IpCidr::new(v4.guest.into(), v4.prefix_len));
+            let _ = list.push(IpCidr::new(v6.guest.into(), v6.prefix_len));
         });
-        // A fresh interface has room for its first route.
-        let _ = interface.routes_mut().add_default_ipv4_route(own.gateway);
+        // A fresh interface has room for two routes.
+        let _ = interface.routes_mut().add_default_ipv4_route(v4.gateway);
+        let _ = interface.routes_mut().add_default_ipv6_route(v6.gateway);
         let sockets = SocketSet::new(Vec::new());
         let kernel =
             Kernel { interface, sockets, wires, started: Instant::now(), next_port: 40_000, driver: None };
@@ -134,6 +136,22 @@ impl Guest {
         let answer = tokio::time::timeout(Duration::from_secs(5), answered).await;
         self.0.borrow_mut().sockets.remove(handle);
         answer.map_err(|_| io::ErrorKind::TimedOut.into())
+    }
+
+    /// A port of the guest's own choice, for datagrams to anybody.
+    #[allow(dead_code, reason = "the demo shows no datagrams; the tests do")]
+    pub(crate) fn datagrams(&self) -> Datagrams {
+        const PIECES: usize = 64;
+        let kernel = &mut *self.0.borrow_mut();
+        kernel.next_port += 1;
+        let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; PIECES], vec![0; RING_BYTES]);
+        let mut socket = udp::Socket::new(buffer(), buffer());
+        socket.bind(kernel.next_port).expect("a port of its own");
+        let buffer = || raw::PacketBuffer::new(vec![raw::PacketMetadata::EMPTY; PIECES], vec![0; RING_BYTES]);
+        let errors = raw::Socket::new(Some(IpVersion::Ipv4), Some(IpProtocol::Icmp), buffer(), buffer());
+        let port = kernel.next_port;
+        let (socket, errors) = (kernel.sockets.add(socket), kernel.sockets.add(errors));
+        Datagrams { guest: self.clone(), port, socket, errors }
     }
 
     fn with_tcp<R>(&self, handle: SocketHandle, work: impl FnOnce(&mut tcp::Socket<'static>) -> R) -> R {
@@ -308,6 +326,58 @@ impl Drop for Stream {
         // The scenes are few: the socket closes and stays in the set until the demo ends.
         self.guest.with_tcp(self.handle, |socket| socket.close());
         self.guest.wake();
+    }
+}
+
+/// A UDP socket of the guest.
+#[allow(dead_code, reason = "the demo shows no datagrams; the tests do")]
+pub(crate) struct Datagrams {
+    guest: Guest,
+    port: u16,
+    socket: SocketHandle,
+    errors: SocketHandle,
+}
+
+#[allow(dead_code, reason = "the demo shows no datagrams; the tests do")]
+impl Datagrams {
+    pub(crate) fn send(&self, to: SocketAddr, payload: &[u8]) {
+        let kernel = &mut *self.guest.0.borrow_mut();
+        let socket = kernel.sockets.get_mut::<udp::Socket<'_>>(self.socket);
+        socket.send_slice(payload, (to.ip(), to.port())).expect("room for a datagram");
+        if let Some(driver) = kernel.driver.take() {
+            driver.wake();
+        }
+    }
+
+    pub(crate) async fn receive(&self) -> (Vec<u8>, SocketAddr) {
+        poll_fn(|context| {
+            let kernel = &mut *self.guest.0.borrow_mut();
+            let socket = kernel.sockets.get_mut::<udp::Socket<'_>>(self.socket);
+            let Ok((bytes, from)) = socket.recv() else {
+                socket.register_recv_waker(context.waker());
+                return Poll::Pending;
+            };
+            let from = SocketAddr::new(from.endpoint.addr.into(), from.endpoint.port);
+            Poll::Ready((bytes.to_vec(), from))
+        })
+        .await
+    }
+
+    /// Type and code of the next ICMP error about what this socket has sent over IPv4.
+    pub(crate) async fn error(&self) -> (u8, u8) {
+        const HEADERS_BYTES: usize = 20 + 8 + 20;
+        poll_fn(|context| {
+            let kernel = &mut *self.guest.0.borrow_mut();
+            let socket = kernel.sockets.get_mut::<raw::Socket<'_>>(self.errors);
+            while let Ok(packet) = socket.recv() {
+                if packet.get(HEADERS_BYTES..HEADERS_BYTES + 2) == Some(&self.port.to_be_bytes()) {
+                    return Poll::Ready((packet[20], packet[21]));
+                }
+            }
+            socket.register_recv_waker(context.waker());
+            Poll::Pending
+        })
+        .await
     }
 }
 

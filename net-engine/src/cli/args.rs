@@ -100,14 +100,14 @@ pub(super) struct PolicyArgs {
     /// Deny a destination, whatever is allowed
     #[arg(long, value_name = "PATTERN[:PORTS]")]
     pub(super) deny: Vec<String>,
-    /// Look into TLS on these ports, in place of the file's [default: 443]
+    /// Look into TLS on these ports, in place of the file's; QUIC to them falls back to TCP [default: 443]
     #[arg(long, value_name = "PORT,…", value_delimiter = ',', conflicts_with = "no_intercept",
           value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) intercept: Vec<u16>,
     /// Open no TLS: names are still decided, content is not seen
     #[arg(long)]
     pub(super) no_intercept: bool,
-    /// Pass TLS of these names on as it is
+    /// Pass TLS and QUIC of these names on as they are
     #[arg(long, value_name = "PATTERN")]
     pub(super) bypass: Vec<String>,
     /// Give the command a placeholder that becomes the secret on its way to HOST, a name pattern

@@ -202,7 +202,7 @@ mod tests {
     use std::fs;
     use std::fs::File;
     use std::io::ErrorKind;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, UdpSocket};
     use std::process::Command;
     use std::thread;
 
@@ -232,6 +232,7 @@ mod tests {
             }
             assert_eq!(File::open("/etc/resolv.conf").is_ok(), had_resolv_conf);
             assert!(TcpListener::bind("127.0.0.1:0").is_ok());
+            assert!(UdpSocket::bind("127.0.0.1:0").is_ok());
             fs::remove_dir_all(&directory).expect("its own directory goes");
         });
         confined.join().expect("every assertion holds");

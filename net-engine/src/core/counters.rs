@@ -10,7 +10,7 @@ pub enum DropReason {
     NotForUs,
     /// Broadcast, multicast, loopback or unspecified destinations, and unknown protocols.
     Unroutable,
-    /// IP fragments, which nothing here reassembles.
+    /// IP fragments of anything but UDP, and of datagrams that cannot be put together.
     Fragment,
     /// A checksum that does not match.
     Checksum,
@@ -55,8 +55,28 @@ pub struct Counters {
     pub ring_bytes: u64,
     /// SYNs that wait for a decision or a dial now.
     pub syns_held: u64,
+    /// Datagrams, and who may send them.
+    pub udp: UdpCounters,
     /// Frames dropped, by [`DropReason`] in the order of its variants.
     pub dropped: [u64; 7],
+}
+
+/// What went through the guest's ports of UDP, DNS aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UdpCounters {
+    /// Ports of the guest that have a socket of the host now.
+    pub mappings: u64,
+    /// Destinations of all of them now.
+    pub peers: u64,
+    /// Datagrams that were sent upstream.
+    pub sent: u64,
+    /// Datagrams that were sent on to the guest.
+    pub received: u64,
+    /// Datagrams from upstream that were dropped: the guest has not sent to where they came from.
+    pub filtered: u64,
+    /// Datagrams that were dropped for lack of room, as on any link.
+    pub lost: u64,
 }
 
 impl Counters {

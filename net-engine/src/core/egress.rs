@@ -37,6 +37,7 @@ impl Gateway {
     /// [`Limits::max_queued_frames`]: net_core::Limits::max_queued_frames
     pub fn poll_flows(&mut self, now: Instant) -> bool {
         self.wire.queue.trim(now);
+        self.fragments.handle_timeout(now);
         while let Some(id) = self.timers.poll_expired(now) {
             if let Some(open) = self.flows.open_mut(id) {
                 open.timer = None;
@@ -144,6 +145,6 @@ impl Gateway {
 
     /// When [`poll_flows`](Self::poll_flows) must be called again at the latest.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        self.timers.poll_timeout()
+        [self.timers.poll_timeout(), self.fragments.poll_timeout()].into_iter().flatten().min()
     }
 }

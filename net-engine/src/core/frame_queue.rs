@@ -19,7 +19,7 @@ impl QueuedFrame {
     }
 }
 
-/// Frames that wait for the link, at most `capacity` of them.
+/// Frames that wait for the link: of streams at most `capacity`, and of datagrams a few more.
 ///
 /// When it is full, sockets are not asked for more: nothing is dropped and nothing grows. The
 /// buffers are reused, so that a frame costs no allocation once the queue is warm; those that were not
@@ -34,6 +34,9 @@ pub(crate) struct FrameQueue {
     trimmed: Instant,
 }
 
+/// What datagrams that come together may fill beyond the point where no more are asked for.
+const BATCH_FRAMES: usize = 256;
+
 /// How long a buffer may lie unneeded. Bursts differ in size from one millisecond to the next, and a
 /// buffer that is given back and taken again has to be paged in anew.
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,6 +49,18 @@ impl FrameQueue {
 
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= self.capacity
+    }
+
+    /// Whether datagrams should be asked for: beyond what streams may fill, or they would leave nothing to
+    /// datagrams, which nobody sends again.
+    pub(crate) fn has_room_for_datagrams(&self) -> bool {
+        self.waiting.len() < 2 * self.capacity
+    }
+
+    /// Whether one more may come in, which may be many fragments: those that were asked for come several
+    /// at a time.
+    pub(crate) fn takes_datagram(&self) -> bool {
+        self.waiting.len() < 2 * self.capacity + BATCH_FRAMES
     }
 
     /// Appends a frame of `len` bytes that `fill` writes; `fill` returns what it computed.

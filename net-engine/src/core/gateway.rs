@@ -12,10 +12,11 @@ use thiserror::Error;
 use super::device::{PacketDevice, Wire};
 use super::ethernet::{self, EtherType, EthernetHeader};
 use super::flow_table::{FlowId, FlowTable};
+use super::fragments::Fragments;
 use super::ingress::IpPacket;
 use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState, seq_of};
 use super::tombstone::{TimeWait, Tombstones};
-use super::{AddressError, Counters, DropReason, GuestAddresses, Unreachable};
+use super::{AddressError, Counters, DropReason, GuestAddresses, Reassembled, Unreachable};
 use super::{arp, icmp, ndp, tombstone, udp};
 use crate::buffer_pool::BufferPool;
 use crate::link::{Checksum, FrameMeta, LinkCapabilities};
@@ -63,6 +64,8 @@ pub enum Ingress<'f> {
         /// The whole IP packet, for [`Gateway::push_unreachable`].
         packet: &'f [u8],
     },
+    /// A UDP datagram that came in fragments, of which this frame was the last.
+    Reassembled(Reassembled),
 }
 
 /// Why a held SYN could not be accepted.
@@ -100,6 +103,8 @@ pub struct Gateway {
     pub(super) dirty: VecDeque<FlowId>,
     /// SYNs that wait, refused ones that were not answered yet included.
     pub(super) held_syns: usize,
+    pub(super) fragments: Fragments,
+    fragmenter: udp::Fragmenter,
     /// The set segments of no flow are fed to: smoltcp answers them with RST.
     nobody: SocketSet<'static>,
 }
@@ -130,6 +135,8 @@ impl Gateway {
             timers: TimerQueue::new(),
             dirty: VecDeque::new(),
             held_syns: 0,
+            fragments: Fragments::new(&limits),
+            fragmenter: udp::Fragmenter::new(),
             nobody: SocketSet::new(Vec::new()),
             limits,
         })
@@ -200,6 +207,12 @@ impl Gateway {
         if header.destination.is_group() {
             // A unicast packet in a group frame is somebody's trick (RFC 1122, section 3.3.6).
             return Err(DropReason::Unroutable);
+        }
+        if let Some(fragment) = packet.fragment() {
+            let whole = self.fragments.handle(&fragment, now)?;
+            return whole.map_or(Ok(Ingress::Handled), |whole| {
+                Reassembled::new(whole, &self.addresses).map(Ingress::Reassembled)
+            });
         }
         let verify = meta.checksum == Checksum::Full;
         match packet.protocol {
@@ -409,16 +422,34 @@ impl Gateway {
         self.dirty.push_back(id);
     }
 
-    /// Sends a UDP datagram to the guest; whether there was room for it.
+    /// Sends a UDP datagram to the guest, in fragments where it does not fit one packet; whether there
+    /// was room for it.
     ///
-    /// A payload above [`Gateway::max_datagram_bytes`] is never sent.
+    /// A payload above 65,507 bytes (IPv6: 65,527) is never sent.
     #[must_use]
     pub fn push_datagram(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> bool {
-        if self.wire.queue.is_full() || payload.len() > self.max_datagram_bytes(destination.is_ipv6()) {
+        let is_v6 = destination.is_ipv6();
+        if !self.wire.queue.takes_datagram() || payload.len() > udp::max_fragmented_bytes(is_v6) {
             return false;
         }
-        udp::push_datagram(&mut self.wire, source, destination, payload);
+        if payload.len() <= self.max_datagram_bytes(is_v6) {
+            udp::push_datagram(&mut self.wire, source, destination, payload);
+        } else {
+            self.fragmenter.push_datagram(&mut self.wire, source, destination, payload);
+        }
         true
+    }
+
+    /// Whether there is room for a few datagrams: whoever receives them may go on.
+    pub fn has_room_for_datagrams(&self) -> bool {
+        self.wire.queue.has_room_for_datagrams()
+    }
+
+    /// Tells the guest that the datagram in which it sent `payload` was not delivered, as
+    /// [`push_unreachable`](Self::push_unreachable) does where the packet is still there.
+    pub fn push_undelivered(&mut self, flow: &Flow, payload: &[u8], why: Unreachable) {
+        let payload = &payload[..payload.len().min(udp::max_fragmented_bytes(false))];
+        self.push_unreachable(&udp::sent_by_guest(flow, payload), why);
     }
 
     /// The largest UDP payload that reaches the guest in one packet.

@@ -3,12 +3,14 @@ use std::net::{IpAddr, SocketAddr};
 use net_core::{Flow, Protocol};
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 
+use super::fragments::{Fragment, Place};
 use super::{DropReason, GuestAddresses};
+
+const V6_HEADER_BYTES: usize = 40;
 
 /// A checked IP packet from the guest, its headers parsed once.
 ///
-/// Lengths are consistent, the source is the guest's, the destination is a unicast address and
-/// the packet is no fragment.
+/// Lengths are consistent, the source is the guest's and the destination is a unicast address.
 pub(crate) struct IpPacket<'f> {
     /// From the IP header to the end the header states; Ethernet padding is cut off.
     pub(crate) bytes: &'f [u8],
@@ -16,6 +18,8 @@ pub(crate) struct IpPacket<'f> {
     pub(crate) destination: IpAddr,
     pub(crate) protocol: IpProtocol,
     pub(crate) header_bytes: usize,
+    /// Where it belongs if it is a fragment, which none but UDP's is.
+    place: Option<Place>,
 }
 
 impl<'f> IpPacket<'f> {
@@ -32,7 +36,8 @@ impl<'f> IpPacket<'f> {
         if !addresses.is_guest(source) {
             return Err(DropReason::Spoofed);
         }
-        if packet.more_frags() || packet.frag_offset() != 0 {
+        let place = Place::of_v4(&packet);
+        if place.is_some() && packet.next_header() != IpProtocol::Udp {
             return Err(DropReason::Fragment);
         }
         // 0.0.0.0/8, 127.0.0.0/8 and class E never appear as a destination on a wire
@@ -54,6 +59,7 @@ impl<'f> IpPacket<'f> {
             destination: IpAddr::V4(destination),
             protocol: packet.next_header(),
             header_bytes: usize::from(packet.header_len()),
+            place,
         })
     }
 
@@ -67,9 +73,6 @@ impl<'f> IpPacket<'f> {
         if !addresses.is_guest(source) {
             return Err(DropReason::Spoofed);
         }
-        if packet.next_header() == IpProtocol::Ipv6Frag {
-            return Err(DropReason::Fragment);
-        }
         if destination.is_multicast() || destination.is_unspecified() || destination.is_loopback() {
             return Err(DropReason::Unroutable);
         }
@@ -78,12 +81,26 @@ impl<'f> IpPacket<'f> {
         if destination.to_ipv4().is_some() {
             return Err(DropReason::Unroutable);
         }
-        Ok(Self {
-            bytes: &payload[..packet.total_len()],
-            source,
-            destination: IpAddr::V6(destination),
-            protocol: packet.next_header(),
-            header_bytes: packet.header_len(),
+        let (mut protocol, mut header_bytes, mut place) = (packet.next_header(), packet.header_len(), None);
+        let bytes = &payload[..packet.total_len()];
+        if protocol == IpProtocol::Ipv6Frag {
+            let (own, fragment_header_bytes) = Place::of_v6(&bytes[header_bytes..])?;
+            place = Some(own);
+            protocol = IpProtocol::Udp;
+            header_bytes += fragment_header_bytes;
+        }
+        Ok(Self { bytes, source, destination: IpAddr::V6(destination), protocol, header_bytes, place })
+    }
+
+    /// What it is a part of, if it is one.
+    pub(crate) fn fragment(&self) -> Option<Fragment<'f>> {
+        let header_bytes = if self.source.is_ipv4() { self.header_bytes } else { V6_HEADER_BYTES };
+        Some(Fragment {
+            place: self.place?,
+            source: self.source,
+            destination: self.destination,
+            header: &self.bytes[..header_bytes],
+            data: self.payload(),
         })
     }
 

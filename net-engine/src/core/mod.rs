@@ -13,19 +13,29 @@ mod egress;
 mod ethernet;
 mod flow_io;
 mod flow_table;
+#[cfg(not(any(test, fuzzing)))]
+mod fragments;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fragments;
 mod frame_queue;
 mod gateway;
 mod icmp;
 mod ingress;
 mod ndp;
+mod reassembled;
+mod recency;
+mod slots;
 mod tcp_flow;
 mod tombstone;
 mod udp;
+mod udp_table;
 
 pub use addresses::{AddressError, GuestAddresses, Ipv4Pair, Ipv6Pair, MacAddress};
-pub use counters::{Counters, DropReason};
+pub use counters::{Counters, DropReason, UdpCounters};
 pub use flow_table::FlowId;
 pub use frame_queue::QueuedFrame;
 pub use gateway::{AcceptError, Gateway, GatewayConfig, Ingress};
 pub use icmp::Unreachable;
+pub use reassembled::Reassembled;
 pub use tcp_flow::{Refusal, StreamRead, StreamWrite};
+pub(crate) use udp_table::{Ended, UdpTable};

@@ -14,11 +14,12 @@ use crate::core::GuestAddresses;
 /// Which TLS streams are opened, and by whose authority.
 #[derive(Debug, Default)]
 pub struct Interception {
-    /// Ports whose streams are looked into; empty looks into none.
+    /// Ports whose streams are looked into; empty looks into none. QUIC to them is refused where a stream
+    /// would be opened.
     pub ports: BTreeSet<u16>,
-    /// Names whose streams are passed on as they are.
+    /// Names whose streams, and QUIC, are passed on as they are.
     pub bypass: Vec<HostPattern>,
-    /// Mints what the guest sees. Without it TLS is decided by its name and passed on.
+    /// Mints what the guest sees. Without it TLS and QUIC are decided by their names and passed on.
     pub authority: Option<Authority>,
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use net_core::{Flow, HostName, HostPattern, Limits};
+use net_core::{Flow, HostName, HostPattern, Limits, Protocol};
 use net_policy::dns::DenialStyle;
 use net_policy::{Decision, HostAddresses, Layer, NameDecision, NameTable, Policy, Query, RuleId};
 use net_secrets::SecretSet;
@@ -148,7 +148,7 @@ impl Context {
         let decision = self.decide(flow, name);
         let rests_on_name =
             matches!(decision, Decision::Allow { rule } if self.policy.borrow().rests_on_name(rule));
-        Terms { decision, rests_on_name, is_looked_into: self.looks_into(flow.upstream.port()) }
+        Terms { decision, rests_on_name, is_looked_into: self.looks_into(flow) }
     }
 
     /// A rule that has just decided.
@@ -345,9 +345,12 @@ impl Context {
         self.addresses.gateways().collect()
     }
 
-    /// Whether the first flight of streams to this port is read before they go on.
-    fn looks_into(&self, port: u16) -> bool {
-        port == HTTP_PORT || self.intercepted_ports.contains(&port)
+    /// Whether the first flight to this port is read before a flow goes on.
+    fn looks_into(&self, flow: &Flow) -> bool {
+        let port = flow.upstream.port();
+        // HTTP without TLS has no form over UDP.
+        let is_plain_http = port == HTTP_PORT && flow.protocol == Protocol::Tcp;
+        is_plain_http || self.intercepted_ports.contains(&port)
     }
 
     /// Whether TLS is opened at all.

@@ -32,6 +32,8 @@ pub enum Denial {
         /// Of which rules.
         layer: Layer,
     },
+    /// What is asked for there is given elsewhere, or shows itself to be something else, in these words.
+    Protocol(&'static str),
     /// Names of its address lead to different verdicts, and it shows none.
     NeedName,
     /// A rule allows its address, but by a new policy the name matters, and it shows none any more.
@@ -46,6 +48,7 @@ impl fmt::Display for Denial {
             Self::Default { reason, layer: Layer::Floor } => {
                 write!(f, "floor default ({})", reason.as_str())
             }
+            Self::Protocol(why) => f.write_str(why),
             Self::NeedName => f.write_str("only a name can tell"),
             Self::Unnamed(rule) => write!(f, "{} (a name could be denied, and it shows none)", rule.text),
         }

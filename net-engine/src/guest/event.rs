@@ -40,11 +40,6 @@ pub enum Event {
         /// The rule and the reason, readable.
         why: String,
     },
-    /// DNS over TLS, where no TLS is opened: names are asked of us or not at all.
-    DnsOverTlsRefused {
-        /// Its 5-tuple.
-        flow: Flow,
-    },
     /// An allowed flow could not be dialled.
     DialFailed {
         /// Its 5-tuple.
@@ -78,7 +73,7 @@ pub enum Event {
         /// The environment variable of the secret and the place, readable.
         why: String,
     },
-    /// A limit refused a newcomer.
+    /// A limit refused a newcomer, or made the one that was not used for longest yield.
     LimitReached {
         /// The field of [`net_core::Limits`].
         limit: &'static str,
@@ -100,9 +95,6 @@ impl fmt::Display for Event {
                 write!(f, "denied {} {}: {why}", flow.protocol, Target(flow, name.as_ref()))
             }
             Self::NameRefused { name, why } => write!(f, "denied dns {name}: {why}"),
-            Self::DnsOverTlsRefused { flow } => {
-                write!(f, "denied dns over tls {}: no tls is opened here", Target(flow, None))
-            }
             Self::DialFailed { flow, error } => write!(f, "failed {}: {error}", Target(flow, None)),
             Self::InterceptFailed { flow, name, error } => {
                 write!(f, "ended {}: {}: {error}", Target(flow, name.as_ref()), error.name())

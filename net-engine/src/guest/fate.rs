@@ -1,4 +1,5 @@
-//! What becomes of a flow, as a value: decided here, carried out by `shell/session`.
+//! What becomes of a flow, as a value: decided here, carried out by `shell/session`, and for datagrams by
+//! `shell/udp`.
 
 use net_policy::{Decision, RuleId};
 
@@ -44,7 +45,36 @@ pub(crate) enum Tls {
     End(InterceptError),
 }
 
+/// How a datagram of a flow that is not carried yet goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Datagram {
+    Carry,
+    /// It is looked into: it may show a name.
+    Look,
+    Deny,
+}
+
+/// How a QUIC connection goes on, or the datagrams of a flow that is not QUIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quic {
+    Carry,
+    /// It is refused as if nobody listened: over TCP the client is opened, which datagrams cannot be.
+    ToTcp,
+    Deny,
+    /// The rule rests on a name, and none was shown where one must be.
+    NoName,
+}
+
 impl Terms {
+    /// The first datagram of a flow.
+    pub(crate) fn datagram(&self) -> Datagram {
+        match self.decision {
+            Decision::Deny { .. } => Datagram::Deny,
+            Decision::Allow { .. } | Decision::NeedName if self.must_look() => Datagram::Look,
+            Decision::Allow { .. } | Decision::NeedName => Datagram::Carry,
+        }
+    }
+
     /// Whether the first flight is read before the stream goes on: by the port, or because the verdict
     /// rests on a name, which the stream must not contradict by one of its own.
     pub(crate) fn must_look(&self) -> bool {
@@ -67,6 +97,27 @@ impl Terms {
     /// Whether pins had a part in the verdict.
     pub(crate) fn rests_on_pins(&self) -> bool {
         self.rests_on_name || matches!(self.decision, Decision::NeedName)
+    }
+
+    /// A QUIC connection; the terms are those of the name it shows, if it shows one. `is_opened` when TLS
+    /// to the same port and name would be.
+    pub(crate) fn quic(&self, is_opened: bool) -> Quic {
+        match self.decision {
+            Decision::Deny { .. } => Quic::Deny,
+            Decision::NeedName => Quic::NoName,
+            Decision::Allow { .. } if is_opened => Quic::ToTcp,
+            Decision::Allow { .. } => Quic::Carry,
+        }
+    }
+
+    /// Datagrams that show no hello.
+    pub(crate) fn not_quic(&self) -> Quic {
+        match self.decision {
+            Decision::Deny { .. } => Quic::Deny,
+            Decision::Allow { .. } | Decision::NeedName if self.must_show_name() => Quic::NoName,
+            Decision::Allow { .. } => Quic::Carry,
+            Decision::NeedName => Quic::NoName,
+        }
     }
 
     /// How to wait for the first flight. Without an upstream nobody else can speak.
@@ -154,6 +205,31 @@ mod tests {
             // Nobody was dialled: only a name helps, and what shows none is never carried.
             assert_eq!(terms.wait(false), Wait::ForName, "{terms:?}");
             assert!(!matches!(terms.opaque(None::<()>), Opaque::Carry(_)), "{terms:?}");
+        }
+    }
+
+    #[test]
+    fn every_verdict_on_a_datagram() {
+        let allow = Decision::Allow { rule: rule() };
+        let deny = Decision::Deny { rule: None, reason: DenyReason::Default, layer: Layer::Own };
+        // decision, rests on a name, looked into: the first datagram; without a hello; with one, where TLS
+        // is passed on and where it is opened.
+        let cases = [
+            (allow, false, false, Datagram::Carry, Quic::Carry, Quic::Carry, Quic::ToTcp),
+            (allow, false, true, Datagram::Look, Quic::Carry, Quic::Carry, Quic::ToTcp),
+            (allow, true, false, Datagram::Look, Quic::Carry, Quic::Carry, Quic::ToTcp),
+            (allow, true, true, Datagram::Look, Quic::NoName, Quic::Carry, Quic::ToTcp),
+            (Decision::NeedName, false, false, Datagram::Look, Quic::NoName, Quic::NoName, Quic::NoName),
+            (Decision::NeedName, false, true, Datagram::Look, Quic::NoName, Quic::NoName, Quic::NoName),
+            (deny, false, false, Datagram::Deny, Quic::Deny, Quic::Deny, Quic::Deny),
+            (deny, false, true, Datagram::Deny, Quic::Deny, Quic::Deny, Quic::Deny),
+        ];
+        for (decision, rests_on_name, is_looked_into, first, other, passed, opened) in cases {
+            let terms = Terms { decision, rests_on_name, is_looked_into };
+            assert_eq!(terms.datagram(), first, "{terms:?}");
+            assert_eq!(terms.not_quic(), other, "{terms:?}");
+            assert_eq!(terms.quic(false), passed, "{terms:?}");
+            assert_eq!(terms.quic(true), opened, "{terms:?}");
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) use dial::dial;
 pub use event::Event;
 pub(crate) use event::EventQueue;
 pub(crate) use farewell::{ACCESS_DENIED, FAREWELL, fail, send_alert};
-pub(crate) use fate::{Opaque, Terms, Tls, Wait};
+pub(crate) use fate::{Datagram, Opaque, Quic, Terms, Tls, Wait};
 pub(crate) use guest_stream::GuestStream;
 pub(crate) use held_bytes::{HeldBytes, Room};
 pub use hosts::HostInterfaces;

@@ -21,9 +21,9 @@ struct Shared {
     /// Flows whose stream was dropped.
     released: RefCell<Vec<FlowId>>,
     driver: Cell<Option<Waker>>,
-    /// Notified when frames have left the queue, if somebody waits for that.
-    room: Notify,
-    wants_room: Cell<bool>,
+    /// Notified when frames have left, while somebody waits for it.
+    sent: Notify,
+    waiting: Cell<bool>,
 }
 
 impl Stack {
@@ -32,8 +32,8 @@ impl Stack {
             gateway: RefCell::new(gateway),
             released: RefCell::new(Vec::new()),
             driver: Cell::new(None),
-            room: Notify::new(),
-            wants_room: Cell::new(false),
+            sent: Notify::new(),
+            waiting: Cell::new(false),
         }))
     }
 
@@ -72,18 +72,25 @@ impl Stack {
     ///
     /// Whoever calls this is bounded in number: each waits with its datagram.
     pub(crate) async fn push_datagram(&self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) {
-        let fits = |gateway: &mut Gateway| payload.len() <= gateway.max_datagram_bytes(destination.is_ipv6());
-        while self.with(fits) && !self.with(|gateway| gateway.push_datagram(source, destination, payload)) {
-            self.0.wants_room.set(true);
-            self.0.room.notified().await;
-        }
+        self.room_for_datagrams().await;
+        // There is room: what is refused now is too large.
+        let _ = self.with(|gateway| gateway.push_datagram(source, destination, payload));
         self.wake_driver();
     }
 
-    /// Says that frames have left the queue.
-    pub(crate) fn note_room(&self) {
-        if self.0.wants_room.take() {
-            self.0.room.notify_waiters();
+    /// Notes that frames have left for the guest.
+    pub(crate) fn note_sent(&self) {
+        if self.0.waiting.take() {
+            self.0.sent.notify_waiters();
+        }
+    }
+
+    /// Waits until the gateway takes datagrams.
+    pub(crate) async fn room_for_datagrams(&self) {
+        while !self.with(|gateway| gateway.has_room_for_datagrams()) {
+            // Nothing leaves between the look and the wait: both are of one thread.
+            self.0.waiting.set(true);
+            self.0.sent.notified().await;
         }
     }
 

@@ -6,7 +6,7 @@
 mod frame_meta;
 mod packet;
 mod pair;
-mod sys;
+pub(crate) mod sys;
 mod tap;
 mod virtio_header;
 mod vnet_fd;

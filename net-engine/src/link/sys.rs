@@ -1,4 +1,4 @@
-//! The system calls of links that have no safe wrapper.
+//! The system calls of links that have no safe wrapper, and what else needs one for a descriptor.
 #![allow(unsafe_code, reason = "ioctl and setsockopt take raw structures; each block says why it is sound")]
 
 use std::io;
@@ -6,6 +6,7 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 nix::ioctl_write_int!(set_offload, b'T', 208);
@@ -45,6 +46,14 @@ pub(super) fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` names the same open descriptor for its whole life, which the returned
     // value takes over.
     unsafe { AsyncFd::register(descriptor) }.map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// Registers a descriptor whose room for sending is of no interest: a socket that announced it would
+/// wake its thread after each datagram it has sent.
+pub(crate) fn register_for_reading(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: as in `register`.
+    unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }
+        .map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// Sets an integer socket option.

@@ -9,7 +9,7 @@ use super::first_flight::{FirstFlight, first_flight};
 use super::session::{accept, spawn};
 use crate::core::{FlowId, Refusal};
 use crate::dns::{Lookups, serve_stream};
-use crate::guest::{DNS_OVER_TLS_PORT, Event, GuestStream, InterceptError, Stage, Wait, fail};
+use crate::guest::{DNS_OVER_TLS_PORT, Denial, Event, GuestStream, InterceptError, Stage, Wait, fail};
 use crate::tls::accept_guest;
 
 /// RFC 7858 has none; clients that offer one offer this (IANA's ALPN registry).
@@ -21,7 +21,8 @@ pub(crate) fn start(lookups: &Rc<Lookups>, id: FlowId, flow: Flow) {
     let context = &lookups.context;
     let is_tls = flow.upstream.port() == DNS_OVER_TLS_PORT;
     if is_tls && !context.opens_tls() {
-        context.events.push(Event::DnsOverTlsRefused { flow });
+        let why = Denial::Protocol("names are asked for on port 53 where no TLS is opened");
+        context.events.push(Event::Denied { flow, name: None, why });
         context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
         return;
     }

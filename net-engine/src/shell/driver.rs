@@ -9,10 +9,10 @@ use std::time::Duration;
 use net_core::Flow;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{dns_session, session};
+use super::{Udp, dns_session, session};
 use crate::core::{FlowId, Gateway, Ingress, Unreachable};
 use crate::dns::{Lookups, answer_datagram};
-use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, Stack};
+use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, Stack, now};
 use crate::link::{Link, MAX_FRAME_BYTES};
 
 /// Moves frames between a guest's link and its gateway, and starts what they ask for.
@@ -23,6 +23,7 @@ use crate::link::{Link, MAX_FRAME_BYTES};
 pub(crate) struct Driver {
     context: Rc<Context>,
     lookups: Rc<Lookups>,
+    udp: Rc<Udp>,
     link: Box<dyn Link>,
     buffer: Box<[u8]>,
     /// Whether sessions had their turn since frames were received. They have it before anything is
@@ -39,10 +40,10 @@ struct Progress {
 }
 
 impl Driver {
-    pub(crate) fn new(context: Rc<Context>, link: Box<dyn Link>) -> Self {
+    pub(crate) fn new(context: Rc<Context>, udp: Rc<Udp>, link: Box<dyn Link>) -> Self {
         let buffer = vec![0; MAX_FRAME_BYTES].into_boxed_slice();
         let lookups = Rc::new(Lookups::new(Rc::clone(&context)));
-        Self { context, lookups, link, buffer, lets_sessions_answer: false }
+        Self { context, lookups, udp, link, buffer, lets_sessions_answer: false }
     }
 
     /// Runs until the link fails or ends.
@@ -73,7 +74,7 @@ impl Driver {
                 Err(error) => return Poll::Ready(error),
             };
             if sent.frames > 0 {
-                stack.note_room();
+                stack.note_sent();
             }
             // A full link wakes us when it is not, and nothing else can help.
             if !sent.is_done || (!more && received.is_done) {
@@ -95,7 +96,7 @@ impl Driver {
     fn receive(&mut self, task: &mut TaskContext<'_>, stack: &Stack, budget: usize) -> io::Result<Progress> {
         let mut frames = 0;
         while frames < budget {
-            let Self { context, lookups, link, buffer, .. } = self;
+            let Self { context, lookups, udp, link, buffer, .. } = self;
             // One borrow and one look at the clock for a run of frames that ask for nothing.
             let batch = stack.with_now(|gateway, now| {
                 while frames < budget && gateway.has_room() {
@@ -110,10 +111,21 @@ impl Driver {
                         Ingress::Syn { id, flow } => Asked::Session { id, flow },
                         Ingress::GivenUp { id } => Asked::GivenUp { id },
                         Ingress::Datagram { flow, payload, packet } => {
-                            match Query::of(context, flow, payload) {
-                                Ok(query) => Asked::Answer(query),
+                            match take_datagram(context, udp, &flow, payload, now) {
+                                Ok(Some(query)) => Asked::Answer(query),
+                                Ok(None) => continue,
                                 Err(why) => {
                                     gateway.push_unreachable(packet, why);
+                                    continue;
+                                }
+                            }
+                        }
+                        Ingress::Reassembled(datagram) => {
+                            match take_datagram(context, udp, datagram.flow(), datagram.payload(), now) {
+                                Ok(Some(query)) => Asked::Answer(query),
+                                Ok(None) => continue,
+                                Err(why) => {
+                                    gateway.push_unreachable(datagram.packet(), why);
                                     continue;
                                 }
                             }
@@ -159,13 +171,14 @@ impl Driver {
         mut timer: Pin<&mut Sleep>,
         stack: &Stack,
     ) -> Poll<io::Error> {
-        let deadline = stack.with(Gateway::poll_timeout);
-        if let Some(deadline) = deadline {
+        let deadlines = [stack.with(Gateway::poll_timeout), self.udp.poll_timeout()];
+        if let Some(deadline) = deadlines.into_iter().flatten().min() {
             let deadline = Instant::from_std(deadline);
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
             if timer.poll(task).is_ready() {
+                self.udp.handle_timeout(now());
                 task.waker().wake_by_ref();
             }
         }
@@ -190,6 +203,20 @@ enum Asked {
     Answer(Query),
 }
 
+/// Carries a datagram of the guest, or finds the query in it; or says what the guest is told instead.
+fn take_datagram(
+    context: &Context,
+    udp: &Rc<Udp>,
+    flow: &Flow,
+    payload: &[u8],
+    now: std::time::Instant,
+) -> Result<Option<Query>, Unreachable> {
+    if flow.upstream.port() == DNS_PORT {
+        return Query::of(context, flow, payload).map(Some);
+    }
+    udp.send(flow, payload, now).map(|()| None)
+}
+
 /// A DNS query on its way.
 struct Query {
     guest: SocketAddr,
@@ -201,11 +228,7 @@ struct Query {
 
 impl Query {
     /// The query in a datagram, or what the guest is told instead.
-    fn of(context: &Context, flow: Flow, payload: &[u8]) -> Result<Self, Unreachable> {
-        if flow.upstream.port() != DNS_PORT {
-            // Saying so at once lets QUIC fall back to TCP in milliseconds.
-            return Err(Unreachable::Port);
-        }
+    fn of(context: &Context, flow: &Flow, payload: &[u8]) -> Result<Self, Unreachable> {
         let _place = context.enter_dns_query().ok_or(Unreachable::Host)?;
         Ok(Self { guest: flow.guest, asked: flow.upstream, message: payload.to_vec(), _place })
     }

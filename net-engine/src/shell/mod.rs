@@ -9,6 +9,8 @@ mod driver;
 mod first_flight;
 mod relay;
 mod session;
+mod udp;
 
 pub(crate) use driver::Driver;
 pub(crate) use relay::relay;
+pub(crate) use udp::Udp;

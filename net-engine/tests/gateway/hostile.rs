@@ -70,6 +70,9 @@ fn outcome(frame: &[u8]) -> String {
     let outcome = match world.gateway.handle_frame(&FrameMeta::default(), frame, world.now) {
         Ingress::Syn { flow, .. } => format!("syn {} {}", flow.guest.ip(), flow.upstream),
         Ingress::Datagram { flow, .. } => format!("datagram {} {}", flow.guest.ip(), flow.upstream),
+        Ingress::Reassembled(datagram) => {
+            format!("whole {} {}", datagram.flow().guest.ip(), datagram.flow().upstream)
+        }
         Ingress::GivenUp { .. } => "given up".to_owned(),
         Ingress::Handled => String::new(),
     };

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod connections;
+mod datagrams;
 mod endings;
 mod guest;
 mod hostile;

@@ -171,3 +171,33 @@ fn guest_ip(addresses: &GuestAddresses, towards: SocketAddr) -> IpAddress {
 fn seq(number: u32) -> TcpSeqNumber {
     TcpSeqNumber(i32::from_ne_bytes(number.to_ne_bytes()))
 }
+
+/// The fragments of a frame, with as much of its payload each.
+pub(crate) fn cut(frame: &[u8], piece_bytes: usize, id: u16) -> Vec<Vec<u8>> {
+    let is_v6 = frame[ETHERNET_BYTES] >> 4 == 6;
+    let (headers, payload) = frame.split_at(ETHERNET_BYTES + if is_v6 { 40 } else { 20 });
+    let pieces = payload.len().div_ceil(piece_bytes);
+    let cut = payload.chunks(piece_bytes).enumerate().map(|(index, piece)| {
+        let (offset, is_last) = (u16::try_from(index * piece_bytes).unwrap(), index + 1 == pieces);
+        let mut fragment = headers.to_vec();
+        let packet = &mut fragment[ETHERNET_BYTES..];
+        if is_v6 {
+            let next_header = std::mem::replace(&mut packet[6], 44);
+            packet[4..6].copy_from_slice(&u16::try_from(8 + piece.len()).unwrap().to_be_bytes());
+            fragment.extend_from_slice(&[next_header, 0]);
+            fragment.extend_from_slice(&(offset | u16::from(!is_last)).to_be_bytes());
+            fragment.extend_from_slice(&u32::from(id).to_be_bytes());
+        } else {
+            let mut packet = Ipv4Packet::new_unchecked(packet);
+            packet.set_total_len(u16::try_from(20 + piece.len()).unwrap());
+            packet.set_ident(id);
+            packet.set_dont_frag(false);
+            packet.set_more_frags(!is_last);
+            packet.set_frag_offset(offset);
+            packet.fill_checksum();
+        }
+        fragment.extend_from_slice(piece);
+        fragment
+    });
+    cut.collect()
+}

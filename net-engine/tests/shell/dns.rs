@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
 use net_core::Limits;
-use net_engine::{DnsTransport, Event, Nameserver};
+use net_engine::{Denial, DnsTransport, Event, Nameserver};
 use net_policy::dns::DenialStyle;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -274,7 +274,7 @@ fn dns_over_tls_is_refused_where_no_tls_is_opened() {
         // Whatever the policy says of the address.
         let world = World::new(Setup { allow: &["any"], ..Setup::default() }).await;
         assert!(world.guest.connect((ADDRESS, 853).into()).await.is_err());
-        assert!(matches!(world.event().await, Event::DnsOverTlsRefused { .. }));
+        assert!(matches!(world.event().await, Event::Denied { why: Denial::Protocol(_), .. }));
     });
 }
 

@@ -10,6 +10,8 @@ mod guest;
 mod http;
 mod http2;
 mod policy;
+mod quic;
+mod quic_client;
 mod relay;
 mod resolver;
 mod secrets;
@@ -17,6 +19,7 @@ mod secrets;
 mod server;
 mod swap;
 mod tls;
+mod udp;
 #[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
 #[path = "../../examples/demo/upstream.rs"]
 mod upstream;

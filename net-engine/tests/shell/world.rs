@@ -43,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) deny: &'static [&'static str],
     /// Where an address and port lead.
     pub(crate) redirects: Vec<((Ipv4Addr, u16), SocketAddr)>,
+    /// Names whose TLS is passed on.
+    pub(crate) bypass: &'static [&'static str],
     /// Whether a secret is configured, for `secret.example` unless `bound_to` says otherwise.
     pub(crate) with_secret: bool,
     pub(crate) bound_to: Option<&'static str>,
@@ -115,8 +117,8 @@ impl World {
         let authority_pem = authority.certificate_pem().to_owned();
         let interception = Interception {
             ports: setup.trusts.iter().map(|_| 443).collect(),
+            bypass: setup.bypass.iter().map(|pattern| pattern.parse().unwrap()).collect(),
             authority: Some(authority),
-            ..Interception::default()
         };
         let mut upstream_trust = trust(setup.trusts.as_deref());
         if setup.skips_verification {

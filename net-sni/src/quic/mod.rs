@@ -3,6 +3,7 @@
 mod crypto_stream;
 mod error;
 mod frame;
+mod initial_ids;
 mod packet;
 mod protection;
 mod sniffer;
@@ -12,4 +13,5 @@ pub(crate) mod testing;
 mod tests;
 
 pub use error::QuicError;
+pub use initial_ids::InitialIds;
 pub use sniffer::{QUIC_BUFFER_BYTES, QuicSniffer};

@@ -46,6 +46,8 @@ struct Flow {
     destination_length: usize,
     /// Above every packet number opened so far.
     next_number: u64,
+    /// Whether a packet was opened with the keys.
+    is_open: bool,
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> QuicSniffer<B> {
@@ -66,6 +68,16 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> QuicSniffer<B> {
             self.wrong = self.packets(datagram).err();
         }
         self.answer()
+    }
+
+    /// Holds a later datagram of the same flow against the answer, which [`handle`](Self::handle) leaves
+    /// as it is: what is sent again must say the same. The answer stays, whatever comes out.
+    ///
+    /// # Errors
+    /// [`QuicError::Conflict`] where the datagram contradicts the hello, and any other error where its
+    /// packets open and are wrong. What does not open, or belongs to another connection, says nothing.
+    pub fn check(&mut self, datagram: &[u8]) -> Result<(), QuicError> {
+        self.packets(datagram)
     }
 
     fn answer(&self) -> Result<Status<ClientHello<'_>>, QuicError> {
@@ -91,11 +103,16 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> QuicSniffer<B> {
                 Ok((Packet::Other, tail)) => rest = tail,
                 // What follows the first packet may be anything (RFC 9000, section 12.2).
                 Err(error) if self.flow.is_none() && rest.len() == datagram.len() => return Err(error),
-                Err(_) => return Ok(()),
+                Err(_) => break,
             }
             if rest.is_empty() {
-                return Ok(());
+                break;
             }
+        }
+        match &self.flow {
+            // A server reads on behind a packet that does not open; so did this.
+            Some(flow) if !flow.is_open => Err(QuicError::Unauthentic),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -115,9 +132,9 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> QuicSniffer<B> {
             Ok(opened) => opened,
             Err(OpenError::TooLarge) => return Err(QuicError::TooLarge),
             Err(OpenError::Malformed) => return Err(QuicError::MalformedFrame),
-            Err(OpenError::Unauthentic) if is_first => return Err(QuicError::Unauthentic),
             Err(OpenError::Unauthentic) => return Ok(()),
         };
+        flow.is_open = true;
         flow.next_number = flow.next_number.max(opened.number + 1);
         let mut frames = CryptoFrames::new(opened.payload);
         while let Some(frame) = frames.next()? {
@@ -137,7 +154,14 @@ impl Flow {
         let room = destination.get_mut(..destination_length).ok_or(QuicError::MalformedPacket)?;
         room.copy_from_slice(initial.destination);
         let keys = Keys::client(initial.version, initial.destination);
-        Ok(Self { keys, version: initial.version, destination, destination_length, next_number: 0 })
+        Ok(Self {
+            keys,
+            version: initial.version,
+            destination,
+            destination_length,
+            next_number: 0,
+            is_open: false,
+        })
     }
 
     fn owns(&self, initial: &Initial<'_>) -> bool {

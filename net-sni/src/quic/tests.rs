@@ -6,7 +6,7 @@ use std::vec::Vec;
 use super::packet::{self, Packet, Version};
 use super::protection::Keys;
 use super::testing::{DESTINATION, coalesced, crypto, packet};
-use crate::{NamedGroup, ParseError, QUIC_BUFFER_BYTES, QuicError, QuicSniffer, Status};
+use crate::{InitialIds, NamedGroup, ParseError, QUIC_BUFFER_BYTES, QuicError, QuicSniffer, Status};
 
 fn vector(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/rfc").join(name);
@@ -166,6 +166,69 @@ fn packets_of_others_change_nothing_once_the_flow_is_known() {
     // Before that the same are the flow's own answer.
     assert_eq!(last(&[damaged, start.clone(), end.clone()]), Err(QuicError::Unauthentic));
     assert_eq!(last(&[short, start, end]), Err(QuicError::DatagramTooShort));
+}
+
+#[test]
+fn a_packet_that_does_not_open_hides_none_behind_it() {
+    let mut garbage = coalesced(&DESTINATION, 0, &[0; 40]);
+    garbage[40] ^= 1;
+    let whole =
+        [garbage.clone(), coalesced(&DESTINATION, 1, &[&crypto(0, &hello())[..], &[0; 900]].concat())];
+    assert_eq!(last(&[whole.concat()]), example());
+    let nothing = vec_of(&garbage, 20);
+    assert_eq!(last(&[nothing]), Err(QuicError::Unauthentic));
+}
+
+fn vec_of(piece: &[u8], count: usize) -> Vec<u8> {
+    std::iter::repeat_n(piece, count).flatten().copied().collect()
+}
+
+#[test]
+fn what_is_sent_again_must_say_the_same() {
+    let hello = hello();
+    let mut sniffer = QuicSniffer::new([0; QUIC_BUFFER_BYTES]);
+    let whole = packet(0, &crypto(0, &hello));
+    assert!(matches!(sniffer.handle(&whole), Ok(Status::Complete(_))));
+    let mut other = hello.clone();
+    other[200] ^= 1;
+    let strange = coalesced(&[1; 8], 1, &[&crypto(0, &other)[..], &[0; 1000]].concat());
+    let cases: &[(&str, Vec<u8>, Result<(), QuicError>)] = &[
+        ("the same", whole, Ok(())),
+        ("a part of it", packet(1, &crypto(100, &hello[100..150])), Ok(())),
+        ("no part of it", packet(2, &[1]), Ok(())),
+        ("another connection", strange, Ok(())),
+        ("no quic", Vec::from([0x40; 30]), Ok(())),
+        ("another hello", packet(3, &crypto(0, &other)), Err(QuicError::Conflict)),
+        ("a part of another", packet(4, &crypto(190, &other[190..210])), Err(QuicError::Conflict)),
+        ("a close", packet(5, &[0x1c, 0, 0, 0]), Err(QuicError::Closed)),
+    ];
+    for (case, datagram, expected) in cases {
+        assert_eq!(sniffer.check(datagram), *expected, "{case}");
+        let Ok(Status::Complete(answer)) = sniffer.handle(&[]) else {
+            panic!("{case}: the answer has changed")
+        };
+        assert_eq!(answer.server_name(), Ok(Some(&b"example.com"[..])), "{case}");
+    }
+}
+
+#[test]
+fn ids_of_initial_packets_are_told_without_opening_any() {
+    let of = |datagram: &[u8]| InitialIds::of(datagram).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let zero_rtt = [&[0xd0, 0, 0, 0, 1, 8][..], &[7; 8], &[0, 30], &[9; 30]].concat();
+    let (one, two) = (coalesced(&DESTINATION, 0, &[0; 40]), coalesced(&[1; 12], 1, &[0; 40]));
+    let mut damaged = one.clone();
+    damaged[40] ^= 1;
+    let id_of =
+        |version: &[u8], id: &[u8]| [version, &[u8::try_from(id.len()).expect("a short id")], id].concat();
+    let id = || id_of(&[0, 0, 0, 1], &DESTINATION);
+    assert_eq!(of(&one), [id()]);
+    assert_eq!(of(&damaged), [id()]);
+    assert_eq!(of(&vector("rfc9369-a2.bin")), [id_of(&[0x6b, 0x33, 0x43, 0xcf], &DESTINATION)]);
+    assert_eq!(of(&[&zero_rtt[..], &one, &[0; 100], &two].concat()), [id()]);
+    assert_eq!(of(&[&one[..], &two, &one].concat()), [id(), id_of(&[0, 0, 0, 1], &[1; 12]), id()]);
+    for none in [&[][..], &zero_rtt, &[0x40; 50], &[0xc0, 0, 0, 0, 9, 0, 0, 0], &one[..30]] {
+        assert_eq!(of(none), Vec::<Vec<u8>>::new(), "{none:?}");
+    }
 }
 
 #[test]

@@ -7,10 +7,11 @@ pub(crate) enum Scenario {
     Down,
     Flows,
     Packets,
+    Datagrams,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 4] = [Self::Up, Self::Down, Self::Flows, Self::Packets];
+    pub(crate) const ALL: [Self; 5] = [Self::Up, Self::Down, Self::Flows, Self::Packets, Self::Datagrams];
 
     /// Its name, to the program and in figures.
     pub(crate) fn name(self) -> &'static str {
@@ -19,6 +20,7 @@ impl Scenario {
             Self::Down => "down",
             Self::Flows => "flows",
             Self::Packets => "packets",
+            Self::Datagrams => "datagrams",
         }
     }
 
@@ -28,6 +30,7 @@ impl Scenario {
             Self::Up | Self::Down => "MiB",
             Self::Flows => "flow",
             Self::Packets => "packet",
+            Self::Datagrams => "datagram",
         }
     }
 
@@ -37,7 +40,7 @@ impl Scenario {
         match self {
             Self::Up | Self::Down => (4, 36),
             Self::Flows => (20, 220),
-            Self::Packets => (20, 420),
+            Self::Packets | Self::Datagrams => (20, 420),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::e2e::scratch::Scratch;
 use crate::e2e::servers::Servers;
 use crate::e2e::verdict::{Words, judge};
 use crate::e2e::world::World;
-use crate::e2e::{certificates, rows, run};
+use crate::e2e::{aioquic, certificates, rows, run};
 use crate::process;
 use crate::programs;
 use crate::space::{Owner, clean};
@@ -58,9 +58,18 @@ pub(crate) fn play(workspace: &Workspace, choice: &Choice) -> Result<Vec<String>
         Err(error) if choice.require_all => return Err(error),
         Err(error) => return Ok(vec![format!("end-to-end tests did NOT run: {error:#}")]),
     };
-    let servers = Servers::start(&world, &scratch)?;
-    let matrix = Matrix { world: &world, scratch: &scratch, sha: &sha, is_root, tally: Mutex::default() };
-    let remarks = matrix.play(choice)?;
+    let no_quic = aioquic::provide(workspace, &scratch)?;
+    if let Some(why) = &no_quic
+        && choice.require_all
+    {
+        bail!("{why}");
+    }
+    let has_quic = no_quic.is_none();
+    let servers = Servers::start(&world, &scratch, has_quic)?;
+    let tally = Mutex::default();
+    let matrix = Matrix { world: &world, scratch: &scratch, sha: &sha, is_root, has_quic, tally };
+    let mut remarks = matrix.play(choice)?;
+    remarks.extend(no_quic);
     drop(servers);
     Ok(remarks)
 }
@@ -87,6 +96,7 @@ struct Matrix<'m> {
     scratch: &'m Scratch,
     sha: &'m str,
     is_root: bool,
+    has_quic: bool,
     tally: Mutex<Tally>,
 }
 
@@ -156,7 +166,7 @@ impl Matrix<'_> {
                 Only::OrdinaryUser => is_first_of_user && cell.user == User::Nobody,
                 Only::ClosedTun => is_first_of_user && tun_is_closed(self.world, cell.user, self.is_root)?,
             };
-            if is_wanted && fits {
+            if is_wanted && fits && (self.has_quic || !row.setting.needs_quic) {
                 chosen.push(row);
             }
         }

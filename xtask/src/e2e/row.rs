@@ -27,6 +27,8 @@ pub(crate) struct Setting {
     pub(crate) bare: bool,
     /// Which cells it runs in.
     pub(crate) only: Only,
+    /// It speaks QUIC, for which a library must be there.
+    pub(crate) needs_quic: bool,
 }
 
 /// The cells a row runs in.
@@ -70,7 +72,14 @@ pub(crate) const fn row(
     command: &'static str,
     expect: &'static [Expect],
 ) -> Row {
-    let setting = Setting { patient: false, needs_engine: false, wrapper: &[], bare: false, only: Only::Any };
+    let setting = Setting {
+        patient: false,
+        needs_engine: false,
+        wrapper: &[],
+        bare: false,
+        only: Only::Any,
+        needs_quic: false,
+    };
     Row { name, flags, command, expect, setting }
 }
 
@@ -84,6 +93,12 @@ impl Row {
     /// It tests the engine's judgement.
     pub(crate) const fn judged(mut self) -> Self {
         self.setting.needs_engine = true;
+        self
+    }
+
+    /// It speaks QUIC.
+    pub(crate) const fn over_quic(mut self) -> Self {
+        self.setting.needs_quic = true;
         self
     }
 
@@ -106,7 +121,13 @@ pub(crate) const fn rejected(
     flags: &'static [&'static str],
     expect: &'static [Expect],
 ) -> Row {
-    let setting =
-        Setting { patient: false, needs_engine: true, wrapper: &[], bare: true, only: Only::OncePerUser };
+    let setting = Setting {
+        patient: false,
+        needs_engine: true,
+        wrapper: &[],
+        bare: true,
+        only: Only::OncePerUser,
+        needs_quic: false,
+    };
     Row { name, flags, command: "touch {dir}/started/{id}", expect, setting }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::e2e::aioquic;
 use crate::e2e::scratch::Scratch;
 use crate::e2e::world::{DNS, DNSMASQ, PEER, PRIVATE, WEB, World};
 use crate::space::Space;
@@ -22,11 +23,14 @@ pub(crate) struct Servers {
 
 impl Servers {
     /// Starts every server and waits until each listens.
-    pub(crate) fn start(world: &World, scratch: &Scratch) -> Result<Self> {
+    pub(crate) fn start(world: &World, scratch: &Scratch, with_quic: bool) -> Result<Self> {
         for (name, text) in [
             ("dns.py", include_str!("upstream/dns.py")),
             ("streams.py", include_str!("upstream/streams.py")),
             ("recorder.py", include_str!("upstream/recorder.py")),
+            ("datagrams.py", include_str!("upstream/datagrams.py")),
+            ("http3-server.py", include_str!("upstream/http3.py")),
+            ("http3.py", include_str!("guest/http3.py")),
             ("guest.py", include_str!("guest/guest.py")),
             ("attempt.py", include_str!("guest/attempt.py")),
             ("dnsmasq.conf", include_str!("upstream/dnsmasq.conf")),
@@ -51,6 +55,13 @@ impl Servers {
             ["dnsmasq", "--keep-in-foreground", "--conf-file=dnsmasq.conf", &listen[0], &listen[1], &log];
         start(&world.upstream, "dnsmasq", &[&dnsmasq[..], &user].concat())?;
         start(&world.upstream, "streams", &python("streams.py", &["www/blob"]))?;
+        let everywhere = [WEB, PEER].concat();
+        start(&world.upstream, "datagrams", &python("datagrams.py", &everywhere))?;
+        start(&world.host, "host-datagrams", &python("datagrams.py", &["127.0.0.1", "::1"]))?;
+        if with_quic {
+            let http3 = [&["good.pem", "good.key", aioquic::DIRECTORY][..], &WEB].concat();
+            start(&world.upstream, "http3", &python("http3-server.py", &http3))?;
+        }
         start(&world.host, "host", &["python3", "streams.py", "upstream.log", "www/blob"])?;
         let recorder = [&["good.pem", "good.key"][..], &PEER].concat();
         start(&world.upstream, "recorder", &python("recorder.py", &recorder))?;
@@ -62,8 +73,9 @@ impl Servers {
             let words = [&listen[..], &["-cert", &certificate, "-key", &key]].concat();
             start(&world.upstream, &name, &words)?;
         }
-        servers.wait_until_listening(&world.upstream, &upstream_listeners())?;
-        servers.wait_until_listening(&world.host, &[SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 7000)])?;
+        servers.wait_until_listening(&world.upstream, &upstream_listeners(with_quic))?;
+        let own = [7000, 7006].map(|port| SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port));
+        servers.wait_until_listening(&world.host, &own)?;
         Ok(servers)
     }
 
@@ -112,14 +124,16 @@ pub(crate) fn seen(scratch: &Scratch) -> Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(scratch.path("upstream.log"))?).into_owned())
 }
 
-fn upstream_listeners() -> Vec<SocketAddr> {
+fn upstream_listeners(with_quic: bool) -> Vec<SocketAddr> {
     let both = |addresses: [&str; 2], ports: &[u16]| -> Vec<SocketAddr> {
         let addresses = addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
         addresses.flat_map(|ip| ports.iter().map(move |port| SocketAddr::new(ip, *port))).collect()
     };
     let web = both(WEB, &[80, 443, 8443, 8444, 4433, 4434]);
     let peer = both(PEER, &[80, 443, 7000, 7001, 7002, 7003, 7004, 7005]);
-    [web, peer, both(DNS, &[53]), both(DNSMASQ, &[53]), both(PRIVATE, &[80])].concat()
+    let datagrams = both(WEB, &[7006]).into_iter().chain(both(PEER, &[7006])).collect();
+    let http3 = if with_quic { both(WEB, &[7007]) } else { Vec::new() };
+    [datagrams, http3, web, peer, both(DNS, &[53]), both(DNSMASQ, &[53]), both(PRIVATE, &[80])].concat()
 }
 
 /// One process in the foreground; everything it writes stays below `dir`.

@@ -58,12 +58,12 @@ fn open_link(plan: &SandboxPlan, engine_side: &File) -> Result<(OwnedFd, LinkKin
     let tap = || TapLink::open(INTERFACE).map(|descriptor| (descriptor, LinkKind::Tap));
     match plan.link {
         Some(LinkKind::Tap) => tap().step(TAP, REMEDY),
-        Some(LinkKind::Packet) => open_packet(engine_side),
-        None => tap().or_else(|_| open_packet(engine_side)),
+        Some(LinkKind::Packet) => open_packet(engine_side, plan.mtu),
+        None => tap().or_else(|_| open_packet(engine_side, plan.mtu)),
     }
 }
 
-fn open_packet(engine_side: &File) -> Result<(OwnedFd, LinkKind), SetupError> {
+fn open_packet(engine_side: &File, mtu: u16) -> Result<(OwnedFd, LinkKind), SetupError> {
     const PACKET: &str = "--link packet";
     const REMEDY: &str = "the kernel needs veth and AF_PACKET";
     let guest_side = File::open("/proc/self/ns/net").step(PACKET, REMEDY)?;
@@ -73,7 +73,8 @@ fn open_packet(engine_side: &File) -> Result<(OwnedFd, LinkKind), SetupError> {
     // Its kernel must stay silent on the wire: no link-local address, no router solicitations.
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{PEER}/disable_ipv6"), "1");
     let opened = Netlink::open()
-        .and_then(|netlink| netlink.set_up(PEER, None, None))
+        // A frame above the MTU of either end is dropped on its way.
+        .and_then(|netlink| netlink.set_up(PEER, None, Some(mtu)))
         .and_then(|()| PacketLink::open(PEER))
         .step(PACKET, REMEDY);
     setns(&guest_side, CloneFlags::CLONE_NEWNET).step(PACKET, REMEDY)?;

@@ -170,6 +170,65 @@ def finished_flight(host, port, path):
     print(f"one flight of {len(flight)} bytes:", response.split(b"\r\n")[0].decode())
 
 
-VERBS = [fetch, dial, banner, ends_first, upload, ends_last, quiet, silent, junk, finished_flight]
+def datagrams(host, port):
+    """A UDP socket that is connected, so that what ICMP says about it arrives."""
+    family, _, _, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.settimeout(10)
+    # IP_RECVERR and IPV6_RECVERR of <linux/in.h>: without them only some errors are told (ip(7)).
+    v4 = family == socket.AF_INET
+    sock.setsockopt(socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6, 11 if v4 else 25, 1)
+    sock.connect(address)
+    return sock
+
+
+def say(host, port, text):
+    """Sends a datagram; prints what comes back, or the errno as the kernel gave it.
+
+    Nothing at all is asked again: a router tells of unreachable networks once a second at most.
+    """
+    sock = datagrams(host, port)
+    sock.settimeout(3)
+    for _ in range(4):
+        began = time.monotonic()
+        try:
+            sock.send(text.encode())
+            outcome = sock.recv(1 << 16).decode()
+            break
+        except TimeoutError:
+            outcome = "no answer"
+        except OSError as error:
+            outcome = errno.errorcode.get(error.errno, str(error))
+            break
+    print(outcome, "fast" if time.monotonic() - began < 2.0 else "slow")
+
+
+def say_much(host, port, size):
+    """Sends datagrams that fit no packet, one after the other; whether all of each comes back."""
+    sock = datagrams(host, port)
+    for index in range(10):
+        data = bytes((index + byte * byte) % 251 for byte in range(int(size)))
+        sock.send(data)
+        if sock.recv(1 << 16) != data:
+            sys.exit("something else came back")
+    print("all of", size, "bytes, ten times")
+
+
+def seen_as(port, *hosts):
+    """Asks each host, from one socket, which port it was asked from."""
+    family = socket.getaddrinfo(hosts[0], int(port), type=socket.SOCK_DGRAM)[0][0]
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.settimeout(10)
+    ports = set()
+    for host in hosts:
+        sock.sendto(b"?", (host, int(port)))
+        data, source = sock.recvfrom(100)
+        if source[0] != host:
+            sys.exit(f"{host} was asked and {source[0]} answers")
+        ports.add(data)
+    print(len(ports), "port for", len(hosts), "destinations")
+
+
+VERBS = [say, say_much, seen_as, fetch, dial, banner, ends_first, upload, ends_last, quiet, silent, junk, finished_flight]
 if __name__ == "__main__":
     dict((verb.__name__, verb) for verb in VERBS)[sys.argv[1]](*sys.argv[2:])

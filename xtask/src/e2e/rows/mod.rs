@@ -3,11 +3,13 @@
 //! Names and addresses are those of [`crate::e2e::world`] and the zone in `upstream/dns.py`.
 
 mod bad_input;
+mod datagrams;
 mod endings;
 mod guest;
 mod isolation;
 mod lines;
 mod names;
+mod quic;
 mod reach;
 mod resolver;
 mod secrets;
@@ -28,6 +30,8 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),
         ("endings", endings::ROWS),
+        ("datagrams", datagrams::ROWS),
+        ("quic", quic::ROWS),
         ("guest", guest::ROWS),
         ("isolation", isolation::ROWS),
         ("bad_input", bad_input::ROWS),

@@ -1,0 +1,281 @@
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc::{sock_extended_err, sockaddr_in6};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, recvmsg, sendto,
+    setsockopt, socket, sockopt,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::inbox::Inbox;
+use crate::core::Unreachable;
+use crate::link::sys;
+
+/// Errors of earlier datagrams that may stand in the way of one: each is taken by the attempt it fails.
+const MAX_ATTEMPTS: usize = 3;
+
+/// A UDP socket of the host for one port of the guest, not connected: one socket for every destination
+/// (RFC 4787, section 4.1).
+pub(super) struct HostSocket {
+    descriptor: AsyncFd<OwnedFd>,
+    is_v6: bool,
+}
+
+/// Why a datagram did not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SendError {
+    /// The host has no room: the datagram is lost, as on any link.
+    Lost,
+    /// It cannot get there.
+    Unreachable(Unreachable),
+}
+
+/// A datagram that left and was not delivered, as an ICMP error to this host says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Undelivered {
+    pub(super) to: SocketAddr,
+    /// How much of its payload is in the buffer.
+    pub(super) len: usize,
+    pub(super) why: Unreachable,
+}
+
+/// How much of what a socket had was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// All of it.
+    All,
+    /// There may be more.
+    Some,
+}
+
+impl HostSocket {
+    /// Opens a socket of one family on a port of the host's choice.
+    ///
+    /// # Errors
+    /// Those of the system; where the host has no such family, `Uncategorized` or `Unsupported`.
+    pub(super) fn open(is_v6: bool) -> io::Result<Self> {
+        let (family, any) = if is_v6 {
+            (AddressFamily::Inet6, IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+        } else {
+            (AddressFamily::Inet, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+        };
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let descriptor = socket(family, SockType::Datagram, flags, None)?;
+        if is_v6 {
+            setsockopt(&descriptor, sockopt::Ipv6V6Only, &true)?;
+            setsockopt(&descriptor, sockopt::Ipv6RecvErr, &true)?;
+        } else {
+            // Without it a socket that is not connected hears of no ICMP error (ip(7)).
+            setsockopt(&descriptor, sockopt::Ipv4RecvErr, &true)?;
+        }
+        bind(descriptor.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(any, 0)))?;
+        Ok(Self { descriptor: sys::register_for_reading(descriptor)?, is_v6 })
+    }
+
+    /// Sends one datagram at once.
+    ///
+    /// # Errors
+    /// [`SendError`]; never waits.
+    pub(super) fn send(&self, payload: &[u8], to: SocketAddr) -> Result<(), SendError> {
+        let to = SockaddrStorage::from(to);
+        let mut outcome = Err(SendError::Lost);
+        for _ in 0..MAX_ATTEMPTS {
+            let sent = sendto(self.descriptor.as_raw_fd(), payload, &to, MsgFlags::MSG_NOSIGNAL);
+            outcome = match sent {
+                Ok(_) => return Ok(()),
+                Err(error) => Err(unreachable_by(error).map_or(SendError::Lost, SendError::Unreachable)),
+            };
+            if outcome == Err(SendError::Lost) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Waits until there is something to receive or an error to take.
+    ///
+    /// # Errors
+    /// When the runtime ends.
+    pub(super) async fn ready(&self) -> io::Result<()> {
+        self.descriptor.ready(Interest::READABLE | Interest::ERROR).await.map(drop)
+    }
+
+    /// Takes what has come into `inbox`.
+    pub(super) fn receive(&self, inbox: &mut Inbox) -> Received {
+        inbox.clear();
+        let taken = self.descriptor.try_io(Interest::READABLE, |_| {
+            match inbox.fill(self.descriptor.as_raw_fd(), self.is_v6) {
+                Ok(true) => Ok(()),
+                // The kernel had no more: what comes next is announced anew.
+                Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
+                Err(error) => Err(error.into()),
+            }
+        });
+        match taken {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::All,
+            // An error of an earlier datagram, which `take_undelivered` tells more of, hides nothing behind it.
+            Ok(()) | Err(_) => Received::Some,
+        }
+    }
+
+    /// Takes one error of an earlier datagram, with the start of that datagram in `buffer`. Those that
+    /// are no news to a guest are left out.
+    pub(super) fn take_undelivered(&self, buffer: &mut [u8]) -> Option<Undelivered> {
+        loop {
+            let taken = self.descriptor.try_io(Interest::ERROR, |_| self.take_error(buffer));
+            match taken {
+                Ok(Some(undelivered)) => return Some(undelivered),
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn take_error(&self, buffer: &mut [u8]) -> io::Result<Option<Undelivered>> {
+        let mut control = cmsg_space!(sock_extended_err, sockaddr_in6);
+        let mut pieces = [IoSliceMut::new(buffer)];
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let message =
+            recvmsg::<SockaddrStorage>(self.descriptor.as_raw_fd(), &mut pieces, Some(&mut control), flags)?;
+        let to = message.address.as_ref().and_then(socket_address);
+        let why = message.cmsgs()?.find_map(why_of);
+        Ok(to.zip(why).map(|(to, why)| Undelivered { to, len: message.bytes, why }))
+    }
+}
+
+/// An address and port without the scope, which is this host's business.
+pub(super) fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::new(v4.ip().into(), v4.port()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::new(v6.ip().into(), v6.port())))
+}
+
+#[allow(clippy::wildcard_enum_match_arm, reason = "no other message says why")]
+fn why_of(message: ControlMessageOwned) -> Option<Unreachable> {
+    /// RFC 1812, section 5.2.7.1: prohibited for the network, for the host, and by a filter. The kernel's
+    /// error number tells them from nothing.
+    const PROHIBITED: [(u8, u8); 3] = [(3, 9), (3, 10), (3, 13)];
+    let error = match message {
+        ControlMessageOwned::Ipv4RecvErr(error, _)
+            if PROHIBITED.contains(&(error.ee_type, error.ee_code)) =>
+        {
+            return Some(Unreachable::Prohibited);
+        }
+        ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => error,
+        _ => return None,
+    };
+    unreachable_by(Errno::from_raw(i32::try_from(error.ee_errno).unwrap_or(0)))
+}
+
+/// What an error number says of the way; `None` where it says nothing.
+#[allow(clippy::wildcard_enum_match_arm, reason = "no other error is about the way")]
+fn unreachable_by(error: Errno) -> Option<Unreachable> {
+    match error {
+        Errno::ECONNREFUSED => Some(Unreachable::Port),
+        Errno::EHOSTUNREACH | Errno::EHOSTDOWN => Some(Unreachable::Host),
+        // An address of no interface's scope has no way out either.
+        Errno::ENETUNREACH | Errno::EINVAL | Errno::EADDRNOTAVAIL => Some(Unreachable::Network),
+        // Also a broadcast address of a network of the host's (ip(7)).
+        Errno::EACCES | Errno::EPERM => Some(Unreachable::Prohibited),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::getsockname;
+    use std::net::UdpSocket as StdSocket;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    fn run<R>(test: impl Future<Output = R>) -> R {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { timeout(Duration::from_secs(10), test).await.expect("an end") })
+    }
+
+    /// Where a socket is reached over loopback.
+    fn own_address(socket: &HostSocket, loopback: IpAddr) -> SocketAddr {
+        let bound: SockaddrStorage = getsockname(socket.descriptor.as_raw_fd()).unwrap();
+        SocketAddr::new(loopback, socket_address(&bound).unwrap().port())
+    }
+
+    #[test]
+    fn an_error_tells_whose_datagram_it_was_and_spoils_no_other() {
+        run(async {
+            for loopback in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+                let gone = StdSocket::bind((loopback, 0)).unwrap();
+                let (closed, open) = (gone.local_addr().unwrap(), StdSocket::bind((loopback, 0)).unwrap());
+                drop(gone);
+                open.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                let socket = HostSocket::open(loopback.is_ipv6()).unwrap();
+                let (mut buffer, mut inbox) = ([0; 64], Inbox::new());
+                for round in 0..3 {
+                    socket.send(b"lost", closed).unwrap();
+                    // By now the error is there, and this one leaves all the same.
+                    socket.send(b"found", open.local_addr().unwrap()).unwrap();
+                    assert_eq!(open.recv(&mut buffer).unwrap(), 5, "round {round}");
+                    let undelivered = loop {
+                        socket.ready().await.unwrap();
+                        socket.receive(&mut inbox);
+                        assert_eq!(inbox.datagrams().count(), 0);
+                        if let Some(undelivered) = socket.take_undelivered(&mut buffer) {
+                            break undelivered;
+                        }
+                    };
+                    assert_eq!(undelivered, Undelivered { to: closed, len: 4, why: Unreachable::Port });
+                    assert_eq!(&buffer[..4], b"lost");
+                    assert_eq!(socket.take_undelivered(&mut buffer), None);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn datagrams_come_in_order_with_their_senders_and_are_announced_again() {
+        run(async {
+            let mut inbox = Inbox::new();
+            // The same inbox for both families, one after the other.
+            for loopback in
+                [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into(), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            {
+                let sender = StdSocket::bind((loopback, 0)).unwrap();
+                let socket = HostSocket::open(loopback.is_ipv6()).unwrap();
+                let own = own_address(&socket, loopback);
+                for count in [1, 15, 16, 17, 40] {
+                    for index in 0..count {
+                        sender.send_to(&vec![index; usize::from(index) * 100], own).unwrap();
+                    }
+                    let mut next = 0;
+                    while next < count {
+                        socket.ready().await.unwrap();
+                        socket.receive(&mut inbox);
+                        for (payload, from) in inbox.datagrams() {
+                            assert_eq!(payload, vec![next; usize::from(next) * 100]);
+                            assert_eq!(from, sender.local_addr().unwrap());
+                            next += 1;
+                        }
+                    }
+                    assert_eq!(socket.receive(&mut inbox), Received::All);
+                    assert_eq!(inbox.datagrams().count(), 0);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_cannot_leave_is_told_at_once() {
+        run(async {
+            let socket = HostSocket::open(false).unwrap();
+            let broadcast = SocketAddr::from(([255, 255, 255, 255], 9));
+            let refused = socket.send(b"x", broadcast);
+            assert!(matches!(refused, Err(SendError::Unreachable(_))), "{refused:?}");
+            let too_long = vec![0; 65_508];
+            assert_eq!(socket.send(&too_long, ([127, 0, 0, 1], 9).into()), Err(SendError::Lost));
+        });
+    }
+}

@@ -1,0 +1,390 @@
+//! UDP between the guest and upstream: decided, sent, and what comes back.
+//!
+//! Each port of the guest that may send has a socket of the host (`receiver`); whom it has sent to is
+//! in a [`UdpTable`], and nobody else is heard. Where a name matters, the beginnings of QUIC connections
+//! are read before anything of them leaves (`quic_gate`); [`Terms`] says what becomes of them.
+
+mod host_socket;
+mod inbox;
+mod quic_gate;
+mod receiver;
+
+use std::cell::{RefCell, RefMut};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Instant;
+
+use net_core::{Flow, HostName, Protocol};
+use net_policy::Decision;
+
+use crate::core::{Ended, Refusal, UdpCounters, UdpTable, Unreachable};
+use crate::guest::{Context, Datagram, Denial, DialError, Event, Quic, Terms};
+use host_socket::SendError;
+use inbox::Inbox;
+use quic_gate::{ConnectionId, Held, QuicGates, Seen};
+use receiver::Receiver;
+
+/// Resolvers and names elsewhere than on port 53, where they are decided: NetBIOS (RFC 1002), DNS over
+/// DTLS and QUIC (RFC 8094, RFC 9250), multicast DNS (RFC 6762), LLMNR (RFC 4795).
+const OTHER_NAME_SERVICES: [u16; 4] = [137, 853, 5353, 5355];
+
+/// Names that the QUIC connections of one flow may show. A client has one.
+const MAX_NAMES: usize = 8;
+
+/// The UDP of one guest.
+pub(crate) struct Udp {
+    context: Rc<Context>,
+    state: RefCell<State>,
+}
+
+struct State {
+    table: UdpTable<Sockets, Peer>,
+    gates: QuicGates,
+    inbox: Inbox,
+    counters: UdpCounters,
+}
+
+/// The sockets of one port of the guest: one, or two where redirects lead to the other family.
+#[derive(Default)]
+struct Sockets {
+    v4: Option<Receiver>,
+    v6: Option<Receiver>,
+}
+
+/// A destination that was allowed.
+struct Peer {
+    /// Whether connections that begin are looked into.
+    is_watched: bool,
+    /// Whether it has carried a QUIC connection: what it sends is encrypted.
+    is_quic: bool,
+    /// What those connections were allowed for.
+    names: Vec<HostName>,
+    /// The pins of this address do not expire while the guest sends there.
+    held_pins: Option<IpAddr>,
+}
+
+impl Udp {
+    pub(crate) fn new(context: Rc<Context>) -> Self {
+        let limits = &context.limits;
+        let state = RefCell::new(State {
+            table: UdpTable::new(limits),
+            gates: QuicGates::new(limits),
+            inbox: Inbox::new(),
+            counters: UdpCounters::default(),
+        });
+        Self { context, state }
+    }
+
+    fn state(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+
+    pub(crate) fn counters(&self) -> UdpCounters {
+        let state = self.state.borrow();
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        UdpCounters {
+            mappings: count(state.table.mapping_count()),
+            peers: count(state.table.peer_count()),
+            ..state.counters
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let state = self.state.borrow();
+        [state.table.poll_timeout(), state.gates.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Forgets who was quiet for too long.
+    pub(crate) fn handle_timeout(&self, now: Instant) {
+        let mut state = self.state();
+        state.table.handle_timeout(now);
+        state.gates.handle_timeout(now);
+        state.settle(&self.context);
+    }
+
+    /// Ends what a new policy does not allow.
+    pub(crate) fn policy_changed(&self) {
+        let context = &*self.context;
+        let mut state = self.state();
+        state.gates.clear();
+        state.table.retain(|guest, upstream, peer| {
+            let flow = Flow { protocol: Protocol::Udp, guest, upstream };
+            let refused = peer.refused_name(context, &flow);
+            if let Some((name, decision)) = &refused {
+                context.report_denial(&flow, name.clone(), decision);
+            }
+            peer.is_watched = context.terms(&flow, None).must_look();
+            refused.is_none()
+        });
+        state.settle(context);
+    }
+
+    /// Takes a datagram of the guest. Whatever becomes of it has become of it on return.
+    ///
+    /// # Errors
+    /// What the guest is told instead of its delivery. A datagram that is lost for lack of room is none.
+    pub(crate) fn send(
+        self: &Rc<Self>,
+        flow: &Flow,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), Unreachable> {
+        let context = &*self.context;
+        if OTHER_NAME_SERVICES.contains(&flow.upstream.port()) {
+            deny(context, flow, None, "names are asked for on port 53");
+            return Err(Unreachable::Port);
+        }
+        let mut state = self.state();
+        let known = state.table.handle_egress(flow.guest, flow.upstream, now);
+        match known.map(|outbound| outbound.peer.is_watched) {
+            Some(false) => state.forward(self, flow, payload),
+            Some(true) => match state.gates.see(flow, payload, true, now) {
+                Seen::NoHello => state.forward(self, flow, payload),
+                Seen::Held | Seen::Dropped | Seen::Unreadable { .. } => Ok(()),
+                Seen::Hello { id, name, held } => {
+                    let admitted = state.admit(self, flow, name, now);
+                    state.pass(self, flow, admitted, Some(id), &held, payload)
+                }
+            },
+            None => state.begin(self, flow, payload, now),
+        }
+    }
+}
+
+impl State {
+    /// Takes the datagram of a flow that is not carried yet.
+    fn begin(&mut self, udp: &Rc<Udp>, flow: &Flow, payload: &[u8], now: Instant) -> Result<(), Unreachable> {
+        let context = &*udp.context;
+        let terms = context.terms(flow, None);
+        match terms.datagram() {
+            Datagram::Carry => {
+                self.open(udp, flow, None, &terms, now);
+                self.forward(udp, flow, payload)
+            }
+            Datagram::Look => match self.gates.see(flow, payload, false, now) {
+                Seen::Held | Seen::Dropped => Ok(()),
+                Seen::NoHello => {
+                    let admitted = self.admit_opaque(udp, flow, &terms, now);
+                    self.pass(udp, flow, admitted, None, &Held::default(), payload)
+                }
+                Seen::Unreadable { held } => {
+                    let admitted = self.admit_opaque(udp, flow, &terms, now);
+                    self.pass(udp, flow, admitted, None, &held, payload)
+                }
+                Seen::Hello { id, name, held } => {
+                    let admitted = self.admit(udp, flow, name, now);
+                    self.pass(udp, flow, admitted, Some(id), &held, payload)
+                }
+            },
+            Datagram::Deny => {
+                context.report_denial(flow, None, &terms.decision);
+                Err(Unreachable::Prohibited)
+            }
+        }
+    }
+
+    /// Decides a QUIC connection by the name it shows, and lets its flow pass where it may.
+    fn admit(
+        &mut self,
+        udp: &Rc<Udp>,
+        flow: &Flow,
+        name: Result<Option<HostName>, ()>,
+        now: Instant,
+    ) -> Result<(), Unreachable> {
+        let context = &*udp.context;
+        let Ok(name) = name else {
+            deny(context, flow, None, "the name it shows is no host name");
+            return Err(Unreachable::Prohibited);
+        };
+        if let Some(name) = &name
+            && let Err(violation) = context.secrets().check(name.as_str().as_bytes())
+        {
+            context.report_violation(flow, None, violation.to_string());
+            return Err(Unreachable::Prohibited);
+        }
+        let terms = context.terms(flow, name.as_ref());
+        match terms.quic(context.intercepts(flow.upstream.port(), name.as_ref())) {
+            Quic::Carry => {}
+            // At once, so that the client falls back to TCP in milliseconds.
+            Quic::ToTcp => return Err(Unreachable::Port),
+            Quic::Deny | Quic::NoName => {
+                context.report_denial(flow, name, &terms.decision);
+                return Err(Unreachable::Prohibited);
+            }
+        }
+        if self.table.outbound_to(flow.guest, flow.upstream).is_none() {
+            // What is said without the name goes for all connections of the flow.
+            self.open(udp, flow, name.as_ref(), &context.terms(flow, None), now);
+        }
+        let Some(outbound) = self.table.outbound_to(flow.guest, flow.upstream) else { return Ok(()) };
+        outbound.peer.is_quic = true;
+        if let Some(name) = name
+            && !outbound.peer.names.contains(&name)
+        {
+            if outbound.peer.names.len() >= MAX_NAMES {
+                deny(context, flow, Some(name), "its flow has shown too many names");
+                return Err(Unreachable::Prohibited);
+            }
+            outbound.peer.names.push(name);
+        }
+        Ok(())
+    }
+
+    /// Lets a flow without a hello pass where it may.
+    fn admit_opaque(
+        &mut self,
+        udp: &Rc<Udp>,
+        flow: &Flow,
+        terms: &Terms,
+        now: Instant,
+    ) -> Result<(), Unreachable> {
+        let context = &*udp.context;
+        match (terms.not_quic(), terms.decision) {
+            (Quic::Carry, _) => {
+                self.open(udp, flow, None, terms, now);
+                Ok(())
+            }
+            (Quic::NoName, Decision::Allow { .. }) => {
+                deny(context, flow, None, "it is not quic, and its rule rests on a name");
+                Err(Unreachable::Prohibited)
+            }
+            (Quic::Deny | Quic::NoName | Quic::ToTcp, _) => {
+                context.report_denial(flow, None, &terms.decision);
+                Err(Unreachable::Prohibited)
+            }
+        }
+    }
+
+    /// Sends what was held and the datagram behind it, where the flow was admitted.
+    fn pass(
+        &mut self,
+        udp: &Rc<Udp>,
+        flow: &Flow,
+        admitted: Result<(), Unreachable>,
+        id: Option<ConnectionId>,
+        held: &Held,
+        payload: &[u8],
+    ) -> Result<(), Unreachable> {
+        if let (Err(_), Some(id)) = (admitted, id) {
+            self.gates.forget(flow, id);
+        }
+        admitted?;
+        held.iter().chain([payload]).try_for_each(|datagram| self.forward(udp, flow, datagram))
+    }
+
+    /// Opens a peer that is allowed, for `name` or for its address; the terms are those without a name.
+    fn open(&mut self, udp: &Rc<Udp>, flow: &Flow, name: Option<&HostName>, terms: &Terms, now: Instant) {
+        let context = &*udp.context;
+        let held_pins = terms.rests_on_pins().then(|| flow.upstream.ip());
+        if let Some(address) = held_pins {
+            context.with_policy(|_, pins, _| pins.hold(address));
+        }
+        let (is_quic, names) = (false, Vec::new());
+        let peer = Peer { is_watched: terms.must_look(), is_quic, names, held_pins };
+        let (ports, dialled) = ((flow.guest, flow.upstream), context.dial_address(flow));
+        // Its socket is opened by the first datagram.
+        self.table.open(ports, dialled, peer, Sockets::default, now);
+        self.settle(context);
+        context.report_opened(flow, name);
+    }
+
+    /// Sends to a peer that is open.
+    fn forward(&mut self, udp: &Rc<Udp>, flow: &Flow, payload: &[u8]) -> Result<(), Unreachable> {
+        let context = &*udp.context;
+        let outbound = self.table.outbound_to(flow.guest, flow.upstream);
+        // It has just been found or opened.
+        let Some(outbound) = outbound else { return Err(Unreachable::Host) };
+        if !outbound.peer.is_quic
+            && let Err(violation) = context.secrets().check(payload)
+        {
+            context.report_violation(flow, None, violation.to_string());
+            return Err(Unreachable::Prohibited);
+        }
+        let sent = match outbound.mapping.socket_towards(udp, flow.guest, outbound.dialled) {
+            Ok(socket) => socket.send(payload, outbound.dialled),
+            Err(error) => {
+                let error = DialError::from(error);
+                context.events.push(Event::DialFailed { flow: *flow, error });
+                self.table.end(flow.guest, flow.upstream);
+                self.settle(context);
+                return Err(unreachable_of(error));
+            }
+        };
+        match sent {
+            Ok(()) => self.counters.sent += 1,
+            Err(SendError::Lost) => self.counters.lost += 1,
+            Err(SendError::Unreachable(why)) => return Err(why),
+        }
+        Ok(())
+    }
+
+    /// Lets go of what has ended.
+    fn settle(&mut self, context: &Context) {
+        while let Some(ended) = self.table.poll_ended() {
+            match ended {
+                // Its sockets close.
+                Ended::Mapping(Sockets { .. }) => {}
+                Ended::Peer { state: Peer { held_pins, .. }, limit } => {
+                    if let Some(address) = held_pins {
+                        context.with_policy(|_, pins, _| pins.release(address));
+                    }
+                    if let Some(limit) = limit {
+                        context.events.push(Event::LimitReached { limit });
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// Why a policy does not let it stay, with the name it was carried for.
+    fn refused_name(&self, context: &Context, flow: &Flow) -> Option<(Option<HostName>, Decision)> {
+        let refuses = |name: Option<&HostName>| {
+            let terms = context.terms(flow, name);
+            let stays = match terms.decision {
+                // What is carried shows no name any more that might be denied.
+                Decision::Allow { rule } if name.is_none() && terms.is_looked_into => {
+                    !context.bind(flow, rule).names_matter
+                }
+                Decision::Allow { .. } => true,
+                Decision::NeedName | Decision::Deny { .. } => false,
+            };
+            (!stays).then(|| (name.cloned(), terms.decision))
+        };
+        match &*self.names {
+            [] => refuses(None),
+            names => names.iter().find_map(|name| refuses(Some(name))),
+        }
+    }
+}
+
+impl Sockets {
+    /// The socket that reaches `dialled`, opened at its first use.
+    fn socket_towards(
+        &mut self,
+        udp: &Rc<Udp>,
+        guest: SocketAddr,
+        dialled: SocketAddr,
+    ) -> std::io::Result<&Receiver> {
+        let is_v6 = dialled.is_ipv6();
+        let socket = if is_v6 { &mut self.v6 } else { &mut self.v4 };
+        match socket {
+            Some(open) => Ok(open),
+            none => Ok(none.insert(Receiver::open(udp, guest, is_v6)?)),
+        }
+    }
+}
+
+/// What the guest is told where the host has no socket or no way.
+fn unreachable_of(error: DialError) -> Unreachable {
+    match error.refusal() {
+        Refusal::Unreachable(why) => why,
+        Refusal::Reset | Refusal::Silence => Unreachable::Host,
+    }
+}
+
+fn deny(context: &Context, flow: &Flow, name: Option<HostName>, why: &'static str) {
+    context.events.push(Event::Denied { flow: *flow, name, why: Denial::Protocol(why) });
+}

@@ -1,0 +1,235 @@
+//! UDP in both directions: whole, in fragments, and not delivered.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use net_core::{Flow, Limits, Protocol};
+use net_engine::core::{DropReason, GuestAddresses, Ingress, Unreachable};
+use net_engine::link::FrameMeta;
+use smoltcp::wire::{Ipv4Packet, Ipv6Packet, UdpPacket};
+
+use crate::raw::{ETHERNET_BYTES, GUEST_PORT, Segment, cut, datagram, icmp_of};
+use crate::world::{SERVER_V4, SERVER_V6, SERVERS, Setup, World};
+
+const MTU: usize = 1500;
+
+fn guest(addresses: &GuestAddresses, server: IpAddr) -> SocketAddr {
+    let ip = match server {
+        IpAddr::V4(_) => addresses.ipv4.expect("both families").guest.into(),
+        IpAddr::V6(_) => addresses.ipv6.expect("both families").guest.into(),
+    };
+    SocketAddr::new(ip, GUEST_PORT)
+}
+
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count).map(|index| u8::try_from(index % 253).expect("a byte")).collect()
+}
+
+/// What a frame to the guest is a part of: id, offset, whether it is the last, and its data.
+fn part(frame: &[u8]) -> (u32, usize, bool, &[u8]) {
+    let packet = &frame[ETHERNET_BYTES..];
+    if frame[12..14] == [0x08, 0x00] {
+        let packet = Ipv4Packet::new_checked(packet).expect("lengths that agree");
+        assert!(packet.verify_checksum());
+        let start = usize::from(packet.header_len());
+        let (id, offset) = (u32::from(packet.ident()), usize::from(packet.frag_offset()));
+        (id, offset, !packet.more_frags(), &frame[ETHERNET_BYTES + start..])
+    } else {
+        let packet = Ipv6Packet::new_checked(packet).expect("lengths that agree");
+        assert_eq!(packet.total_len(), frame.len() - ETHERNET_BYTES);
+        let payload = &frame[ETHERNET_BYTES + 40..];
+        if u8::from(packet.next_header()) != 44 {
+            return (0, 0, true, payload);
+        }
+        let word = u16::from_be_bytes([payload[2], payload[3]]);
+        assert_eq!((payload[0], payload[1], word & 6), (17, 0, 0));
+        let id = u32::from_be_bytes([payload[4], payload[5], payload[6], payload[7]]);
+        (id, usize::from(word & !7), word & 1 == 0, &payload[8..])
+    }
+}
+
+#[test]
+fn a_datagram_reaches_the_guest_in_as_many_packets_as_it_needs() {
+    for (server, in_one, in_all) in [(SERVER_V4, 1472, 65_507), (SERVER_V6, 1452, 65_527)] {
+        let mut world = World::new(Setup::default());
+        let source = SocketAddr::new(server, 7);
+        let destination = guest(&GuestAddresses::default(), server);
+        let mut ids = Vec::new();
+        for length in [0, 1, in_one, in_one + 1, 3_000, 60_000, in_all] {
+            let payload = bytes(length);
+            assert!(world.gateway.push_datagram(source, destination, &payload));
+            let frames = world.answers(&[]);
+            let expected = if length <= in_one {
+                1
+            } else {
+                (length + 8).div_ceil(if server.is_ipv4() { 1480 } else { 1448 })
+            };
+            assert_eq!(frames.len(), expected, "{length} bytes from {server}");
+            let mut whole = Vec::new();
+            for (index, frame) in frames.iter().enumerate() {
+                assert!(frame.len() <= ETHERNET_BYTES + MTU, "{} bytes", frame.len());
+                let (id, offset, is_last, data) = part(frame);
+                assert_eq!((offset, is_last), (whole.len(), index + 1 == frames.len()));
+                assert_eq!(id, part(&frames[0]).0);
+                whole.extend_from_slice(data);
+            }
+            if frames.len() > 1 {
+                ids.push(part(&frames[0]).0);
+            }
+            let udp = UdpPacket::new_checked(&whole[..]).expect("lengths that agree");
+            assert!(udp.verify_checksum(&server.into(), &destination.ip().into()), "{length} bytes");
+            assert_eq!((udp.src_port(), udp.dst_port()), (7, GUEST_PORT));
+            assert_eq!(udp.payload(), payload);
+        }
+        let count = ids.len();
+        ids.dedup();
+        assert_eq!(ids.len(), count, "an id is used twice: {ids:?}");
+        assert!(!world.gateway.push_datagram(source, destination, &bytes(in_all + 1)));
+        assert!(world.answers(&[]).is_empty());
+    }
+}
+
+#[test]
+fn datagrams_have_room_beside_streams_and_not_without_end() {
+    let limits = Limits { max_queued_frames: 4, ..Setup::default().limits };
+    let mut world = World::new(Setup { limits, ..Setup::default() });
+    let (source, destination) = (SocketAddr::new(SERVER_V4, 7), guest(&GuestAddresses::default(), SERVER_V4));
+    let mut taken = 0;
+    while world.gateway.push_datagram(source, destination, b"x") {
+        taken += 1;
+        assert_eq!(world.gateway.has_room(), taken < 4);
+        // Asked for are no more than these; what comes along with them is taken too.
+        assert_eq!(world.gateway.has_room_for_datagrams(), taken < 8);
+    }
+    assert_eq!(taken, 8 + 256);
+    world.gateway.frame_sent();
+    // Of a large one all comes in, or nothing.
+    assert!(world.gateway.push_datagram(source, destination, &bytes(60_000)));
+    assert!(!world.gateway.push_datagram(source, destination, &bytes(60_000)));
+    assert_eq!(world.answers(&[]).len(), taken - 1 + 60_008_usize.div_ceil(1480));
+}
+
+#[test]
+fn fragments_of_the_guest_are_one_datagram_in_any_order() {
+    let addresses = GuestAddresses::default();
+    for server in SERVERS {
+        for length in [1_500, 4_000, 65_507] {
+            let payload = bytes(length);
+            let frame = datagram(&addresses, SocketAddr::new(server, 7), &payload);
+            let pieces = cut(&frame, 1480, 77);
+            let reversed = pieces.iter().rev();
+            for pieces in [pieces.iter().collect::<Vec<_>>(), reversed.collect()] {
+                let mut world = World::new(Setup::default());
+                let (last, others) = pieces.split_last().expect("pieces");
+                for piece in others {
+                    let ingress = world.gateway.handle_frame(&FrameMeta::default(), piece, world.now);
+                    assert!(matches!(ingress, Ingress::Handled), "{ingress:?}");
+                }
+                let ingress = world.gateway.handle_frame(&FrameMeta::default(), last, world.now);
+                let Ingress::Reassembled(whole) = ingress else { panic!("{ingress:?}") };
+                assert_eq!(whole.payload(), payload);
+                assert_eq!(whole.flow().upstream, SocketAddr::new(server, 7));
+                assert_eq!(whole.flow().guest, guest(&addresses, server));
+                assert_eq!(world.gateway.counters().dropped_total(), 0);
+                // It can be quoted like any other packet.
+                world.gateway.push_unreachable(whole.packet(), Unreachable::Port);
+                let answers = world.answers(&[]);
+                let expected = if server.is_ipv4() { (1, 3, 3) } else { (58, 1, 4) };
+                assert_eq!(icmp_of(&answers[0]), Some(expected));
+            }
+        }
+    }
+}
+
+#[test]
+fn fragments_that_are_no_datagram_of_the_guest_s_are_dropped() {
+    let addresses = GuestAddresses::default();
+    for server in SERVERS {
+        let to = SocketAddr::new(server, 7);
+        let whole = datagram(&addresses, to, &bytes(2_000));
+        let dropped = |frames: &[Vec<u8>]| {
+            let mut world = World::new(Setup::default());
+            let mut outcomes = Vec::new();
+            for frame in frames {
+                let before = world.gateway.counters().dropped_total();
+                let ingress = world.gateway.handle_frame(&FrameMeta::default(), frame, world.now);
+                assert!(matches!(ingress, Ingress::Handled), "{ingress:?}");
+                outcomes.push(world.gateway.counters().dropped_total() > before);
+            }
+            outcomes
+        };
+        // A segment of TCP.
+        let syn = Segment { payload: &bytes(2_000), ..Segment::syn(to) }.frame(&addresses);
+        assert_eq!(dropped(&cut(&syn, 1480, 1)), [true, true]);
+        // A sum that is wrong: found out once it is whole.
+        let mut damaged = cut(&whole, 1480, 1);
+        let last = damaged[1].len() - 1;
+        damaged[1][last] ^= 1;
+        assert_eq!(dropped(&damaged), [false, true]);
+        // From another address, or to everybody.
+        let mut strange = cut(&whole, 1480, 1);
+        let mut everybody = strange.clone();
+        for (frame, group) in strange.iter_mut().zip(&mut everybody) {
+            let (source, destination) = if server.is_ipv4() { (26, 30) } else { (22, 38) };
+            frame[source + 2] ^= 1;
+            match server {
+                IpAddr::V4(_) => {
+                    group[destination..destination + 4].copy_from_slice(&Ipv4Addr::new(224, 0, 0, 1).octets())
+                }
+                IpAddr::V6(_) => group[destination..destination + 16]
+                    .copy_from_slice(&Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets()),
+            }
+            for frame in [frame, group] {
+                if server.is_ipv4() {
+                    Ipv4Packet::new_unchecked(&mut frame[ETHERNET_BYTES..]).fill_checksum();
+                }
+            }
+        }
+        assert_eq!(dropped(&strange), [true, true]);
+        assert_eq!(dropped(&everybody), [true, true]);
+        // Not to the end within time.
+        let pieces = cut(&whole, 1480, 1);
+        let mut world = World::new(Setup::default());
+        world.feed(&pieces[0]);
+        let patience = Setup::default().limits.fragment_timeout;
+        assert_eq!(world.gateway.poll_timeout(), Some(world.now + patience));
+        world.now += patience + Duration::from_millis(1);
+        let _ = world.gateway.poll_flows(world.now);
+        assert_eq!(world.gateway.poll_timeout(), None);
+        let ingress = world.gateway.handle_frame(&FrameMeta::default(), &pieces[1], world.now);
+        assert!(matches!(ingress, Ingress::Handled), "{ingress:?}");
+    }
+}
+
+#[test]
+fn fragments_of_anything_but_udp_are_counted_as_such() {
+    let addresses = GuestAddresses::default();
+    let mut world = World::new(Setup::default());
+    let echo = crate::raw::ping(&addresses, SERVER_V4, &bytes(2_000));
+    for piece in cut(&echo, 1480, 1) {
+        world.feed(&piece);
+    }
+    let index = 4;
+    assert_eq!((DropReason::Fragment.as_str(), world.gateway.counters().dropped[index]), ("fragment", 2));
+}
+
+#[test]
+fn what_was_not_delivered_is_quoted_as_the_guest_has_sent_it() {
+    let addresses = GuestAddresses::default();
+    for server in SERVERS {
+        for payload in [&b"hello"[..], &bytes(2_000)] {
+            let mut world = World::new(Setup::default());
+            let upstream = SocketAddr::new(server, 7);
+            let flow = Flow { protocol: Protocol::Udp, guest: guest(&addresses, server), upstream };
+            world.gateway.push_undelivered(&flow, payload, Unreachable::Host);
+            let answers = world.answers(&[]);
+            let (expected, quote, most) =
+                if server.is_ipv4() { ((1, 3, 1), 28, 548) } else { ((58, 1, 3), 48, 1_232) };
+            assert_eq!((answers.len(), icmp_of(&answers[0])), (1, Some(expected)));
+            let quoted = &answers[0][ETHERNET_BYTES + quote..];
+            let sent = datagram(&addresses, upstream, payload);
+            let sent = &sent[ETHERNET_BYTES..];
+            assert_eq!(quoted, &sent[..sent.len().min(most)], "{server}");
+        }
+    }
+}
