@@ -1,6 +1,8 @@
 use thiserror::Error;
 
-use crate::{Action, Defaults, Policy, Preset, Rule, TargetError, parse_target};
+use crate::{
+    Action, Defaults, HttpCondition, HttpConditionError, Policy, Preset, Rule, TargetError, parse_target,
+};
 
 /// Makes a [`Policy`], rule by rule; what is wrong is said at the end.
 ///
@@ -29,15 +31,26 @@ pub struct PolicyBuilder {
 pub struct BuildError {
     /// The rule, counted from 1 in the order they were added.
     pub number: usize,
-    /// What is wrong with its target.
-    pub source: TargetError,
+    /// What is wrong with it.
+    pub source: RuleError,
+}
+
+/// What is wrong with a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// Its target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Its condition on requests.
+    #[error(transparent)]
+    Http(#[from] HttpConditionError),
 }
 
 impl PolicyBuilder {
     /// Adds a rule behind those before it.
-    pub fn rule(mut self, rule: Rule) -> Self {
-        self.rules.push(rule);
-        self
+    pub fn rule(self, rule: Rule) -> Self {
+        self.add(rule.checked().map_err(RuleError::from))
     }
 
     /// Allows flows from the guest to a target, in the form [`parse_target`] reads.
@@ -50,15 +63,47 @@ impl PolicyBuilder {
         self.target(target, Action::Deny)
     }
 
-    fn target(mut self, target: &str, action: Action) -> Self {
-        match parse_target(target) {
-            Ok(target) => self.rule(target.into_rule(action)),
+    /// Allows some requests of HTTP to a target, which is a name.
+    ///
+    /// ```
+    /// use net_policy::{HttpCondition, Policy};
+    ///
+    /// let reads = HttpCondition::parse(&["GET", "HEAD"], &["/v1/models/*", "/health"])?;
+    /// let policy = Policy::builder().allow_requests("api.example.com:443", reads.clone()).build()?;
+    /// assert_eq!(
+    ///     policy.rules()[0].to_string(),
+    ///     "allow api.example.com:443 for GET,HEAD /v1/models/*,/health"
+    /// );
+    /// assert!(Policy::builder().allow_requests("public:443", reads).build().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn allow_requests(self, target: &str, condition: HttpCondition) -> Self {
+        self.requests(target, Action::Allow, condition)
+    }
+
+    /// Denies some requests of HTTP to a target, which is a name, and there whatever is not HTTP.
+    pub fn deny_requests(self, target: &str, condition: HttpCondition) -> Self {
+        self.requests(target, Action::Deny, condition)
+    }
+
+    fn requests(self, target: &str, action: Action, condition: HttpCondition) -> Self {
+        let rule = parse_target(target).map_err(RuleError::from);
+        self.add(rule.and_then(|target| Ok(target.into_rule(action).for_requests(condition)?)))
+    }
+
+    fn target(self, target: &str, action: Action) -> Self {
+        self.add(parse_target(target).map(|target| target.into_rule(action)).map_err(RuleError::from))
+    }
+
+    fn add(mut self, rule: Result<Rule, RuleError>) -> Self {
+        match rule {
+            Ok(rule) => self.rules.push(rule),
             Err(source) => {
                 let number = self.rules.len() + 1;
                 self.error.get_or_insert(BuildError { number, source });
-                self
             }
         }
+        self
     }
 
     /// Ends the policy with these rules, whatever is added later.
@@ -76,7 +121,7 @@ impl PolicyBuilder {
     /// Compiles the rules.
     ///
     /// # Errors
-    /// [`BuildError`] for the first target that could not be read.
+    /// [`BuildError`] for the first rule that could not be made.
     pub fn build(mut self) -> Result<Policy, BuildError> {
         if let Some(error) = self.error {
             return Err(error);

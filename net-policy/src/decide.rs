@@ -5,7 +5,8 @@ use net_core::{Direction, HostName};
 
 use crate::compile::{ByAddress, ByName, Place, Wanted};
 use crate::policy::Compiled;
-use crate::{Action, Decision, DenyReason, Group, HostAddresses, Layer, Policy, Query, RuleId};
+use crate::query::{Requests, Verdict};
+use crate::{Action, Decision, DenyReason, Group, HostAddresses, Layer, Policy, Query, RequestLine, RuleId};
 
 impl Policy {
     /// May this flow go on?
@@ -15,12 +16,48 @@ impl Policy {
     /// [`NameTable`](crate::NameTable) keeps 256 at most; it ends with the second of two names that
     /// disagree). A lookup asks each prefix around the address (at most 33 or 129 that rules name) or
     /// each label of the name that rules name for its first rule, in a binary search over the ports its
-    /// rules tell apart. Only rules with an expiry are tried one by one, where a place has more than four.
+    /// rules tell apart. Tried one by one are only rules with an expiry, where a place has more than four,
+    /// and rules for some requests to a name.
+    ///
+    /// Of those, one that allows some requests allows the flow for the time being, and one that denies some
+    /// does not deny it: [`Decision::PerRequest`] says that they matter. Where a flow cannot be one of HTTP
+    /// (it is not TCP, or comes to the guest) the answer is that of [`decide_unseen`](Self::decide_unseen).
     pub fn decide(&self, query: &Query<'_>) -> Decision {
+        self.decide_with(query, if query.may_show_requests() { Requests::ToCome } else { Requests::Unseen })
+    }
+
+    /// May this flow go on though none of its requests can be seen: it is not HTTP, or is not looked into?
+    ///
+    /// A rule that allows some requests allows nothing then, and one that denies some denies them all, for
+    /// any might be among those. Never [`Decision::PerRequest`]. Work as for [`decide`](Self::decide).
+    pub fn decide_unseen(&self, query: &Query<'_>) -> Decision {
+        self.decide_with(query, Requests::Unseen)
+    }
+
+    /// May this request go on, on a flow that [`decide`](Self::decide) allows? The name in the query is the
+    /// one the request is for.
+    ///
+    /// Rules are tried in their order, and one for other requests is skipped. What is malformed matches
+    /// none, and is denied wherever requests are decided one by one. Never [`Decision::PerRequest`].
+    /// Allocates nothing; tries the rules for some requests to the name one by one.
+    pub fn decide_request(&self, query: &Query<'_>, request: &RequestLine) -> Decision {
+        if !query.may_show_requests() {
+            return self.decide_unseen(query);
+        }
+        if request.normal_path().is_some() {
+            return self.decide_with(query, Requests::This(request));
+        }
+        match self.decide(query) {
+            Decision::PerRequest { .. } => Decision::denied(DenyReason::Malformed),
+            decided @ (Decision::Allow { .. } | Decision::Deny { .. } | Decision::NeedName) => decided,
+        }
+    }
+
+    fn decide_with(&self, query: &Query<'_>, requests: Requests<'_>) -> Decision {
         if query.is_reserved() {
             return Decision::denied(DenyReason::Reserved);
         }
-        let at = At::new(query);
+        let at = At::new(query, requests);
         let own = ForAddress::new(&self.own, &at);
         let floor = self.floor.as_ref().map(|floor| ForAddress::new(floor, &at));
         let decide = |name: Option<(&HostName, bool)>| {
@@ -54,13 +91,14 @@ struct At<'q> {
     wanted: Wanted,
     direction: Direction,
     hosts: &'q HostAddresses,
+    requests: Requests<'q>,
 }
 
 impl<'q> At<'q> {
-    fn new(query: &Query<'q>) -> Self {
+    fn new(query: &Query<'q>, requests: Requests<'q>) -> Self {
         let Query { direction, protocol, address, port, hosts, wall, .. } = *query;
         let (normal, wanted) = (hosts.normalise(address), Wanted::new(direction, protocol, port, wall));
-        Self { address, normal, group: OnceCell::new(), wanted, direction, hosts }
+        Self { address, normal, group: OnceCell::new(), wanted, direction, hosts, requests }
     }
 
     /// The group of the address; many policies never ask.
@@ -87,15 +125,32 @@ impl<'p> ForAddress<'p> {
     fn decide(&self, at: &At<'_>, name: Option<(&HostName, bool)>) -> Decision {
         let ByAddress { first, .. } = self.by_address;
         let Some((name, is_pinned)) = name else { return self.verdict(at, first, DenyReason::Default) };
-        let ByName { allow, deny } = self.layer.index.by_name(name, &at.wanted, first);
+        let verdict_of = |place: Place| {
+            self.layer
+                .rules
+                .get(place as usize)
+                .map_or(Verdict::OtherRequests, |rule| at.requests.verdict(rule))
+        };
+        let decides = |place| verdict_of(place) == Verdict::Decides;
+        let ByName { allow, deny, allows_some, denies_some } =
+            self.layer.index.by_name(name, &at.wanted, first, decides);
         // Denying by name needs no pin; allowing does, or a false name would open any address.
-        let otherwise = first.min(deny);
-        if allow >= otherwise {
-            return self.verdict(at, otherwise, DenyReason::Default);
-        }
-        match self.reach(at, is_pinned) {
-            Ok(()) => self.verdict(at, allow, DenyReason::Default),
-            Err(why) => self.verdict(at, otherwise, why),
+        let otherwise = first.min(deny).min(denies_some.decides);
+        let allow = allow.min(allows_some.decides);
+        let (place, reason) = if allow.min(allows_some.first) >= otherwise {
+            (otherwise, DenyReason::Default)
+        } else {
+            match self.reach(at, is_pinned) {
+                Ok(()) if allow < otherwise => (allow, DenyReason::Default),
+                Ok(()) => (otherwise, at.requests.skipped()),
+                Err(why) => (otherwise, why),
+            }
+        };
+        let decision = self.verdict(at, place, reason);
+        let is_for_some = (place == allows_some.decides && place < otherwise) || denies_some.first < place;
+        match (decision, at.requests) {
+            (Decision::Allow { rule }, Requests::ToCome) if is_for_some => Decision::PerRequest { rule },
+            _ => decision,
         }
     }
 
@@ -116,7 +171,12 @@ impl<'p> ForAddress<'p> {
         match self.layer.action(place) {
             Some(Action::Allow) => Decision::Allow { rule },
             Some(Action::Deny) => {
-                Decision::Deny { rule: Some(rule), reason: DenyReason::Rule, layer: Layer::Own }
+                let reason = self
+                    .layer
+                    .rules
+                    .get(rule.index())
+                    .map_or(DenyReason::Rule, |it| at.requests.denial_by(it));
+                Decision::Deny { rule: Some(rule), reason, layer: Layer::Own }
             }
             None => match self.layer.defaults.of(at.direction) {
                 Action::Allow => Decision::Allow { rule: RuleId::after(&self.layer.rules) },

@@ -9,6 +9,15 @@ pub enum Decision {
         /// By this rule, or by the default of its direction.
         rule: RuleId,
     },
+    /// It may go on as far as its requests may: some rule that could decide is for some requests only.
+    ///
+    /// The stream must be read as HTTP, and [`Policy::decide_request`](crate::Policy::decide_request) be
+    /// asked about each request; what cannot be read is decided by
+    /// [`Policy::decide_unseen`](crate::Policy::decide_unseen).
+    PerRequest {
+        /// The first rule, or the default, that could allow one.
+        rule: RuleId,
+    },
     /// It may not.
     Deny {
         /// By this rule; `None` when none matched.
@@ -66,16 +75,26 @@ pub enum DenyReason {
     NotPublic,
     /// Nothing may be sent to such an address.
     Reserved,
+    /// Rules allow, or deny, some requests to the name, and here none can be seen: it is not HTTP, or not
+    /// looked into.
+    NotHttp,
+    /// A rule allows other requests to the name.
+    Request,
+    /// Requests to the name are decided one by one, and this one is malformed, or one that servers read in
+    /// different ways.
+    Malformed,
 }
 
 impl DenyReason {
     /// Of two reasons the lesser tells more.
     const fn rank(self) -> u8 {
         match self {
-            Self::Rule | Self::Reserved => 0,
-            Self::NotPublic => 1,
-            Self::NotPinned => 2,
-            Self::Default => 3,
+            Self::Rule | Self::Reserved | Self::Malformed => 0,
+            Self::Request => 1,
+            Self::NotHttp => 2,
+            Self::NotPublic => 3,
+            Self::NotPinned => 4,
+            Self::Default => 5,
         }
     }
 
@@ -89,6 +108,9 @@ impl DenyReason {
                 "the name leads to an address that is not public, and no rule allows that address here"
             }
             Self::Reserved => "the address is no destination",
+            Self::NotHttp => "a rule is for some requests to the name, and none can be seen here",
+            Self::Request => "only other requests to the name are allowed",
+            Self::Malformed => "the request's method or path is malformed or ambiguous",
         }
     }
 }
@@ -104,6 +126,9 @@ impl Decision {
     pub(crate) fn both(self, other: Self) -> Self {
         match (self, other) {
             (Self::Allow { rule: one }, Self::Allow { rule: other }) => Self::Allow { rule: one.min(other) },
+            (Self::PerRequest { rule: one }, Self::PerRequest { rule: other }) => {
+                Self::PerRequest { rule: one.min(other) }
+            }
             (
                 Self::Deny { rule: own, reason, layer },
                 Self::Deny { rule: others, reason: other_reason, layer: other_layer },
@@ -116,10 +141,11 @@ impl Decision {
                 let is_first = tells(own, reason, layer) <= tells(others, other_reason, other_layer);
                 if is_first { self } else { other }
             }
-            (Self::Allow { .. }, Self::Deny { .. }) | (Self::Deny { .. }, Self::Allow { .. }) => {
-                Self::NeedName
-            }
-            (Self::NeedName, _) | (_, Self::NeedName) => Self::NeedName,
+            (Self::Allow { .. }, Self::Deny { .. } | Self::PerRequest { .. })
+            | (Self::PerRequest { .. }, Self::Allow { .. } | Self::Deny { .. })
+            | (Self::Deny { .. }, Self::Allow { .. } | Self::PerRequest { .. })
+            | (Self::NeedName, _)
+            | (_, Self::NeedName) => Self::NeedName,
         }
     }
 }

@@ -3,8 +3,12 @@ use std::fmt;
 use net_core::HostName;
 
 use crate::policy::Compiled;
+use crate::query::{Requests, Verdict};
 use crate::rule::has_ports;
-use crate::{Action, Decision, DenyReason, Destination, Group, Layer, Policy, Query, Rule, RuleId, UnixTime};
+use crate::{
+    Action, Decision, DenyReason, Destination, Group, Layer, Policy, Query, RequestLine, Rule, RuleId,
+    UnixTime,
+};
 
 /// Why a flow is decided as it is: every rule that was looked at, and what came of it.
 ///
@@ -55,6 +59,12 @@ pub enum Outcome {
     NotPinned,
     /// It allows the name, and the address is not public and not allowed as such.
     NotPublic,
+    /// It denies some of the requests, which are still to come.
+    DeniesSome,
+    /// It is for other requests.
+    Request,
+    /// It allows some requests, and none can be seen.
+    NotHttp,
 }
 
 impl fmt::Display for Outcome {
@@ -72,6 +82,9 @@ impl fmt::Display for Outcome {
             Self::NoName => f.write_str("for a name, and the address has none"),
             Self::NotPinned => f.write_str(DenyReason::NotPinned.as_str()),
             Self::NotPublic => f.write_str(DenyReason::NotPublic.as_str()),
+            Self::DeniesSome => f.write_str("denies some of the requests to come"),
+            Self::Request => f.write_str("for other requests"),
+            Self::NotHttp => f.write_str("for some requests, and none can be seen"),
         }
     }
 }
@@ -79,13 +92,38 @@ impl fmt::Display for Outcome {
 impl Policy {
     /// Decides a flow, and says why.
     pub fn explain(&self, query: &Query<'_>) -> Explanation<'_> {
+        let requests = if query.may_show_requests() { Requests::ToCome } else { Requests::Unseen };
+        self.explain_with(query, requests, "")
+    }
+
+    /// Decides a flow of which no request can be seen, and says why.
+    pub fn explain_unseen(&self, query: &Query<'_>) -> Explanation<'_> {
+        self.explain_with(query, Requests::Unseen, ", not read as HTTP")
+    }
+
+    /// Decides a request, and says why.
+    pub fn explain_request(&self, query: &Query<'_>, request: &RequestLine) -> Explanation<'_> {
+        if !query.may_show_requests() {
+            return self.explain_unseen(query);
+        }
+        let Some(path) = request.normal_path() else {
+            let mut explanation = self.explain(query);
+            if let Decision::PerRequest { .. } = explanation.decision {
+                explanation.decision = Decision::denied(DenyReason::Malformed);
+            }
+            return explanation;
+        };
+        self.explain_with(query, Requests::This(request), &format!(", {} {path}", request.method()))
+    }
+
+    fn explain_with(&self, query: &Query<'_>, requests: Requests<'_>, what: &str) -> Explanation<'_> {
         let mut trials = Vec::new();
         let decision = if query.is_reserved() {
             Decision::denied(DenyReason::Reserved)
         } else {
             let names = query.possible_names();
             let decisions = names.into_iter().map(|name| {
-                let decide = |layer: &Compiled| layer.trial(query, name);
+                let decide = |layer: &Compiled| layer.trial(query, name, requests);
                 let own = decide(&self.own);
                 let floor = self.floor.as_deref().map(|floor| Trial { layer: Layer::Floor, ..decide(floor) });
                 let decision = own.decision;
@@ -107,7 +145,7 @@ impl Policy {
             net_core::Direction::Egress => "to",
             net_core::Direction::Ingress => "from",
         };
-        let shown = format!("{} {way} {}{port}", query.protocol, query.address);
+        let shown = format!("{} {way} {}{port}{what}", query.protocol, query.address);
         Explanation { policy: self, query: shown, decision, trials }
     }
 }
@@ -129,22 +167,32 @@ impl<'q> Query<'q> {
 }
 
 impl Compiled {
-    fn trial(&self, query: &Query<'_>, name: Option<(&HostName, bool)>) -> Trial {
+    fn trial(&self, query: &Query<'_>, name: Option<(&HostName, bool)>, requests: Requests<'_>) -> Trial {
         let mut steps = Vec::new();
         let mut reason = DenyReason::Default;
         let mut decision = None;
+        let mut is_per_request = false;
+        let allow = |rule: RuleId, is_per_request: bool| {
+            if is_per_request { Decision::PerRequest { rule } } else { Decision::Allow { rule } }
+        };
         for (index, rule) in (0..).zip(&self.rules) {
-            let (id, outcome) = (RuleId::own(index), self.outcome(rule, query, name));
+            let (id, outcome) = (RuleId::own(index), self.outcome(rule, query, name, requests));
             steps.push((id, outcome));
             match outcome {
                 Outcome::Matches => {
+                    is_per_request |= rule.http.is_some() && matches!(requests, Requests::ToCome);
                     decision = Some(match rule.action {
-                        Action::Allow => Decision::Allow { rule: id },
+                        Action::Allow => allow(id, is_per_request),
                         Action::Deny => {
-                            Decision::Deny { rule: Some(id), reason: DenyReason::Rule, layer: Layer::Own }
+                            let reason = requests.denial_by(rule);
+                            Decision::Deny { rule: Some(id), reason, layer: Layer::Own }
                         }
                     });
                     break;
+                }
+                Outcome::DeniesSome => is_per_request = true,
+                Outcome::Request | Outcome::NotHttp if rule.action == Action::Allow => {
+                    reason = requests.skipped();
                 }
                 Outcome::NotPinned => reason = DenyReason::NotPinned,
                 Outcome::NotPublic => reason = DenyReason::NotPublic,
@@ -155,27 +203,41 @@ impl Compiled {
                 | Outcome::Address
                 | Outcome::Group(_)
                 | Outcome::Name
-                | Outcome::NoName => {}
+                | Outcome::NoName
+                | Outcome::Request
+                | Outcome::NotHttp => {}
             }
         }
         let decision = decision.unwrap_or_else(|| match self.defaults.of(query.direction) {
-            Action::Allow => Decision::Allow { rule: RuleId::after(&self.rules) },
+            Action::Allow => allow(RuleId::after(&self.rules), is_per_request),
             Action::Deny => Decision::denied(reason),
         });
         let name = name.map(|(name, is_pinned)| (name.clone(), is_pinned));
         Trial { layer: Layer::Own, name, steps, decision }
     }
 
-    fn outcome(&self, rule: &Rule, query: &Query<'_>, name: Option<(&HostName, bool)>) -> Outcome {
+    fn outcome(
+        &self,
+        rule: &Rule,
+        query: &Query<'_>,
+        name: Option<(&HostName, bool)>,
+        requests: Requests<'_>,
+    ) -> Outcome {
+        let heeding_requests = || match requests.verdict(rule) {
+            Verdict::Decides => Outcome::Matches,
+            Verdict::DeniesSome => Outcome::DeniesSome,
+            Verdict::OtherRequests => Outcome::Request,
+            Verdict::Unseen => Outcome::NotHttp,
+        };
         if let Some(miss) = miss(rule, query) {
             return miss;
         }
         match (&rule.destination, name) {
             (Destination::Domain(_), None) => Outcome::NoName,
             (Destination::Domain(pattern), Some((name, _))) if !pattern.matches(name) => Outcome::Name,
-            (Destination::Domain(_), Some(_)) if rule.action == Action::Deny => Outcome::Matches,
+            (Destination::Domain(_), Some(_)) if rule.action == Action::Deny => heeding_requests(),
             (Destination::Domain(_), Some((_, false))) => Outcome::NotPinned,
-            (Destination::Domain(_), Some((_, true))) if self.opens(query) => Outcome::Matches,
+            (Destination::Domain(_), Some((_, true))) if self.opens(query) => heeding_requests(),
             (Destination::Domain(_), Some((_, true))) => Outcome::NotPublic,
             (destination, _) if destination.contains(query.address, rule.action, query.hosts) => {
                 Outcome::Matches
@@ -206,7 +268,7 @@ fn miss(rule: &Rule, query: &Query<'_>) -> Option<Outcome> {
     if !rule.direction.covers(direction) {
         return Some(Outcome::Direction);
     }
-    if !rule.protocols.contains(protocol) {
+    if !rule.covers_protocol(protocol) {
         return Some(Outcome::Protocol);
     }
     let is_outside = has_ports(protocol) && !rule.ports.contains(port);
@@ -214,7 +276,7 @@ fn miss(rule: &Rule, query: &Query<'_>) -> Option<Outcome> {
 }
 
 impl Explanation<'_> {
-    /// What [`Policy::decide`] says.
+    /// What the policy says.
     pub fn decision(&self) -> Decision {
         self.decision
     }
@@ -253,6 +315,7 @@ impl fmt::Display for Explanation<'_> {
         }
         let verdict = match self.decision {
             Decision::Allow { .. } => "allowed",
+            Decision::PerRequest { .. } => "allowed as HTTP",
             Decision::Deny { .. } => "denied",
             Decision::NeedName => "undecided",
         };

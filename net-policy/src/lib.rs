@@ -4,7 +4,9 @@
 //! no rule matches is denied. Rules by name work through pins: [`NameTable`] remembers which addresses *our* resolver
 //! gave for a name, and a rule that allows a name opens those addresses and no others. Where the
 //! names pinned to an address lead to different verdicts the answer is [`Decision::NeedName`]:
-//! read the first flight, then ask again with the name it shows.
+//! read the first flight, then ask again with the name it shows. Where rules are for some requests of HTTP
+//! only it is [`Decision::PerRequest`]: read the stream as HTTP and ask [`Policy::decide_request`] each time,
+//! or, where that cannot be, [`Policy::decide_unseen`].
 //!
 //! The crate opens no socket and reads no clock. [`dns`] parses queries and filters answers; the
 //! exchange with a resolver is the caller's.
@@ -40,6 +42,7 @@ mod policy;
 mod ports;
 mod preset;
 mod query;
+mod request;
 mod rule;
 #[cfg(feature = "serde")]
 mod schema;
@@ -49,7 +52,7 @@ mod tests;
 mod unix_time;
 mod warnings;
 
-pub use builder::{BuildError, PolicyBuilder};
+pub use builder::{BuildError, PolicyBuilder, RuleError};
 pub use decision::{Decision, DenyReason, Layer, NameDecision};
 pub use destination::{Destination, DestinationError, Group, HostAddresses};
 pub use explain::{Explanation, Outcome};
@@ -58,6 +61,10 @@ pub use policy::{FloorError, Policy};
 pub use ports::{PortSet, PortSetError};
 pub use preset::Preset;
 pub use query::Query;
+pub use request::{
+    HttpCondition, HttpConditionError, MAX_PATH_BYTES, MAX_PATTERN_BYTES, MAX_WILDCARDS, Method, MethodError,
+    PathPattern, PathPatternError, RequestLine,
+};
 pub use rule::{Action, Defaults, Protocols, Rule, RuleDirection, RuleId};
 #[cfg(feature = "serde")]
 pub use schema::PolicyTextError;

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 
 use net_core::{Direction, HostName, Protocol};
 
+use crate::query::{Requests, Verdict};
 use crate::{
-    Action, Decision, Defaults, DenyReason, Destination, Group, HostAddresses, NameDecision, Query, Rule,
-    RuleId, UnixTime,
+    Action, Decision, Defaults, DenyReason, Destination, Group, HostAddresses, NameDecision, Query,
+    RequestLine, Rule, RuleId, UnixTime,
 };
 
 /// Rules, and what holds where none matches.
@@ -24,18 +25,37 @@ pub struct Linear<'r> {
 impl Linear<'_> {
     /// See [`Policy::decide`](crate::Policy::decide).
     pub fn decide(&self, query: &Query<'_>) -> Decision {
+        self.decide_with(query, if query.may_show_requests() { Requests::ToCome } else { Requests::Unseen })
+    }
+
+    /// See [`Policy::decide_unseen`](crate::Policy::decide_unseen).
+    pub fn decide_unseen(&self, query: &Query<'_>) -> Decision {
+        self.decide_with(query, Requests::Unseen)
+    }
+
+    /// See [`Policy::decide_request`](crate::Policy::decide_request).
+    pub fn decide_request(&self, query: &Query<'_>, request: &RequestLine) -> Decision {
+        let flow = self.decide(query);
+        match (flow, request.normal_path()) {
+            (Decision::PerRequest { .. }, None) => Decision::denied(DenyReason::Malformed),
+            (_, Some(_)) if query.may_show_requests() => self.decide_with(query, Requests::This(request)),
+            (_, Some(_) | None) => flow,
+        }
+    }
+
+    fn decide_with(&self, query: &Query<'_>, requests: Requests<'_>) -> Decision {
         if query.is_reserved() {
             return Decision::denied(DenyReason::Reserved);
         }
         if let Some(name) = query.name {
-            return self.first_match(query, Some(name));
+            return self.first_match(query, Some(name), requests);
         }
         let mut verdict = None;
         for name in self.names(query) {
-            let own = self.first_match(query, Some(name));
+            let own = self.first_match(query, Some(name), requests);
             verdict = Some(verdict.map_or(own, |others: Decision| others.both(own)));
         }
-        verdict.unwrap_or_else(|| self.first_match(query, None))
+        verdict.unwrap_or_else(|| self.first_match(query, None, requests))
     }
 
     /// The names a flow may be for before it has shown one.
@@ -45,8 +65,13 @@ impl Linear<'_> {
     }
 
     /// What becomes of a flow that has this name, or none.
-    pub fn first_match(&self, query: &Query<'_>, name: Option<&HostName>) -> Decision {
+    fn first_match(&self, query: &Query<'_>, name: Option<&HostName>, requests: Requests<'_>) -> Decision {
         let mut reason = DenyReason::Default;
+        // Whether a rule that could decide is for some requests that are still to come.
+        let mut is_per_request = false;
+        let allow = |rule: RuleId, is_per_request: bool| {
+            if is_per_request { Decision::PerRequest { rule } } else { Decision::Allow { rule } }
+        };
         for (index, rule) in (0..).zip(self.rules) {
             if rule.is_expired(query.wall) || !rule.covers(query.direction, query.protocol, query.port) {
                 continue;
@@ -55,29 +80,44 @@ impl Linear<'_> {
                 (Destination::Domain(_), None) => false,
                 (Destination::Domain(pattern), Some(name)) if !pattern.matches(name) => false,
                 // Denying by name needs no pin; allowing does, or a false name would open any address.
-                (Destination::Domain(_), Some(_)) if rule.action == Action::Deny => true,
-                (Destination::Domain(_), Some(name)) => match self.reach(query, name) {
-                    Ok(()) => true,
-                    Err(why) => {
-                        reason = why;
-                        false
+                (Destination::Domain(_), Some(name)) => {
+                    let reached = if rule.action == Action::Deny { Ok(()) } else { self.reach(query, name) };
+                    match (reached, requests.verdict(rule)) {
+                        (Err(why), _) => {
+                            reason = why;
+                            false
+                        }
+                        (Ok(()), Verdict::Decides) => {
+                            is_per_request |= rule.http.is_some() && matches!(requests, Requests::ToCome);
+                            true
+                        }
+                        (Ok(()), Verdict::DeniesSome) => {
+                            is_per_request = true;
+                            false
+                        }
+                        (Ok(()), Verdict::OtherRequests | Verdict::Unseen) => {
+                            if rule.action == Action::Allow {
+                                reason = requests.skipped();
+                            }
+                            false
+                        }
                     }
-                },
+                }
                 (destination, _) => destination.contains(query.address, rule.action, query.hosts),
             };
             if matches {
                 return match rule.action {
-                    Action::Allow => Decision::Allow { rule: RuleId::own(index) },
+                    Action::Allow => allow(RuleId::own(index), is_per_request),
                     Action::Deny => Decision::Deny {
                         rule: Some(RuleId::own(index)),
-                        reason: DenyReason::Rule,
+                        reason: requests.denial_by(rule),
                         layer: Default::default(),
                     },
                 };
             }
         }
         match self.defaults.of(query.direction) {
-            Action::Allow => Decision::Allow { rule: RuleId::after(self.rules) },
+            Action::Allow => allow(RuleId::after(self.rules), is_per_request),
             Action::Deny => Decision::denied(reason),
         }
     }

@@ -36,12 +36,16 @@ pub struct FloorError;
 
 impl Policy {
     /// A policy of these rules, in this order. Without rules it denies everything.
+    ///
+    /// Conditions on requests are for rules for names ([`Rule::for_requests`], [`PolicyBuilder`](crate::PolicyBuilder)
+    /// and files see to it). With one, any other rule allows nothing, or denies whatever it is for.
     pub fn new(rules: Vec<Rule>) -> Self {
         Self::with_defaults(rules, Defaults::default())
     }
 
     /// A policy of these rules, in this order, and what holds where none matches.
     pub fn with_defaults(rules: Vec<Rule>, defaults: Defaults) -> Self {
+        let rules: Vec<Rule> = rules.into_iter().map(without_misplaced_condition).collect();
         let index = Index::new(&rules);
         Self { own: Arc::new(Compiled { rules, defaults, index }), floor: None }
     }
@@ -129,6 +133,7 @@ impl Policy {
     pub fn describe(&self, decision: &Decision) -> String {
         match *decision {
             Decision::Allow { rule } => self.own.label(rule),
+            Decision::PerRequest { rule } => format!("{}, each request by itself", self.own.label(rule)),
             Decision::Deny { rule, reason, layer } => self.denial(layer, rule, reason),
             Decision::NeedName => "only a name can tell".to_owned(),
         }
@@ -148,6 +153,9 @@ impl Policy {
             (Layer::Floor, None) | (Layer::Own, _) => ("", &self.own),
         };
         match rule {
+            Some(rule) if reason == DenyReason::NotHttp => {
+                format!("{prefix}{} ({})", compiled.label(rule), reason.as_str())
+            }
             Some(rule) => format!("{prefix}{}", compiled.label(rule)),
             None => format!("{prefix}default ({})", reason.as_str()),
         }
@@ -164,6 +172,17 @@ impl Policy {
         let floor = self.floor.as_deref().zip(rule.of_floor());
         [(&*self.own, rule)].into_iter().chain(floor)
     }
+}
+
+/// Without the condition nobody could check, on the safe side.
+fn without_misplaced_condition(mut rule: Rule) -> Rule {
+    if rule.is_misplaced() {
+        rule.http = None;
+        if rule.action == Action::Allow {
+            rule.expires = Some(UnixTime::default());
+        }
+    }
+    rule
 }
 
 impl Compiled {
@@ -207,9 +226,16 @@ impl Compiled {
 impl Decision {
     /// This decision of a policy where its floor agrees.
     pub(crate) fn over(self, floor: impl FnOnce() -> Self) -> Self {
-        let Self::Allow { rule } = self else { return self };
+        let (rule, is_per_request) = match self {
+            Self::Allow { rule } => (rule, false),
+            Self::PerRequest { rule } => (rule, true),
+            Self::Deny { .. } | Self::NeedName => return self,
+        };
         match floor() {
-            Self::Allow { rule: agreed } => Self::Allow { rule: rule.over(agreed) },
+            Self::Allow { rule: agreed } if !is_per_request => Self::Allow { rule: rule.over(agreed) },
+            Self::Allow { rule: agreed } | Self::PerRequest { rule: agreed } => {
+                Self::PerRequest { rule: rule.over(agreed) }
+            }
             Self::Deny { rule, reason, .. } => Self::Deny { rule, reason, layer: Layer::Floor },
             Self::NeedName => Self::NeedName,
         }

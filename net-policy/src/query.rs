@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use net_core::{Direction, HostName, Protocol};
 
-use crate::{HostAddresses, NameTable, UnixTime};
+use crate::{Action, DenyReason, HostAddresses, NameTable, RequestLine, Rule, UnixTime};
 
 /// A flow to decide.
 #[derive(Clone, Copy, Debug)]
@@ -36,5 +36,66 @@ impl Query<'_> {
         self.direction == Direction::Egress
             && (address.is_unspecified() || address.is_loopback())
             && !self.hosts.contains(address)
+    }
+}
+
+/// What is known of a flow's requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Requests<'r> {
+    /// They are decided one by one, later.
+    ToCome,
+    /// They cannot be seen.
+    Unseen,
+    /// It is this one.
+    This(&'r RequestLine),
+}
+
+/// How a rule that is for some requests, and matches otherwise, goes for a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It decides.
+    Decides,
+    /// It denies some of the requests, which are still to come.
+    DeniesSome,
+    /// It is for other requests.
+    OtherRequests,
+    /// It allows some, and none can be seen.
+    Unseen,
+}
+
+impl Query<'_> {
+    /// Whether a stream like this can be read as HTTP: datagrams are not, nor is what comes to the guest.
+    pub(crate) fn may_show_requests(&self) -> bool {
+        self.direction == Direction::Egress && self.protocol == Protocol::Tcp
+    }
+}
+
+impl Requests<'_> {
+    /// What a rule says by its condition on requests, if it has one.
+    pub(crate) fn verdict(self, rule: &Rule) -> Verdict {
+        let Some(condition) = &rule.http else { return Verdict::Decides };
+        match (self, rule.action) {
+            (Self::This(request), _) if condition.matches(request) => Verdict::Decides,
+            (Self::This(_), _) => Verdict::OtherRequests,
+            (Self::ToCome, Action::Allow) | (Self::Unseen, Action::Deny) => Verdict::Decides,
+            (Self::ToCome, Action::Deny) => Verdict::DeniesSome,
+            (Self::Unseen, Action::Allow) => Verdict::Unseen,
+        }
+    }
+
+    /// Why a rule that allows some requests to the name was skipped.
+    pub(crate) fn skipped(self) -> DenyReason {
+        match self {
+            Self::This(_) => DenyReason::Request,
+            Self::ToCome | Self::Unseen => DenyReason::NotHttp,
+        }
+    }
+
+    /// Why a rule denies.
+    pub(crate) fn denial_by(self, rule: &Rule) -> DenyReason {
+        match self {
+            Self::Unseen if rule.http.is_some() => DenyReason::NotHttp,
+            Self::Unseen | Self::ToCome | Self::This(_) => DenyReason::Rule,
+        }
     }
 }

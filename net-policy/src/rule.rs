@@ -2,7 +2,7 @@ use std::fmt;
 
 use net_core::{Direction, Protocol};
 
-use crate::{Destination, PortSet, UnixTime};
+use crate::{Destination, HttpCondition, HttpConditionError, PortSet, UnixTime};
 
 /// What a rule says of the flows it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,7 +155,7 @@ impl RuleId {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(from = "crate::schema::RuleDef", into = "crate::schema::RuleDef")
+    serde(try_from = "crate::schema::RuleDef", into = "crate::schema::RuleDef")
 )]
 pub struct Rule {
     /// What people call it; shown with every decision.
@@ -170,6 +170,13 @@ pub struct Rule {
     pub ports: PortSet,
     /// What happens.
     pub action: Action,
+    /// Which requests it is for, where its destination is a name: none but those it matches. ICMP has no
+    /// requests, and such a rule nothing to say of it.
+    ///
+    /// Where requests cannot be seen (TLS that is not opened, UDP, anything that is not HTTP), a rule that
+    /// allows some allows nothing, and one that denies some denies everything: neither a request that
+    /// should not pass nor one that might be among those denied is passed on unread.
+    pub http: Option<HttpCondition>,
     /// From then on it matches nothing.
     pub expires: Option<UnixTime>,
     /// Why it is there; for whoever reads the rules.
@@ -186,9 +193,28 @@ impl Rule {
             protocols: Protocols::any(),
             ports: PortSet::any(),
             action,
+            http: None,
             expires: None,
             comment: None,
         }
+    }
+
+    /// The same for some requests only.
+    ///
+    /// # Errors
+    /// [`HttpConditionError::NotAName`] where the destination is no name.
+    pub fn for_requests(self, condition: HttpCondition) -> Result<Self, HttpConditionError> {
+        Self { http: Some(condition), ..self }.checked()
+    }
+
+    /// The rule, if its condition on requests is on a rule for a name.
+    pub(crate) fn checked(self) -> Result<Self, HttpConditionError> {
+        if self.is_misplaced() { Err(HttpConditionError::NotAName) } else { Ok(self) }
+    }
+
+    /// Whether it has a condition on requests without being for a name.
+    pub(crate) fn is_misplaced(&self) -> bool {
+        self.http.is_some() && !self.destination.is_domain()
     }
 
     /// Whether it matches nothing any more.
@@ -196,15 +222,20 @@ impl Rule {
         self.expires.is_some_and(|expires| expires <= wall)
     }
 
-    /// Whether it is about every protocol and port.
+    /// Whether it is about every protocol, port and request.
     pub(crate) fn covers_everything(&self) -> bool {
-        self.ports.is_any() && self.protocols.is_any()
+        self.ports.is_any() && self.protocols.is_any() && self.http.is_none()
+    }
+
+    /// Whether it is about flows of this protocol.
+    pub(crate) fn covers_protocol(&self, protocol: Protocol) -> bool {
+        self.protocols.contains(protocol) && (self.http.is_none() || has_ports(protocol))
     }
 
     /// Whether direction, protocol and port are the rule's.
     pub(crate) fn covers(&self, direction: Direction, protocol: Protocol, port: u16) -> bool {
         self.direction.covers(direction)
-            && self.protocols.contains(protocol)
+            && self.covers_protocol(protocol)
             && (self.ports.contains(port) || !has_ports(protocol))
     }
 }
@@ -222,6 +253,9 @@ impl fmt::Display for Rule {
         }
         for (index, protocol) in self.protocols.iter().enumerate() {
             write!(f, "{}{protocol}", if index == 0 { " " } else { "," })?;
+        }
+        if let Some(http) = &self.http {
+            write!(f, " for {http}")?;
         }
         match self.direction {
             RuleDirection::Egress => {}

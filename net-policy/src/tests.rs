@@ -7,8 +7,8 @@ use net_core::{Direction, HostName, Protocol};
 use proptest::prelude::*;
 
 use crate::{
-    Action, Decision, Defaults, DenyReason, HostAddresses, NameDecision, NameTable, Policy, Query, Rule,
-    RuleDirection, UnixTime, parse_target,
+    Action, Decision, Defaults, DenyReason, HostAddresses, HttpCondition, HttpConditionError, NameDecision,
+    NameTable, Policy, Query, RequestLine, Rule, RuleDirection, UnixTime, parse_target,
 };
 
 fn rule(text: &str) -> Rule {
@@ -65,6 +65,10 @@ fn word(decision: Decision) -> &'static str {
         Decision::Deny { reason: DenyReason::NotPinned, .. } => "not pinned",
         Decision::Deny { reason: DenyReason::NotPublic, .. } => "not public",
         Decision::Deny { reason: DenyReason::Reserved, .. } => "reserved",
+        Decision::Deny { reason: DenyReason::NotHttp, .. } => "not http",
+        Decision::Deny { reason: DenyReason::Request, .. } => "request",
+        Decision::Deny { reason: DenyReason::Malformed, .. } => "malformed",
+        Decision::PerRequest { .. } => "per request",
         Decision::NeedName => "name",
     }
 }
@@ -903,5 +907,196 @@ mod answers {
         fn any_bytes_are_no_danger(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             crate::fuzzing::answers_stay_within_the_policy(&bytes);
         }
+    }
+}
+
+fn requests(text: &str, methods: &[&str], paths: &[&str]) -> Rule {
+    rule(text).for_requests(HttpCondition::parse(methods, paths).expect(text)).expect(text)
+}
+
+#[test]
+fn requests_are_decided_one_by_one() {
+    // rules; what becomes of the flow, of it unseen, and of each request
+    type Request = (&'static str, &'static str, &'static str);
+    type Case = (Vec<Rule>, &'static str, &'static str, &'static [Request]);
+    let reads = || requests("allow a.example:443", &["GET", "HEAD"], &["/v1/*", "/health"]);
+    let no_delete = || requests("deny a.example", &["DELETE"], &[]);
+    let cases: [Case; 9] = [
+        (
+            vec![reads()],
+            "per request",
+            "not http",
+            &[
+                ("GET", "/v1/x", "allow"),
+                ("HEAD", "/health", "allow"),
+                ("GET", "/v1/../health", "allow"),
+                ("GET", "/v1/%78", "allow"),
+                ("POST", "/v1/x", "request"),
+                ("GET", "/v1/../admin", "request"),
+                ("GET", "/v1/%2e%2e/admin", "request"),
+                ("GET", "/v1/x/y", "request"),
+                ("GET", "/v1%2Fx", "request"),
+                ("GET", "//v1/x", "malformed"),
+                ("GET", "/v1/%00", "malformed"),
+                ("get", "/v1/x", "malformed"),
+                ("GET", "", "request"),
+            ],
+        ),
+        // In their order: the first whose condition matches.
+        (
+            vec![requests("deny a.example", &[], &["/v1/secret"]), reads(), rule("allow a.example:443")],
+            "per request",
+            "not http",
+            &[("GET", "/v1/secret", "rule"), ("GET", "/v1/x", "allow"), ("PUT", "/any", "allow")],
+        ),
+        (vec![reads(), rule("allow a.example:443")], "per request", "allow", &[("PUT", "/x", "allow")]),
+        // A denial of some denies no flow, and all that cannot be read.
+        (
+            vec![no_delete(), rule("allow a.example")],
+            "per request",
+            "not http",
+            &[("DELETE", "/x", "rule"), ("GET", "/x", "allow"), ("delete", "/x", "malformed")],
+        ),
+        (vec![no_delete(), rule("allow public")], "per request", "not http", &[("DELETE", "/x", "rule")]),
+        (vec![no_delete()], "default", "not http", &[("GET", "/x", "default")]),
+        // What comes first decides without asking.
+        (vec![rule("allow a.example"), no_delete()], "allow", "allow", &[("DELETE", "/%00", "allow")]),
+        (vec![rule("deny a.example"), reads()], "rule", "rule", &[("GET", "/v1/x", "rule")]),
+        // For other ports.
+        (
+            vec![requests("allow a.example:80", &["GET"], &[])],
+            "default",
+            "default",
+            &[("GET", "/", "default")],
+        ),
+    ];
+    let world = World::new(&[("a.example", "1.1.1.1")]);
+    let a = name("a.example");
+    for (rules, flow, unseen, requests) in cases {
+        let shown: Vec<String> = rules.iter().map(Rule::to_string).collect();
+        let policy = Policy::new(rules);
+        for name in [None, Some(&a)] {
+            let query = world.query([1, 1, 1, 1].into(), 443, name);
+            assert_eq!(word(policy.decide(&query)), flow, "{shown:?} {name:?}");
+            assert_eq!(word(policy.decide_unseen(&query)), unseen, "{shown:?} {name:?}");
+            // Datagrams are never read as requests.
+            let datagrams = Query { protocol: Protocol::Udp, ..query };
+            assert_eq!(word(policy.decide(&datagrams)), unseen, "{shown:?} {name:?}");
+            for (method, path, expected) in requests {
+                let request = RequestLine::new(method, path);
+                let decision = policy.decide_request(&query, &request);
+                assert_eq!(word(decision), *expected, "{shown:?} {name:?} {method} {path}");
+                let decision = policy.decide_request(&datagrams, &request);
+                assert_eq!(word(decision), unseen, "{shown:?} {name:?} {method} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_of_one_address_may_differ_in_their_requests() {
+    let reads = requests("allow a.example", &["GET"], &[]);
+    let writes = requests("allow b.example", &["POST"], &[]);
+    let world = World::new(&[("a.example", "1.1.1.1"), ("b.example", "1.1.1.1"), ("c.example", "1.1.1.1")]);
+    let query = world.query([1, 1, 1, 1].into(), 443, None);
+    let policy = Policy::new(vec![reads.clone(), writes.clone(), rule("allow c.example")]);
+    // One of the names lets everything pass.
+    assert_eq!(word(policy.decide(&query)), "name");
+    let policy = Policy::new(vec![reads, writes, requests("allow c.example", &["PUT"], &[])]);
+    assert_eq!(word(policy.decide(&query)), "per request");
+    assert_eq!(word(policy.decide_request(&query, &RequestLine::new("GET", "/"))), "name");
+    let b = name("b.example");
+    let for_b = Query { name: Some(&b), ..query };
+    assert_eq!(word(policy.decide_request(&for_b, &RequestLine::new("GET", "/"))), "request");
+    assert_eq!(word(policy.decide_request(&for_b, &RequestLine::new("POST", "/"))), "allow");
+}
+
+#[test]
+fn names_resolve_for_some_requests_and_in_spite_of_some() {
+    let wall = UnixTime::default();
+    let decide = |rules: Vec<Rule>| Policy::new(rules).decide_name(&name("a.example"), wall);
+    let denies = || requests("deny a.example", &["DELETE"], &[]);
+    assert!(matches!(decide(vec![requests("allow a.example", &["GET"], &[])]), NameDecision::Allow { .. }));
+    assert!(matches!(decide(vec![denies(), rule("allow public")]), NameDecision::Allow { .. }));
+    assert!(matches!(decide(vec![denies()]), NameDecision::Deny { rule: None, .. }));
+}
+
+#[test]
+fn a_floor_of_requests_narrows() {
+    let world = World::new(&[("a.example", "1.1.1.1")]);
+    let query = world.query([1, 1, 1, 1].into(), 443, None);
+    let floor = Policy::new(vec![requests("deny a.example", &["DELETE"], &[]), rule("allow public")]);
+    let own = Policy::new(vec![requests("allow a.example", &[], &["/v1/**"])]);
+    let policy = own.with_floor(&floor).expect("one floor");
+    assert_eq!(word(policy.decide(&query)), "per request");
+    assert_eq!(word(policy.decide_unseen(&query)), "not http");
+    for (method, path, expected) in
+        [("GET", "/v1/x", "allow"), ("DELETE", "/v1/x", "rule"), ("GET", "/v2", "request")]
+    {
+        let decision = policy.decide_request(&query, &RequestLine::new(method, path));
+        assert_eq!(word(decision), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn a_condition_that_is_not_on_a_name_is_refused_and_opens_nothing() {
+    let condition = || HttpCondition::parse(&["GET"], &[]).expect("a condition");
+    let error = rule("allow public").for_requests(condition()).expect_err("not a name");
+    assert_eq!(error, HttpConditionError::NotAName);
+    let misplaced = |text| Rule { http: Some(condition()), ..rule(text) };
+    let error = Policy::builder().rule(misplaced("allow public")).build().expect_err("not a name");
+    assert_eq!((error.number, error.source), (1, HttpConditionError::NotAName.into()));
+    let world = World::new(&[]);
+    let query = world.query([1, 1, 1, 1].into(), 443, None);
+    for (rules, expected) in
+        [(vec!["allow public"], "default"), (vec!["deny 1.1.1.1", "allow public"], "rule")]
+    {
+        let mut rules: Vec<Rule> = rules.into_iter().map(rule).collect();
+        rules[0].http = Some(condition());
+        assert_eq!(word(Policy::new(rules).decide(&query)), expected);
+    }
+}
+
+#[test]
+fn a_request_is_explained() {
+    let world = World::new(&[("a.example", "1.1.1.1")]);
+    let a = name("a.example");
+    let query = world.query([1, 1, 1, 1].into(), 443, Some(&a));
+    let policy = Policy::new(vec![
+        requests("deny a.example", &["DELETE"], &[]),
+        requests("allow a.example:443", &["GET"], &["/v1/*"]),
+    ]);
+    let explained = |explanation: crate::Explanation<'_>| explanation.to_string();
+    assert_eq!(
+        explained(policy.explain(&query)),
+        "tcp to 1.1.1.1 port 443, for a.example, which it was resolved from\n\
+         \x20 rule 1: deny a.example for DELETE: denies some of the requests to come\n\
+         \x20 rule 2: allow a.example:443 for GET /v1/*: matches\n\
+         allowed as HTTP: rule 2: allow a.example:443 for GET /v1/*, each request by itself"
+    );
+    assert_eq!(
+        explained(policy.explain_request(&query, &RequestLine::new("POST", "/v1/../x"))),
+        "tcp to 1.1.1.1 port 443, POST /x, for a.example, which it was resolved from\n\
+         \x20 rule 1: deny a.example for DELETE: for other requests\n\
+         \x20 rule 2: allow a.example:443 for GET /v1/*: for other requests\n\
+         denied: default (only other requests to the name are allowed)"
+    );
+    assert_eq!(
+        explained(policy.explain_unseen(&query)),
+        "tcp to 1.1.1.1 port 443, not read as HTTP, for a.example, which it was resolved from\n\
+         \x20 rule 1: deny a.example for DELETE: matches\n\
+         denied: rule 1: deny a.example for DELETE (a rule is for some requests to the name, and none can be \
+         seen here)"
+    );
+}
+
+#[test]
+fn the_corpus_of_paths_holds() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/request_path");
+    let files: Vec<_> = std::fs::read_dir(corpus).expect("a corpus").collect();
+    assert!(files.len() >= 4, "the corpus is small: {}", files.len());
+    for file in files {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
+        crate::fuzzing::paths_have_one_form(&text);
     }
 }

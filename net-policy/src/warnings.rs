@@ -249,9 +249,19 @@ fn covers(earlier: &Rule, later: &Rule) -> bool {
     let both_ways = [Direction::Egress, Direction::Ingress];
     lives_as_long
         && both_ways.iter().all(|way| earlier.direction.covers(*way) || !later.direction.covers(*way))
-        && Protocol::ALL.iter().all(|it| earlier.protocols.contains(*it) || !later.protocols.contains(*it))
+        && Protocol::ALL.iter().all(|it| earlier.covers_protocol(*it) || !later.covers_protocol(*it))
         && earlier.ports.contains_all(&later.ports)
+        && covers_requests(earlier, later)
         && contains_place(earlier, later)
+}
+
+fn covers_requests(earlier: &Rule, later: &Rule) -> bool {
+    match (&earlier.http, &later.http) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        // Whether a flow may go on before its requests are known depends on the action.
+        (Some(one), Some(other)) => earlier.action == later.action && one.contains(other),
+    }
 }
 
 fn contains_place(earlier: &Rule, later: &Rule) -> bool {

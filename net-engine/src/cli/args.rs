@@ -152,6 +152,8 @@ Examples:
     Whether the name may be resolved, and what becomes of a connection to where it leads.
   net-engine explain sandbox.toml tcp db.example.com:5432 --address 10.0.0.5
     The same where the name leads to this address.
+  net-engine explain sandbox.toml tcp api.example.com:443 --method GET --path /v1/models
+    What becomes of one request, where rules are for some requests only.
   net-engine explain sandbox.toml udp 192.0.2.1:53
     A flow to an address that no name leads to.
 
@@ -173,6 +175,12 @@ pub(super) struct ExplainArgs {
     /// What the name resolves to
     #[arg(long, value_name = "ADDRESS")]
     pub(super) address: Option<IpAddr>,
+    /// The method of a request on the connection [default with --path: GET]
+    #[arg(long, value_name = "METHOD")]
+    pub(super) method: Option<String>,
+    /// The path of a request on the connection [default with --method: /]
+    #[arg(long, value_name = "PATH")]
+    pub(super) path: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use net_core::{Direction, HostName};
-use net_policy::{Decision, Group, HostAddresses, MIN_TTL, NameDecision, NameTable, Query};
+use net_policy::{Decision, Group, HostAddresses, MIN_TTL, NameDecision, NameTable, Query, RequestLine};
 
 use super::args::{ExplainArgs, PolicyArgs};
 use super::config::Config;
@@ -60,7 +60,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
             address
         }
     };
-    let explanation = policy.explain(&Query {
+    let query = Query {
         direction: Direction::Egress,
         protocol: args.protocol.into(),
         address,
@@ -70,13 +70,32 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         hosts: &hosts,
         now,
         wall,
-    });
+    };
+    let explanation = match args.request() {
+        Some(request) => policy.explain_request(&query, &request),
+        None => policy.explain(&query),
+    };
     println!("{explanation}");
-    let is_allowed = matches!(explanation.decision(), Decision::Allow { .. });
+    if let Decision::PerRequest { .. } = explanation.decision() {
+        println!("where it is not HTTP, or is not looked into:\n{}", policy.explain_unseen(&query));
+    }
+    let is_allowed = matches!(explanation.decision(), Decision::Allow { .. } | Decision::PerRequest { .. });
     if is_allowed && !is_resolved {
         println!("denied all the same: the name leads nowhere");
     }
     Ok(if is_allowed && is_resolved { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+impl ExplainArgs {
+    /// The request that is asked about; its query has no part in it.
+    fn request(&self) -> Option<RequestLine> {
+        if self.method.is_none() && self.path.is_none() {
+            return None;
+        }
+        let path = self.path.as_deref().unwrap_or("/");
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        Some(RequestLine::new(self.method.as_deref().unwrap_or("GET"), path))
+    }
 }
 
 /// The far end of a flow, as it is written: a name or an address, and a port.

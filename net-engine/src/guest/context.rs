@@ -7,15 +7,17 @@ use std::time::{Instant, SystemTime};
 
 use net_core::{Flow, HostName, HostPattern, Limits, Protocol};
 use net_policy::dns::DenialStyle;
-use net_policy::{Decision, HostAddresses, Layer, NameDecision, NameTable, Policy, Query, RuleId};
+use net_policy::{
+    Decision, DenyReason, HostAddresses, Layer, NameDecision, NameTable, Policy, Query, RequestLine, RuleId,
+};
 use net_secrets::SecretSet;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 
 use super::{
-    BoundRule, Denial, Event, EventQueue, GuestConfig, HeldBytes, Hosts, Interception, Resolvers, RuleLabel,
-    Stack, Terms, TlsParts, ViolationAction,
+    BoundRule, Denial, DeniedRequest, Event, EventQueue, GuestConfig, HeldBytes, Hosts, Interception,
+    Resolvers, RuleLabel, Stack, Terms, TlsParts, ViolationAction,
 };
 use crate::core::{FlowId, GuestAddresses, Refusal};
 
@@ -40,7 +42,7 @@ pub(crate) struct Context {
     /// Counts the policies: the number of a rule means nothing under another one.
     generation: Cell<u64>,
     /// Of the rules of this policy that have denied something.
-    rule_labels: RefCell<HashMap<(Layer, RuleId), Arc<str>>>,
+    rule_labels: RefCell<HashMap<(Layer, RuleId, bool), Arc<str>>>,
     pins: RefCell<NameTable>,
     hosts: Hosts,
     secrets: RefCell<SecretSet>,
@@ -63,9 +65,17 @@ struct Session {
     shown: Vec<HostName>,
     /// Whether it is carried as bytes for no other reason than that there were no secrets.
     is_unread: bool,
+    /// The request after which it left HTTP for another protocol.
+    upgraded_by: Option<RequestLine>,
     /// Whether it was decided by the pins of its address, which then do not expire under it.
     holds_pins: bool,
     task: AbortHandle,
+}
+
+impl Session {
+    fn new(flow: Flow, stage: Stage, holds_pins: bool, task: AbortHandle) -> Self {
+        Self { flow, stage, shown: Vec::new(), is_unread: false, upgraded_by: None, holds_pins, task }
+    }
 }
 
 /// What the policy has said of a session, and so what a new one must say for it to stay.
@@ -77,6 +87,8 @@ pub(crate) enum Stage {
     Open,
     /// It is carried for good, for this name or for its address: it must be allowed.
     Settled(Option<HostName>),
+    /// The same, and its TLS is opened: what it carries may be decided request by request.
+    Opened(Option<HostName>),
 }
 
 impl Stage {
@@ -84,7 +96,7 @@ impl Stage {
     fn name(&self) -> Option<&HostName> {
         match self {
             Self::Dns | Self::Open => None,
-            Self::Settled(name) => name.as_ref(),
+            Self::Settled(name) | Self::Opened(name) => name.as_ref(),
         }
     }
 }
@@ -127,9 +139,33 @@ impl Context {
 
     /// May this flow leave, as far as is known?
     pub(crate) fn decide(&self, flow: &Flow, name: Option<&HostName>) -> Decision {
+        self.ask(flow, name, Policy::decide)
+    }
+
+    /// May this flow leave, of which no request can be seen?
+    fn decide_unseen(&self, flow: &Flow, name: Option<&HostName>) -> Decision {
+        self.ask(flow, name, Policy::decide_unseen)
+    }
+
+    /// May this request leave, on a flow whose requests are decided one by one?
+    pub(crate) fn decide_request(
+        &self,
+        flow: &Flow,
+        name: Option<&HostName>,
+        request: &RequestLine,
+    ) -> Decision {
+        self.ask(flow, name, |policy, query| policy.decide_request(query, request))
+    }
+
+    fn ask(
+        &self,
+        flow: &Flow,
+        name: Option<&HostName>,
+        ask: impl FnOnce(&Policy, &Query<'_>) -> Decision,
+    ) -> Decision {
         let now = Instant::now();
         self.hosts.with(now, |hosts| {
-            self.policy.borrow().decide(&Query {
+            let query = Query {
                 direction: net_core::Direction::Egress,
                 protocol: flow.protocol,
                 address: flow.upstream.ip(),
@@ -139,16 +175,26 @@ impl Context {
                 hosts,
                 now,
                 wall: SystemTime::now().into(),
-            })
+            };
+            ask(&self.policy.borrow(), &query)
         })
     }
 
     /// What is said of a flow now, if it shows this name.
     pub(crate) fn terms(&self, flow: &Flow, name: Option<&HostName>) -> Terms {
         let decision = self.decide(flow, name);
-        let rests_on_name =
-            matches!(decision, Decision::Allow { rule } if self.policy.borrow().rests_on_name(rule));
-        Terms { decision, rests_on_name, is_looked_into: self.looks_into(flow) }
+        let unseen = match decision {
+            Decision::PerRequest { .. } => self.decide_unseen(flow, name),
+            Decision::Allow { .. } | Decision::Deny { .. } | Decision::NeedName => decision,
+        };
+        let rests_on_name = |decision| match decision {
+            Decision::Allow { rule } | Decision::PerRequest { rule } => {
+                self.policy.borrow().rests_on_name(rule)
+            }
+            Decision::Deny { .. } | Decision::NeedName => false,
+        };
+        let rests_on_name = rests_on_name(decision) || rests_on_name(unseen);
+        Terms { decision, unseen, rests_on_name, is_looked_into: self.looks_into(flow) }
     }
 
     /// A rule that has just decided.
@@ -238,10 +284,11 @@ impl Context {
             .borrow()
             .iter()
             .filter_map(|(id, session)| {
-                let is_settled = match &session.stage {
+                let (is_settled, is_read) = match &session.stage {
                     Stage::Dns => return None,
-                    Stage::Open => false,
-                    Stage::Settled(_) => true,
+                    Stage::Open => (false, !session.is_unread),
+                    Stage::Settled(_) => (true, false),
+                    Stage::Opened(_) => (true, !session.is_unread),
                 };
                 for shown in &session.shown {
                     let decision = self.decide(&session.flow, Some(shown));
@@ -251,16 +298,22 @@ impl Context {
                 }
                 let name = session.stage.name().cloned();
                 let terms = self.terms(&session.flow, name.as_ref());
-                let stays = match terms.decision {
+                let decision = match &session.upgraded_by {
+                    // Of what was read the next request is decided anew.
+                    None if is_read => terms.decision,
+                    None => terms.unseen,
+                    Some(request) => self.decide_request(&session.flow, name.as_ref(), request),
+                };
+                let stays = match decision {
                     // What is carried as bytes shows no name any more that might be denied.
                     Decision::Allow { rule } if is_settled && name.is_none() && terms.is_looked_into => {
                         !self.bind(&session.flow, rule).names_matter
                     }
-                    Decision::Allow { .. } => true,
+                    Decision::Allow { .. } | Decision::PerRequest { .. } => true,
                     Decision::NeedName => !is_settled,
                     Decision::Deny { .. } => false,
                 };
-                (!stays).then_some((*id, session.flow, name, terms.decision))
+                (!stays).then_some((*id, session.flow, name, decision))
             })
             .collect();
         for (id, flow, name, decision) in verdicts {
@@ -289,22 +342,43 @@ impl Context {
 
     /// Tells the embedder that a flow was refused.
     pub(crate) fn report_denial(&self, flow: &Flow, name: Option<HostName>, decision: &Decision) {
-        let why = match *decision {
+        let why = self.denial(decision);
+        self.events.push(Event::Denied { flow: *flow, name, why });
+    }
+
+    /// Tells the embedder that a request was refused.
+    pub(crate) fn report_denied_request(
+        &self,
+        flow: &Flow,
+        name: Option<HostName>,
+        request: &RequestLine,
+        decision: &Decision,
+    ) {
+        let (request, why) = (DeniedRequest::of(request), self.denial(decision));
+        self.events.push(Event::RequestDenied { flow: *flow, name, request, why });
+    }
+
+    fn denial(&self, decision: &Decision) -> Denial {
+        match *decision {
             Decision::Deny { rule: Some(rule), reason, layer } => {
                 Denial::Rule { rule: self.rule_label(layer, rule, decision), reason }
             }
             Decision::Deny { rule: None, reason, layer } => Denial::Default { reason, layer },
             Decision::NeedName => Denial::NeedName,
-            Decision::Allow { rule } => Denial::Unnamed(self.rule_label(Layer::Own, rule, decision)),
-        };
-        self.events.push(Event::Denied { flow: *flow, name, why });
+            Decision::Allow { rule } | Decision::PerRequest { rule } => {
+                Denial::Unnamed(self.rule_label(Layer::Own, rule, decision))
+            }
+        }
     }
 
     /// A rule in words, put there once: denials are as many as a guest likes.
     fn rule_label(&self, layer: Layer, id: RuleId, decision: &Decision) -> RuleLabel {
+        // Where none of a flow's requests can be seen the words say so, too.
+        let is_unseen = matches!(decision, Decision::Deny { reason: DenyReason::NotHttp, .. });
         let mut labels = self.rule_labels.borrow_mut();
-        let text =
-            labels.entry((layer, id)).or_insert_with(|| self.policy.borrow().describe(decision).into());
+        let text = labels
+            .entry((layer, id, is_unseen))
+            .or_insert_with(|| self.policy.borrow().describe(decision).into());
         RuleLabel { id, text: Arc::clone(text) }
     }
 
@@ -376,9 +450,7 @@ impl Context {
         if holds_pins {
             self.pins.borrow_mut().hold(flow.upstream.ip());
         }
-        self.sessions
-            .borrow_mut()
-            .insert(id, Session { flow, stage, shown: Vec::new(), is_unread: false, holds_pins, task });
+        self.sessions.borrow_mut().insert(id, Session::new(flow, stage, holds_pins, task));
     }
 
     /// Notes that a session is carried for good, for `name` or for its address.
@@ -387,10 +459,17 @@ impl Context {
         self.with_session(id, |session| session.stage = Stage::Settled(name.cloned()));
     }
 
+    /// Notes that the TLS of a session is opened, for `name` or for its address.
+    pub(crate) fn settle_opened(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
+        self.report_opened(flow, name);
+        self.with_session(id, |session| session.stage = Stage::Opened(name.cloned()));
+    }
+
     /// Notes that a session left HTTP for a protocol that is carried as bytes, for `name` where it is for
-    /// no other.
-    pub(crate) fn settle_tunnel(&self, id: FlowId, name: Option<&HostName>) {
+    /// no other, and after this request, where requests are decided one by one.
+    pub(crate) fn settle_tunnel(&self, id: FlowId, name: Option<&HostName>, request: Option<RequestLine>) {
         self.with_session(id, |session| {
+            session.upgraded_by = request;
             if name.is_some() || matches!(session.stage, Stage::Open) {
                 session.stage = Stage::Settled(name.cloned());
             }

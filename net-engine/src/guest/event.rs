@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use net_core::{Flow, HostName};
 use tokio::sync::Notify;
 
-use super::{Denial, DialError, InterceptError};
+use super::{Denial, DeniedRequest, DialError, InterceptError};
 
 /// Something the embedder may want to know.
 ///
@@ -30,6 +30,17 @@ pub enum Event {
         flow: Flow,
         /// The name it was for, where one is known.
         name: Option<HostName>,
+        /// The rule or the reason.
+        why: Denial,
+    },
+    /// A request was refused by policy, on a stream that goes on.
+    RequestDenied {
+        /// The flow's 5-tuple.
+        flow: Flow,
+        /// The name it was for, where it was for one.
+        name: Option<HostName>,
+        /// What was asked.
+        request: DeniedRequest,
         /// The rule or the reason.
         why: Denial,
     },
@@ -93,6 +104,9 @@ impl fmt::Display for Event {
             }
             Self::Denied { flow, name, why } => {
                 write!(f, "denied {} {}: {why}", flow.protocol, Target(flow, name.as_ref()))
+            }
+            Self::RequestDenied { flow, name, request, why } => {
+                write!(f, "denied {} {}: {request}: {why}", flow.protocol, Target(flow, name.as_ref()))
             }
             Self::NameRefused { name, why } => write!(f, "denied dns {name}: {why}"),
             Self::DialFailed { flow, error } => write!(f, "failed {}: {error}", Target(flow, None)),

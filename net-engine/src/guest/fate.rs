@@ -9,7 +9,9 @@ use super::InterceptError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) decision: Decision,
-    /// Whether the rule that allows it is for a name.
+    /// The same where its requests cannot be seen; another one only beside [`Decision::PerRequest`].
+    pub(crate) unseen: Decision,
+    /// Whether the rule that allows it, seen or unseen, is for a name.
     pub(crate) rests_on_name: bool,
     /// Whether first flights to its port are read in any case: it is one of TLS or HTTP.
     pub(crate) is_looked_into: bool,
@@ -68,10 +70,11 @@ pub(crate) enum Quic {
 impl Terms {
     /// The first datagram of a flow.
     pub(crate) fn datagram(&self) -> Datagram {
-        match self.decision {
+        match self.unseen {
             Decision::Deny { .. } => Datagram::Deny,
             Decision::Allow { .. } | Decision::NeedName if self.must_look() => Datagram::Look,
-            Decision::Allow { .. } | Decision::NeedName => Datagram::Carry,
+            Decision::Allow { .. } => Datagram::Carry,
+            Decision::PerRequest { .. } | Decision::NeedName => Datagram::Look,
         }
     }
 
@@ -80,31 +83,34 @@ impl Terms {
     pub(crate) fn must_look(&self) -> bool {
         match self.decision {
             Decision::Allow { .. } => self.is_looked_into || self.rests_on_name,
-            Decision::NeedName | Decision::Deny { .. } => true,
+            Decision::PerRequest { .. } | Decision::NeedName | Decision::Deny { .. } => true,
         }
     }
 
     /// Whether the stream must be TLS or HTTP: on their ports a verdict by name holds only for what
     /// shows the name, and junk before a request must not buy an opaque relay.
+    ///
+    /// Nor is anything else carried where only some requests are allowed.
     fn must_show_name(&self) -> bool {
-        match self.decision {
-            Decision::Allow { .. } => self.is_looked_into && self.rests_on_name,
-            Decision::NeedName => true,
-            Decision::Deny { .. } => false,
+        match (self.decision, self.unseen) {
+            (Decision::NeedName, _) | (Decision::PerRequest { .. }, Decision::Deny { .. }) => true,
+            (_, Decision::Allow { .. }) => self.is_looked_into && self.rests_on_name,
+            (_, Decision::PerRequest { .. } | Decision::NeedName) => true,
+            (_, Decision::Deny { .. }) => false,
         }
     }
 
     /// Whether pins had a part in the verdict.
     pub(crate) fn rests_on_pins(&self) -> bool {
-        self.rests_on_name || matches!(self.decision, Decision::NeedName)
+        self.rests_on_name || matches!(self.decision, Decision::NeedName | Decision::PerRequest { .. })
     }
 
     /// A QUIC connection; the terms are those of the name it shows, if it shows one. `is_opened` when TLS
     /// to the same port and name would be.
     pub(crate) fn quic(&self, is_opened: bool) -> Quic {
-        match self.decision {
+        match self.unseen {
             Decision::Deny { .. } => Quic::Deny,
-            Decision::NeedName => Quic::NoName,
+            Decision::PerRequest { .. } | Decision::NeedName => Quic::NoName,
             Decision::Allow { .. } if is_opened => Quic::ToTcp,
             Decision::Allow { .. } => Quic::Carry,
         }
@@ -112,11 +118,11 @@ impl Terms {
 
     /// Datagrams that show no hello.
     pub(crate) fn not_quic(&self) -> Quic {
-        match self.decision {
+        match self.unseen {
             Decision::Deny { .. } => Quic::Deny,
-            Decision::Allow { .. } | Decision::NeedName if self.must_show_name() => Quic::NoName,
+            Decision::Allow { .. } if self.must_show_name() => Quic::NoName,
             Decision::Allow { .. } => Quic::Carry,
-            Decision::NeedName => Quic::NoName,
+            Decision::PerRequest { .. } | Decision::NeedName => Quic::NoName,
         }
     }
 
@@ -135,21 +141,26 @@ impl Terms {
 
     /// A stream that shows no name, and its upstream where that was dialled.
     pub(crate) fn opaque<U>(&self, upstream: Option<U>) -> Opaque<U> {
-        match (self.decision, upstream) {
+        match (self.unseen, upstream) {
             (Decision::Deny { .. }, _) => Opaque::Deny,
             (Decision::Allow { .. }, Some(_)) if self.must_show_name() => Opaque::End(InterceptError::NotTls),
             (Decision::Allow { .. }, Some(upstream)) => Opaque::Carry(upstream),
-            (Decision::Allow { .. }, None) | (Decision::NeedName, _) => Opaque::End(InterceptError::NoName),
+            (Decision::Allow { .. }, None) | (Decision::PerRequest { .. } | Decision::NeedName, _) => {
+                Opaque::End(InterceptError::NoName)
+            }
         }
     }
 
     /// A stream of TLS; the terms are those of the name it shows, if it shows one.
     pub(crate) fn tls(&self, is_opened: bool) -> Tls {
-        match self.decision {
-            Decision::Deny { .. } => Tls::Deny,
-            Decision::NeedName => Tls::End(InterceptError::NoName),
-            Decision::Allow { rule } if is_opened => Tls::Intercept(rule),
-            Decision::Allow { .. } => Tls::Splice,
+        match (self.decision, self.unseen) {
+            (Decision::Allow { rule } | Decision::PerRequest { rule }, _) if is_opened => {
+                Tls::Intercept(rule)
+            }
+            (Decision::NeedName, _) => Tls::End(InterceptError::NoName),
+            (Decision::Deny { .. }, _) | (_, Decision::Deny { .. }) => Tls::Deny,
+            (_, Decision::Allow { .. }) => Tls::Splice,
+            (_, Decision::PerRequest { .. } | Decision::NeedName) => Tls::End(InterceptError::NoName),
         }
     }
 }
@@ -184,6 +195,8 @@ mod tests {
     fn every_verdict_on_every_port() {
         let allow = Decision::Allow { rule: rule() };
         let deny = Decision::Deny { rule: None, reason: DenyReason::Default, layer: Layer::Own };
+        let not_http = Decision::Deny { rule: None, reason: DenyReason::NotHttp, layer: Layer::Own };
+        let some = Decision::PerRequest { rule: rule() };
         let (carry, no_name, not_tls) =
             (Opaque::Carry(()), Opaque::End(InterceptError::NoName), Opaque::End(InterceptError::NotTls));
         // decision, rests on a name, looked into: looks, waits when dialled, opaque when dialled.
@@ -197,8 +210,24 @@ mod tests {
             (deny, false, false, true, Wait::Unhurried, Opaque::Deny),
             (deny, false, true, true, Wait::ForEither, Opaque::Deny),
         ];
-        for (decision, rests_on_name, is_looked_into, looks, wait, opaque) in cases {
-            let terms = Terms { decision, rests_on_name, is_looked_into };
+        let cases = cases.map(|(decision, by_name, looked_into, looks, wait, opaque)| {
+            (decision, decision, by_name, looked_into, looks, wait, opaque)
+        });
+        // The same where only some requests are allowed, by what is said where none can be seen.
+        let per_request = [
+            (some, not_http, true, false, true, Wait::ForName, Opaque::Deny),
+            (some, not_http, true, true, true, Wait::ForName, Opaque::Deny),
+            (some, not_http, false, false, true, Wait::ForName, Opaque::Deny),
+            (some, not_http, false, true, true, Wait::ForName, Opaque::Deny),
+            (some, allow, false, false, true, Wait::Unhurried, carry),
+            (some, allow, false, true, true, Wait::ForEither, carry),
+            (some, allow, true, false, true, Wait::Unhurried, carry),
+            (some, allow, true, true, true, Wait::ForName, not_tls),
+            (some, Decision::NeedName, true, true, true, Wait::ForName, no_name),
+        ];
+        for case in cases.into_iter().chain(per_request) {
+            let (decision, unseen, rests_on_name, is_looked_into, looks, wait, opaque) = case;
+            let terms = Terms { decision, unseen, rests_on_name, is_looked_into };
             assert_eq!(terms.must_look(), looks, "{terms:?}");
             assert_eq!(terms.wait(true), wait, "{terms:?}");
             assert_eq!(terms.opaque(Some(())), opaque, "{terms:?}");
@@ -225,7 +254,7 @@ mod tests {
             (deny, false, true, Datagram::Deny, Quic::Deny, Quic::Deny, Quic::Deny),
         ];
         for (decision, rests_on_name, is_looked_into, first, other, passed, opened) in cases {
-            let terms = Terms { decision, rests_on_name, is_looked_into };
+            let terms = Terms { decision, unseen: decision, rests_on_name, is_looked_into };
             assert_eq!(terms.datagram(), first, "{terms:?}");
             assert_eq!(terms.not_quic(), other, "{terms:?}");
             assert_eq!(terms.quic(false), passed, "{terms:?}");
@@ -235,7 +264,7 @@ mod tests {
 
     #[test]
     fn tls_is_opened_only_where_it_is_allowed() {
-        let terms = |decision| Terms { decision, rests_on_name: true, is_looked_into: true };
+        let terms = |decision, unseen| Terms { decision, unseen, rests_on_name: true, is_looked_into: true };
         let rule = rule();
         let deny = Decision::Deny { rule: None, reason: DenyReason::Default, layer: Layer::Own };
         let cases = [
@@ -247,7 +276,19 @@ mod tests {
             (deny, false, Tls::Deny),
         ];
         for (decision, is_opened, expected) in cases {
-            assert_eq!(terms(decision).tls(is_opened), expected, "{decision:?} {is_opened}");
+            assert_eq!(terms(decision, decision).tls(is_opened), expected, "{decision:?} {is_opened}");
+        }
+        // Where only some requests are allowed: what is not opened shows none.
+        let some = Decision::PerRequest { rule };
+        let cases = [
+            (deny, true, Tls::Intercept(rule)),
+            (deny, false, Tls::Deny),
+            (Decision::Allow { rule }, true, Tls::Intercept(rule)),
+            (Decision::Allow { rule }, false, Tls::Splice),
+            (Decision::NeedName, false, Tls::End(InterceptError::NoName)),
+        ];
+        for (unseen, is_opened, expected) in cases {
+            assert_eq!(terms(some, unseen).tls(is_opened), expected, "{unseen:?} {is_opened}");
         }
     }
 }

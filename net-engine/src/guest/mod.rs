@@ -8,6 +8,7 @@ mod bound_rule;
 mod config;
 mod context;
 mod denial;
+mod denied_request;
 mod dial;
 mod event;
 mod farewell;
@@ -33,6 +34,7 @@ pub use config::{
 };
 pub(crate) use context::{Context, DnsPlace, Stage};
 pub use denial::{Denial, RuleLabel};
+pub use denied_request::DeniedRequest;
 pub use dial::DialError;
 pub(crate) use dial::dial;
 pub use event::Event;

@@ -4,11 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use net_core::{Flow, HostName, Limits};
-use net_policy::Decision;
+use net_policy::{Decision, DenyReason, RequestLine};
 use net_secrets::{Destination, Detector, Scrubber, SecretSet, Violation};
 use tokio::time::timeout;
 
@@ -62,6 +63,8 @@ pub(super) struct Rest {
     method: Method,
     /// Where the session is not for one name already.
     shown: Option<ShownName>,
+    /// The request, where requests are decided one by one.
+    decided: Option<RequestLine>,
     /// The protocol the guest offers to switch to.
     upgrade: Option<HeaderValue>,
 }
@@ -94,7 +97,7 @@ impl Exchange {
             return Err(self.refuse(StatusCode::NOT_IMPLEMENTED, why));
         }
         let authority = Authority::of(&request).map_err(|error| self.refuse(error.status(), error.why()))?;
-        self.check(&authority)?;
+        let decided = self.check(&authority, &request)?;
         let name = match &authority.host {
             Host::Name(name) => Some(name),
             Host::Address(_) => None,
@@ -102,6 +105,11 @@ impl Exchange {
         let to = self.info.destination(name);
         let secrets = self.context.secrets();
         let (mut parts, body) = request.into_parts();
+        if let Some(path) = decided.as_ref().and_then(RequestLine::normal_path) {
+            // What was decided is what upstream gets: nothing is left for it to read in another way.
+            parts.uri = with_path(parts.uri, path)
+                .ok_or_else(|| self.refuse(StatusCode::BAD_REQUEST, "the request's target is malformed"))?;
+        }
         let upgrade = headers::take_upgrade(&mut parts.headers);
         if upgrade.is_some() && !secrets.looks_for_nothing() {
             // What follows is no HTTP, and nothing here could look into it.
@@ -153,12 +161,13 @@ impl Exchange {
             }
             Some(_) | None => None,
         };
-        let rest = Rest { scrubber, method, shown, upgrade };
+        let rest = Rest { scrubber, method, shown, decided, upgrade };
         Ok(Admitted { request: Request::from_parts(parts, body), found, rest })
     }
 
-    /// Whether the authority leads to the rule of the stream.
-    fn check(&self, authority: &Authority) -> Result<(), Refusal> {
+    /// Whether the authority leads to the rule of the stream, and the request may go on where requests are
+    /// decided one by one: then it is returned.
+    fn check<B>(&self, authority: &Authority, request: &Request<B>) -> Result<Option<RequestLine>, Refusal> {
         let flow = &self.info.flow;
         if authority.port.is_some_and(|port| port != flow.upstream.port()) {
             return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, "this connection leads to another port"));
@@ -178,7 +187,8 @@ impl Exchange {
             }
             Host::Address(_) => self.context.decide(flow, None),
         };
-        if let (Host::Address(_), Decision::Allow { rule }) = (&authority.host, decision)
+        if let (Host::Address(_), Decision::Allow { rule } | Decision::PerRequest { rule }) =
+            (&authority.host, decision)
             && self.context.with_policy(|policy, _, _| policy.rests_on_name(rule))
         {
             // The address was allowed for the sake of a name: the request must show it.
@@ -190,9 +200,13 @@ impl Exchange {
             Host::Name(name) => Some(name.clone()),
             Host::Address(_) => None,
         };
-        let Decision::Allow { rule } = decision else {
-            self.context.report_denial(flow, name, &decision);
-            return Err(self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox"));
+        let (rule, is_per_request) = match decision {
+            Decision::Allow { rule } => (rule, false),
+            Decision::PerRequest { rule } => (rule, true),
+            Decision::Deny { .. } | Decision::NeedName => {
+                self.context.report_denial(flow, name, &decision);
+                return Err(self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox"));
+            }
         };
         let rule = self.context.bind(flow, rule);
         // Several names of one address may be allowed by different rules: a plain stream is bound to
@@ -203,12 +217,34 @@ impl Exchange {
             return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
         }
         self.rule.set(Some(rule));
-        Ok(())
+        if !is_per_request {
+            return Ok(None);
+        }
+        let line = RequestLine::new(request.method().as_str(), request.uri().path());
+        let decision = self.context.decide_request(flow, name.as_ref(), &line);
+        if let Decision::Allow { .. } = decision {
+            return Ok(Some(line));
+        }
+        self.context.report_denied_request(flow, name, &line, &decision);
+        Err(self.deny(&decision))
+    }
+
+    /// Answers a request that is denied by itself: the stream goes on with the next.
+    fn deny(&self, decision: &Decision) -> Refusal {
+        let reason = match decision {
+            Decision::Deny { reason, .. } => *reason,
+            Decision::Allow { .. } | Decision::PerRequest { .. } | Decision::NeedName => DenyReason::Request,
+        };
+        let reason = reason.as_str();
+        self.answer(
+            StatusCode::FORBIDDEN,
+            &format!("this request is denied by the policy of this sandbox: {reason}"),
+        )
     }
 
     /// Makes upstream's response the guest's.
     pub(super) fn finish(&self, response: Response<Incoming>, rest: Rest) -> Response<GuestBody> {
-        let Rest { mut scrubber, method, shown, upgrade } = rest;
+        let Rest { mut scrubber, method, shown, decided, upgrade } = rest;
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some(protocol) = upgrade else {
@@ -219,7 +255,7 @@ impl Exchange {
                 return *self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE);
             }
             self.state.set(State::Switched);
-            self.context.settle_tunnel(self.info.id, shown.as_ref().map(ShownName::name));
+            self.context.settle_tunnel(self.info.id, shown.as_ref().map(ShownName::name), decided);
             headers::to_guest(&mut parts.headers, None);
             headers::put_upgrade(&mut parts.headers, protocol);
             return Response::from_parts(parts, GuestBody::empty());
@@ -280,6 +316,11 @@ impl Exchange {
     /// Answers the guest ourselves and ends the stream behind it.
     pub(super) fn refuse(&self, status: StatusCode, why: &str) -> Refusal {
         self.state.set(State::Ended);
+        self.answer(status, why)
+    }
+
+    /// Answers the guest ourselves.
+    fn answer(&self, status: StatusCode, why: &str) -> Refusal {
         let mut response = Response::new(GuestBody::own(format!("net-engine: {why}\n")));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -318,6 +359,20 @@ impl Admitted {
         };
         Ok((Request::from_parts(parts, body), found, rest))
     }
+}
+
+/// The same target with another path.
+fn with_path(target: Uri, path: &str) -> Option<Uri> {
+    if target.path() == path {
+        return Some(target);
+    }
+    let with_query = match target.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = target.into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(with_query).ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// Origin-form for HTTP/1.1; scheme, authority and path for HTTP/2.

@@ -67,7 +67,7 @@ impl Drop for LeaveOnDrop {
 
 async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
     let mut upstream = None;
-    if let Decision::Allow { .. } = decision {
+    if let Decision::Allow { .. } | Decision::PerRequest { .. } = decision {
         // Upstream first: the guest's SYN waits, so that it sees the refusal upstream gave.
         match dial(context.dial_address(&flow), context.limits.connect_timeout).await {
             Ok(connected) => upstream = Some(connected),
@@ -149,7 +149,7 @@ impl Opening<'_> {
     async fn http(self, prefix: Bytes, version: HttpVersion) -> Ended {
         let Self { context, id, flow, guest, upstream } = self;
         let rule = match context.terms(&flow, None).decision {
-            Decision::Allow { rule } => Some(context.bind(&flow, rule)),
+            Decision::Allow { rule } | Decision::PerRequest { rule } => Some(context.bind(&flow, rule)),
             Decision::Deny { .. } | Decision::NeedName => None,
         };
         let info = StreamInfo::new(id, flow, None, rule);
@@ -175,7 +175,7 @@ impl Opening<'_> {
         let upstream = match terms.opaque(upstream) {
             Opaque::Carry(upstream) => upstream,
             Opaque::Deny => {
-                context.report_denial(&flow, None, &terms.decision);
+                context.report_denial(&flow, None, &terms.unseen);
                 guest.abort();
                 return Ok(());
             }
@@ -210,14 +210,17 @@ impl Opening<'_> {
             Tls::Intercept(rule) => Some(context.bind(&flow, rule)),
             Tls::Splice => None,
             Tls::Deny => {
-                context.report_denial(&flow, name, &terms.decision);
+                context.report_denial(&flow, name, &terms.unseen);
                 // curl and openssl print it, where a reset would leave them guessing.
                 send_alert(&guest, ACCESS_DENIED).await;
                 return Ok(());
             }
             Tls::End(error) => return Err((fail(&guest, error).await, name)),
         };
-        context.settle_session(id, &flow, name.as_ref());
+        match opened_by {
+            Some(_) => context.settle_opened(id, &flow, name.as_ref()),
+            None => context.settle_session(id, &flow, name.as_ref()),
+        }
         let upstream = match upstream {
             Some(connected) => connected,
             None => {

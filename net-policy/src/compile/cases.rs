@@ -33,7 +33,46 @@ pub(crate) struct Ordered {
     len: u32,
 }
 
+/// Rules that are tried one after the other, in ascending order.
+#[derive(Clone, Copy, Default)]
+pub(super) struct List {
+    start: u32,
+    len: u32,
+}
+
+/// What of a [`List`] covers a flow.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// The first that does.
+    pub(crate) first: Place,
+    /// The first that decides, too.
+    pub(crate) decides: Place,
+}
+
 impl Cases {
+    /// Joins to what was found what of a list covers the flow, as far as it comes first.
+    pub(super) fn find(
+        &self,
+        list: List,
+        wanted: &Wanted,
+        found: &mut Found,
+        decides: impl Fn(Place) -> bool,
+    ) {
+        let places = slice(&self.places, list.start, list.len);
+        for place in places {
+            if *place >= found.decides {
+                return;
+            }
+            if !self.condition(*place).is_some_and(|it| it.covers(wanted, &self.port_sets)) {
+                continue;
+            }
+            found.first = found.first.min(*place);
+            if decides(*place) {
+                found.decides = *place;
+            }
+        }
+    }
+
     /// The first rule of a place that covers the flow, or `limit` where that comes first.
     pub(super) fn first(&self, id: Id, wanted: &Wanted, limit: Place) -> Place {
         if id.len as usize <= FEW {
@@ -112,6 +151,12 @@ impl CasesBuilder {
         let places = places.get(..end).unwrap_or_default();
         let len = u32::try_from(places.len()).unwrap_or(u32::MAX);
         Ordered { start: self.append(places), len }
+    }
+
+    /// Rules in ascending order.
+    pub(super) fn list(&mut self, places: &[Place]) -> List {
+        let len = u32::try_from(places.len()).unwrap_or(u32::MAX);
+        List { start: self.append(places), len }
     }
 
     fn append(&mut self, places: &[Place]) -> u32 {

@@ -52,7 +52,7 @@ fn flow_bits(rule: &Rule) -> u8 {
     let mut bits = 0;
     for direction in [Direction::Egress, Direction::Ingress] {
         for protocol in Protocol::ALL {
-            if rule.direction.covers(direction) && rule.protocols.contains(protocol) {
+            if rule.direction.covers(direction) && rule.covers_protocol(protocol) {
                 bits |= 1 << kind(direction, protocol);
             }
         }

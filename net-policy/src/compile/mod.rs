@@ -20,7 +20,7 @@ use crate::destination::judges_own_bits;
 use crate::{Action, Destination, Group, HostAddresses, Rule, UnixTime};
 
 use address_trie::AddressTrie;
-use cases::{Cases, CasesBuilder, Ordered};
+use cases::{Cases, CasesBuilder, Found, Ordered};
 pub(crate) use condition::Wanted;
 use name_map::NameMap;
 
@@ -78,6 +78,10 @@ pub(crate) struct ByName {
     pub(crate) allow: Place,
     /// Of those that deny it.
     pub(crate) deny: Place,
+    /// Of those that allow some requests to it.
+    pub(crate) allows_some: Found,
+    /// Of those that deny some requests to it.
+    pub(crate) denies_some: Found,
 }
 
 impl Index {
@@ -131,7 +135,7 @@ impl Index {
                 }
                 Destination::Domain(pattern) => {
                     domains.push(place);
-                    names.add(pattern, place, rule.action, is_egress, rule.covers_everything());
+                    names.add(pattern, place, rule);
                 }
             }
         }
@@ -176,9 +180,16 @@ impl Index {
         ByAddress { first: self.cases.first(self.any, wanted, as_such), as_such }
     }
 
-    /// The first rules for a name among those before `limit`.
-    pub(crate) fn by_name(&self, name: &HostName, wanted: &Wanted, limit: Place) -> ByName {
-        self.names.first(name, &self.cases, wanted, limit)
+    /// The first rules for a name among those before `limit`; `decides` says which of those for some
+    /// requests do.
+    pub(crate) fn by_name(
+        &self,
+        name: &HostName,
+        wanted: &Wanted,
+        limit: Place,
+        decides: impl Fn(Place) -> bool,
+    ) -> ByName {
+        self.names.first(name, &self.cases, wanted, limit, decides)
     }
 
     /// The first rule that says whether a name may be resolved.

@@ -1,13 +1,13 @@
 use std::hash::{DefaultHasher, Hasher as _};
 
 use hashbrown::HashTable;
-use net_core::{HostName, HostPattern};
+use net_core::{Direction, HostName, HostPattern};
 
-use crate::{Action, UnixTime};
+use crate::{Action, Rule, UnixTime};
 
-use super::cases::{Cases, CasesBuilder, Id, Ordered, least};
+use super::cases::{Cases, CasesBuilder, Found, Id, List, Ordered, least};
 use super::condition::Wanted;
-use super::{ByName, Place};
+use super::{ByName, NONE, Place};
 
 /// The rules for names: a tree of labels from the right, so that a name passes every apex it is below.
 ///
@@ -34,7 +34,10 @@ struct Node {
 struct Rules {
     allow: Id,
     deny: Id,
-    /// The least of both.
+    /// Of the rules for some requests.
+    allows_some: List,
+    denies_some: List,
+    /// The least of all these.
     first: Place,
     resolve: Ordered,
 }
@@ -97,13 +100,23 @@ impl NameMap {
     }
 
     /// The first rules for a name that cover the flow, among those before `limit`.
-    pub(super) fn first(&self, name: &HostName, cases: &Cases, wanted: &Wanted, limit: Place) -> ByName {
-        let mut found = ByName { allow: limit, deny: limit };
+    pub(super) fn first(
+        &self,
+        name: &HostName,
+        cases: &Cases,
+        wanted: &Wanted,
+        limit: Place,
+        decides: impl Fn(Place) -> bool,
+    ) -> ByName {
+        let none = Found { first: limit, decides: limit };
+        let mut found = ByName { allow: limit, deny: limit, allows_some: none, denies_some: none };
         self.walk(name, |rules| {
             // An allowing rule may turn out not to match, so only a denying one ends the search.
             if rules.first < found.deny {
                 found.deny = cases.first(rules.deny, wanted, found.deny);
                 found.allow = cases.first(rules.allow, wanted, found.allow);
+                cases.find(rules.allows_some, wanted, &mut found.allows_some, &decides);
+                cases.find(rules.denies_some, wanted, &mut found.denies_some, &decides);
             }
         });
         found
@@ -132,20 +145,17 @@ pub(super) struct Builder {
 struct Places {
     allow: Vec<Place>,
     deny: Vec<Place>,
+    allows_some: Vec<Place>,
+    denies_some: Vec<Place>,
     resolve: Vec<Place>,
 }
 
 impl Builder {
     /// Adds a rule; one that denies ends the search for who may resolve a name only where it is for
     /// all flows.
-    pub(super) fn add(
-        &mut self,
-        pattern: &HostPattern,
-        place: Place,
-        action: Action,
-        is_egress: bool,
-        covers_everything: bool,
-    ) {
+    pub(super) fn add(&mut self, pattern: &HostPattern, place: Place, rule: &Rule) {
+        let lets_resolve = rule.action == Action::Allow || rule.covers_everything();
+        let resolves = rule.direction.covers(Direction::Egress) && lets_resolve;
         if self.nodes.is_empty() {
             self.nodes.push(Default::default());
         }
@@ -165,11 +175,13 @@ impl Builder {
             HostPattern::Suffix(_) => &mut [at, below],
         };
         for list in lists {
-            match action {
-                Action::Allow => list.allow.push(place),
-                Action::Deny => list.deny.push(place),
+            match (rule.action, &rule.http) {
+                (Action::Allow, None) => list.allow.push(place),
+                (Action::Deny, None) => list.deny.push(place),
+                (Action::Allow, Some(_)) => list.allows_some.push(place),
+                (Action::Deny, Some(_)) => list.denies_some.push(place),
             }
-            if is_egress && (action == Action::Allow || covers_everything) {
+            if resolves {
                 list.resolve.push(place);
             }
         }
@@ -179,7 +191,12 @@ impl Builder {
         let mut rules = |places: &Places| Rules {
             allow: builder.cases(&places.allow),
             deny: builder.cases(&places.deny),
-            first: least(&places.allow).min(least(&places.deny)),
+            allows_some: builder.list(&places.allows_some),
+            denies_some: builder.list(&places.denies_some),
+            first: [&places.allow, &places.deny, &places.allows_some, &places.denies_some]
+                .map(|places| least(places))
+                .into_iter()
+                .fold(NONE, Place::min),
             resolve: builder.ordered(&places.resolve),
         };
         let nodes =

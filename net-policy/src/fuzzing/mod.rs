@@ -9,7 +9,11 @@ use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::dns::{AnswerVerdict, Question, filter_answer, fit};
 use crate::linear::Linear;
-use crate::{Action, Decision, Group, HostAddresses, NameDecision, Policy, RuleId, parse_target};
+use crate::request::normal_path;
+use crate::{
+    Action, Decision, Group, HostAddresses, HttpCondition, MAX_PATH_BYTES, NameDecision, PathPattern, Policy,
+    RequestLine, RuleId, parse_target,
+};
 
 mod world;
 
@@ -56,6 +60,44 @@ pub fn targets_round_trip(text: &str) {
     }
 }
 
+/// A path in its normal form is in its normal form, begins with a slash and has no segment that means
+/// another; a pattern matches it where trying everything finds a match. The text is a pattern and a path, a
+/// line each, or a path alone.
+pub fn paths_have_one_form(text: &str) {
+    let (wanted, path) = text.split_once('\n').unwrap_or(("/**", text));
+    let Some(normal) = normal_path(path) else { return };
+    assert_eq!(normal_path(&normal).as_deref(), Some(&*normal), "{path}");
+    assert!(normal.starts_with('/') && normal.len() <= MAX_PATH_BYTES, "{path}: {normal}");
+    assert!(normal.is_ascii() && !normal.contains("//"), "{path}: {normal}");
+    assert!(!normal.split('/').any(|segment| matches!(segment, "." | "..")), "{path}: {normal}");
+    let Ok(pattern) = wanted.parse::<PathPattern>() else { return };
+    // Trying everything takes its time.
+    if wanted.matches('*').count() <= 6 && normal.len() <= 64 {
+        let request = RequestLine::new("GET", path);
+        let condition = HttpCondition::parse(&[], &[wanted]).expect("a condition");
+        let matches = condition.matches(&request);
+        assert_eq!(matches, tried(wanted.as_bytes(), normal.as_bytes()), "{pattern}: {normal}");
+    }
+}
+
+/// Whether a pattern matches a path, by trying everything.
+pub(crate) fn tried(pattern: &[u8], path: &[u8]) -> bool {
+    match pattern {
+        [] => path.is_empty(),
+        // Whole segments, each with the slash before it.
+        [b'/', b'*', b'*', rest @ ..] => {
+            let is_end = |end: &usize| path.get(*end).is_none_or(|byte| *byte == b'/');
+            let ends = (0..=path.len()).filter(is_end).filter(|end| *end == 0 || path.first() == Some(&b'/'));
+            ends.into_iter().any(|end| tried(rest, &path[end..]))
+        }
+        [b'*', rest @ ..] => {
+            let within = path.iter().take_while(|byte| **byte != b'/').count();
+            (0..=within).any(|end| tried(rest, &path[end..]))
+        }
+        [byte, rest @ ..] => path.first() == Some(byte) && tried(rest, &path[1..]),
+    }
+}
+
 /// The index and the reference model agree on every policy and every flow, and a floor never widens.
 #[allow(clippy::disallowed_methods, reason = "virtual time starts from some instant")]
 pub fn compiled_policies_equal_linear_ones(bytes: &[u8]) {
@@ -63,6 +105,7 @@ pub fn compiled_policies_equal_linear_ones(bytes: &[u8]) {
     let now = std::time::Instant::now();
     let (hosts, pins, defaults) = (source.hosts(), source.pins(now), source.defaults());
     let (flows, names): (Vec<_>, Vec<_>) = (0..8).map(|_| (source.flow(), source.name())).unzip();
+    let requests: Vec<_> = (0..4).map(|_| source.request()).collect();
     let floor = Policy::with_defaults(source.rules(), source.defaults());
     let rules = source.rules();
     let linear = Linear { rules: &rules, defaults };
@@ -85,11 +128,40 @@ pub fn compiled_policies_equal_linear_ones(bytes: &[u8]) {
         }
 
         assert_eq!(policy.explain(&query).decision(), decision, "{rules:?} {query:?}");
+        let unseen = policy.decide_unseen(&query);
+        assert_eq!(unseen, linear.decide_unseen(&query), "{rules:?} {defaults:?} {query:?}");
+        assert_eq!(policy.explain_unseen(&query).decision(), unseen, "{rules:?} {query:?}");
+        // What cannot be seen is never freer than what can, and is settled.
+        let may_go_on =
+            |decision: &Decision| matches!(decision, Decision::Allow { .. } | Decision::PerRequest { .. });
+        assert!(!matches!(unseen, Decision::PerRequest { .. }));
+        assert!(!matches!(unseen, Decision::Allow { .. }) || !matches!(decision, Decision::Deny { .. }));
+        for request in &requests {
+            let verdict = policy.decide_request(&query, request);
+            assert_eq!(
+                verdict,
+                linear.decide_request(&query, request),
+                "{rules:?} {defaults:?} {query:?} {request:?}"
+            );
+            assert_eq!(policy.explain_request(&query, request).decision(), verdict, "{rules:?} {query:?}");
+            match decision {
+                Decision::Allow { .. } => assert_eq!(verdict, decision, "{rules:?} {query:?} {request:?}"),
+                Decision::Deny { .. } => assert!(matches!(verdict, Decision::Deny { .. }), "{verdict:?}"),
+                Decision::PerRequest { .. } => {
+                    assert!(!matches!(verdict, Decision::PerRequest { .. }), "{verdict:?}");
+                    let is_malformed = request.normal_path().is_none();
+                    assert!(!is_malformed || !may_go_on(&verdict), "{verdict:?}");
+                }
+                Decision::NeedName => {}
+            }
+            let below = narrowed.decide_request(&query, request);
+            assert!(!may_go_on(&below) || may_go_on(&verdict), "{below:?} of {verdict:?}");
+        }
 
         let below = narrowed.decide(&query);
         assert_eq!(narrowed.explain(&query).decision(), below, "{rules:?} {query:?}");
         let both = [decision, floor.decide(&query)];
-        let is_allowed = |decision: &Decision| matches!(decision, Decision::Allow { .. });
+        let is_allowed = may_go_on;
         let is_denied = |decision: &Decision| matches!(decision, Decision::Deny { .. });
         assert!(!is_allowed(&below) || both.iter().all(is_allowed), "{below:?} of {both:?}");
         assert!(is_denied(&below) || !both.iter().any(is_denied), "{below:?} of {both:?}");
@@ -115,6 +187,7 @@ pub(crate) fn shadowed_rules_decide_nothing(bytes: &[u8]) {
     let now = std::time::Instant::now();
     let (hosts, pins, defaults) = (source.hosts(), source.pins(now), source.defaults());
     let flows: Vec<_> = (0..32).map(|_| source.flow()).collect();
+    let requests: Vec<_> = (0..4).map(|_| source.request()).collect();
     let rules = source.rules();
     let policy = Policy::with_defaults(rules.clone(), defaults);
     for warning in policy.warnings(crate::UnixTime::default()) {
@@ -135,11 +208,24 @@ pub(crate) fn shadowed_rules_decide_nothing(bytes: &[u8]) {
             let query = flow.query(&pins, &hosts, now);
             let kind = |decision: Decision| match decision {
                 Decision::Allow { .. } => "allow",
+                Decision::PerRequest { .. } => "requests",
                 Decision::Deny { reason, .. } => reason.as_str(),
                 Decision::NeedName => "name",
             };
             let (before, after) = (kind(policy.decide(&query)), kind(without.decide(&query)));
             assert_eq!(before, after, "{warning} in {rules:?} for {query:?}");
+            assert_eq!(
+                kind(policy.decide_unseen(&query)),
+                kind(without.decide_unseen(&query)),
+                "{warning} in {rules:?} for {query:?}"
+            );
+            for request in &requests {
+                assert_eq!(
+                    kind(policy.decide_request(&query, request)),
+                    kind(without.decide_request(&query, request)),
+                    "{warning} in {rules:?} for {query:?}, {request:?}"
+                );
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use net_core::{Direction, HostName, HostPattern, Protocol};
 
 use crate::{
-    Action, Defaults, Destination, Group, HostAddresses, NameTable, PortSet, Protocols, Query, Rule,
-    RuleDirection, UnixTime,
+    Action, Defaults, Destination, Group, HostAddresses, HttpCondition, NameTable, PortSet, Protocols, Query,
+    RequestLine, Rule, RuleDirection, UnixTime,
 };
 
 const NAMES: &[&str] = &[
@@ -148,7 +148,28 @@ impl<'b> Source<'b> {
         all.filter(|(index, _)| bits & (1 << index) != 0).map(|(_, protocol)| protocol).collect()
     }
 
+    fn condition(&mut self) -> HttpCondition {
+        let methods = self.pick(&[&[] as &[_], &["GET"], &["GET", "HEAD"], &["DELETE"]]);
+        let paths = self.pick(&[&["/v1/*", "/health"] as &[_], &["/**"], &["/v1"], &["/*/x"]]);
+        HttpCondition::parse(methods, paths).expect("a condition")
+    }
+
+    pub(crate) fn request(&mut self) -> RequestLine {
+        let method = self.pick(&["GET", "HEAD", "DELETE", "POST", "get"]);
+        RequestLine::new(
+            method,
+            self.pick(&["/", "/v1", "/v1/x", "/v1/../health", "/%2e/v1", "//v1", "/%00"]),
+        )
+    }
+
     pub(crate) fn rule(&mut self) -> Rule {
+        let rule = self.rule_for_flows();
+        // Only names have them, and half of those here have one.
+        let has_condition = rule.destination.is_domain() && self.one_in(2);
+        Rule { http: has_condition.then(|| self.condition()), ..rule }
+    }
+
+    fn rule_for_flows(&mut self) -> Rule {
         Rule {
             direction: self.pick(&[
                 RuleDirection::Egress,
@@ -174,6 +195,7 @@ impl<'b> Source<'b> {
                 && !self.one_in(4)
             {
                 rule.destination = place.clone();
+                rule.http = rule.http.filter(|_| rule.destination.is_domain());
             }
             rules.push(rule);
         }

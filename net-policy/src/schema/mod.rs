@@ -6,7 +6,10 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::{Action, Defaults, Policy, Preset, Protocols, Rule, RuleDirection, Target, UnixTime};
+use crate::{
+    Action, Defaults, HttpCondition, HttpConditionError, Method, PathPattern, Policy, Preset, Protocols,
+    Rule, RuleDirection, Target, UnixTime,
+};
 
 /// A policy as it is written.
 #[derive(Serialize, Deserialize)]
@@ -42,6 +45,12 @@ pub(crate) struct RuleDef {
     /// Which protocols it is about; without them every protocol.
     #[serde(default, skip_serializing_if = "is_default")]
     protocols: Protocols,
+    /// The methods of HTTP it is for, where `to` is a name; without them every method.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    methods: Vec<Method>,
+    /// The paths of requests it is for, where `to` is a name; without them every path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<PathPattern>,
     /// From then on it matches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<UnixTime>,
@@ -54,25 +63,34 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-impl From<RuleDef> for Rule {
-    fn from(def: RuleDef) -> Self {
+impl TryFrom<RuleDef> for Rule {
+    type Error = HttpConditionError;
+
+    fn try_from(def: RuleDef) -> Result<Self, HttpConditionError> {
         let RuleDef {
             name,
             action,
             to: Target { destination, ports },
             direction,
             protocols,
+            methods,
+            paths,
             expires,
             comment,
         } = def;
-        Self { name, direction, destination, protocols, ports, action, expires, comment }
+        let has_condition = !methods.is_empty() || !paths.is_empty();
+        let http = if has_condition { Some(HttpCondition::new(methods, paths)?) } else { None };
+        Self { name, direction, destination, protocols, ports, action, http, expires, comment }.checked()
     }
 }
 
 impl From<Rule> for RuleDef {
     fn from(rule: Rule) -> Self {
-        let Rule { name, direction, destination, protocols, ports, action, expires, comment } = rule;
-        Self { name, action, to: Target { destination, ports }, direction, protocols, expires, comment }
+        let Rule { name, direction, destination, protocols, ports, action, http, expires, comment } = rule;
+        let to = Target { destination, ports };
+        let methods = http.as_ref().map_or_else(Vec::new, |http| http.methods().to_vec());
+        let paths = http.as_ref().map_or_else(Vec::new, |http| http.paths().to_vec());
+        Self { name, action, to, direction, protocols, methods, paths, expires, comment }
     }
 }
 
@@ -128,6 +146,8 @@ macro_rules! as_text {
 }
 
 as_text!(Target, "a string, such as \"example.com:443\"");
+as_text!(Method, "a string, such as \"GET\"");
+as_text!(PathPattern, "a string, such as \"/v1/*\"");
 as_text!(UnixTime, "a string, such as \"2026-12-31T23:59:59Z\"");
 
 /// What was read, and what is wrong with it.
@@ -227,7 +247,7 @@ mod json {
     use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 
     use super::{PolicyDef, RuleDef};
-    use crate::{Protocols, Rule, Target, UnixTime};
+    use crate::{Method, PathPattern, Protocols, Rule, Target, UnixTime};
 
     /// The JSON Schema of policies (2020-12), which holds for their TOML form too.
     pub fn policy_schema() -> Schema {
@@ -255,6 +275,39 @@ mod json {
                 "description": "A name, `*.` and a name, `.` and a name, an address, a prefix, a group or `any`; \
                                 then, where only some ports are meant, a colon and ports.",
                 "examples": ["example.com:443", "*.example.com", "10.0.0.0/8", "[fd00::1]:80,8000-8080", "public"],
+            })
+        }
+    }
+
+    impl JsonSchema for Method {
+        fn schema_name() -> Cow<'static, str> {
+            "Method".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "type": "string",
+                "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$",
+                "description": "A method of HTTP, whose case matters.",
+                "examples": ["GET", "HEAD"],
+            })
+        }
+    }
+
+    impl JsonSchema for PathPattern {
+        fn schema_name() -> Cow<'static, str> {
+            "PathPattern".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "type": "string",
+                "pattern": "^/[^?#]*$",
+                "maxLength": crate::MAX_PATTERN_BYTES,
+                "description": "A path: `*` stands for any characters within a segment, a segment `**` for any \
+                                number of segments. Held against the path of a request without its query, \
+                                dot segments resolved and needless escapes undone.",
+                "examples": ["/v1/models/*", "/health", "/static/**"],
             })
         }
     }

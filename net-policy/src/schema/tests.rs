@@ -19,6 +19,12 @@ comment = "until the mirror is up"
 [[rules]]
 action = "deny"
 to = "[fd00::/8]:53"
+
+[[rules]]
+action = "allow"
+to = ".api.example.com"
+methods = ["GET", "HEAD"]
+paths = ["/v1/models/*", "/health"]
 "#;
 
 #[test]
@@ -30,12 +36,13 @@ fn a_written_policy_is_read() {
         [
             "allow registry.example.com:443 tcp,udp both ways until 2026-12-31T23:59:59Z (registry)",
             "deny fd00::/8:53",
+            "allow .api.example.com for GET,HEAD /v1/models/*,/health",
             "allow public",
         ]
     );
     assert_eq!(policy.rules()[0].comment.as_deref(), Some("until the mirror is up"));
     assert_eq!(policy.defaults(), Defaults { egress: Action::Deny, ingress: Action::Allow });
-    assert_eq!(policy.rules()[2].destination, Destination::Group(Group::Public));
+    assert_eq!(policy.rules()[3].destination, Destination::Group(Group::Public));
     // A preset is written as its rules.
     let toml = toml::to_string(&policy).expect("TOML");
     assert_eq!(Policy::from_toml(&toml).as_ref(), Ok(&policy), "{toml}");
@@ -82,6 +89,18 @@ fn an_error_names_line_and_key() {
         (
             "[[rules]]\naction = \"deny\"\nto = \"any\"\nexpires = \"tomorrow\"\n",
             "line 4: rules[0].expires: \"tomorrow\": not a time: write it in UTC, as in `2026-12-31T23:59:59Z`",
+        ),
+        (
+            "[[rules]]\naction = \"deny\"\nto = \"a.b\"\nmethods = [\"GET\", \"post\"]\n",
+            "line 4: rules[0].methods[1]: \"post\": methods are case-sensitive: write `POST`",
+        ),
+        (
+            "[[rules]]\naction = \"deny\"\nto = \"a.b\"\npaths = [\"v1\"]\n",
+            "line 4: rules[0].paths[0]: \"v1\": a path begins with `/`",
+        ),
+        (
+            "[[rules]]\naction = \"allow\"\nto = \"public:443\"\npaths = [\"/v1\"]\n",
+            "line 1: rules[0]: `methods` and `paths` are for a rule whose destination is a name",
         ),
         ("[defaults]\nboth = \"deny\"\n", "line 2: defaults.both: unknown field `both`"),
         ("rules = [\n", "line 1: "),

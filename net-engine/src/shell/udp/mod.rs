@@ -178,7 +178,7 @@ impl State {
                 }
             },
             Datagram::Deny => {
-                context.report_denial(flow, None, &terms.decision);
+                context.report_denial(flow, None, &terms.unseen);
                 Err(Unreachable::Prohibited)
             }
         }
@@ -209,7 +209,7 @@ impl State {
             // At once, so that the client falls back to TCP in milliseconds.
             Quic::ToTcp => return Err(Unreachable::Port),
             Quic::Deny | Quic::NoName => {
-                context.report_denial(flow, name, &terms.decision);
+                context.report_denial(flow, name, &terms.unseen);
                 return Err(Unreachable::Prohibited);
             }
         }
@@ -240,7 +240,7 @@ impl State {
         now: Instant,
     ) -> Result<(), Unreachable> {
         let context = &*udp.context;
-        match (terms.not_quic(), terms.decision) {
+        match (terms.not_quic(), terms.unseen) {
             (Quic::Carry, _) => {
                 self.open(udp, flow, None, terms, now);
                 Ok(())
@@ -250,7 +250,7 @@ impl State {
                 Err(Unreachable::Prohibited)
             }
             (Quic::Deny | Quic::NoName | Quic::ToTcp, _) => {
-                context.report_denial(flow, None, &terms.decision);
+                context.report_denial(flow, None, &terms.unseen);
                 Err(Unreachable::Prohibited)
             }
         }
@@ -343,15 +343,15 @@ impl Peer {
     fn refused_name(&self, context: &Context, flow: &Flow) -> Option<(Option<HostName>, Decision)> {
         let refuses = |name: Option<&HostName>| {
             let terms = context.terms(flow, name);
-            let stays = match terms.decision {
+            let stays = match terms.unseen {
                 // What is carried shows no name any more that might be denied.
                 Decision::Allow { rule } if name.is_none() && terms.is_looked_into => {
                     !context.bind(flow, rule).names_matter
                 }
                 Decision::Allow { .. } => true,
-                Decision::NeedName | Decision::Deny { .. } => false,
+                Decision::PerRequest { .. } | Decision::NeedName | Decision::Deny { .. } => false,
             };
-            (!stays).then(|| (name.cloned(), terms.decision))
+            (!stays).then(|| (name.cloned(), terms.unseen))
         };
         match &*self.names {
             [] => refuses(None),
