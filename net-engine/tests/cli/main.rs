@@ -150,6 +150,38 @@ fn explain_says_what_becomes_of_a_connection() {
 }
 
 #[test]
+fn explain_says_what_becomes_of_a_request() {
+    const POLICY: &str = "[[rules]]\naction = \"allow\"\nto = \"api.example.com:443\"\nmethods = [\"GET\"]\n\
+                          paths = [\"/v1/*\"]\n";
+    const TO: [&str; 2] = ["tcp", "api.example.com:443"];
+    // more arguments, exit status, the last line
+    const CASES: &[(&[&str], i32, &str)] = &[
+        (&[], 0, "denied: default (a rule is for some requests to the name, and none can be seen here)"),
+        (&["--path", "/v1/x?y"], 0, "allowed: rule 1: allow api.example.com:443 for GET /v1/*"),
+        (
+            &["--method", "GET", "--path", "/v1/../v2"],
+            1,
+            "denied: default (only other requests to the name are allowed)",
+        ),
+        (
+            &["--method", "POST", "--path", "/v1/x"],
+            1,
+            "denied: default (only other requests to the name are allowed)",
+        ),
+        (
+            &["--path", "//v1/x"],
+            1,
+            "denied: default (the request's method or path is malformed or ambiguous)",
+        ),
+    ];
+    for (arguments, status, last) in CASES {
+        let output = run(POLICY, &["explain"], &[&TO, *arguments].concat());
+        assert_eq!(output.status.code(), Some(*status), "{arguments:?}: {output:?}");
+        assert_eq!(lines(&output.stdout).last().map(String::as_str), Some(*last), "{arguments:?}");
+    }
+}
+
+#[test]
 fn explain_refuses_what_is_no_connection() {
     const CASES: &[(&[&str], &str)] = &[
         (&["tcp", "api.example.com"], "\"api.example.com\": write NAME:PORT"),

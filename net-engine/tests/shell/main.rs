@@ -13,6 +13,7 @@ mod policy;
 mod quic;
 mod quic_client;
 mod relay;
+mod requests;
 mod resolver;
 mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]

@@ -84,6 +84,10 @@ fn prepare(scratch: &Scratch) -> Result<()> {
         b"[[rules]]\naction = \"allow\"\nto = \"web.test:80\"\n\n\
           [[rules]]\nname = \"nothing else\"\naction = \"deny\"\nto = \"any:8080\"\n",
     )?;
+    scratch.write(
+        "requests.toml",
+        b"[[rules]]\naction = \"allow\"\nto = \"web.test\"\nmethods = [\"GET\"]\npaths = [\"/hello\"]\n",
+    )?;
     scratch.write("unknown-key.toml", b"alow = [\"web.test:80\"]\n")?;
     scratch.write("bad-pattern.toml", b"allow = [\"web.test\"]\ndeny = [\"we*b.test\"]\n")?;
     scratch.write("port-0.toml", b"intercept = [0]\n")?;

@@ -11,6 +11,7 @@ mod lines;
 mod names;
 mod quic;
 mod reach;
+mod requests;
 mod resolver;
 mod secrets;
 mod silence;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("names", names::ROWS),
         ("resolver", resolver::ROWS),
         ("tls", tls::ROWS),
+        ("requests", requests::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),
         ("endings", endings::ROWS),
