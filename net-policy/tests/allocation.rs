@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use net_core::{Direction, HostName, Protocol};
-use net_policy::{Decision, HostAddresses, NameTable, Policy, Query, UnixTime};
+use net_policy::{Decision, HostAddresses, HttpCondition, NameTable, Policy, Query, RequestLine, UnixTime};
 
 thread_local! {
     /// Of this thread: the test harness has others.
@@ -53,7 +53,11 @@ fn a_decision_allocates_nothing() {
     for port in 1_000..1_100 {
         builder = builder.deny(&format!("1.1.1.1:{port}")).allow(&format!("h{port}.example:443,8000-8080"));
     }
+    let some = HttpCondition::parse(&["GET"], &["/**/x*y"]).expect("a condition");
+    let builder =
+        builder.allow_requests("h1.example:443", some.clone()).deny_requests("h290.example:443", some);
     let policy = builder.allow("*.example").build().expect("a policy");
+    let requests = ["/a/xzy", "/a/b"].map(|path| RequestLine::new("GET", path));
     let floored = policy.clone().with_floor(&Policy::public_only()).expect("one floor");
     let now = Instant::now();
     let mut pins = NameTable::new(1_000, 100);
@@ -68,12 +72,12 @@ fn a_decision_allocates_nothing() {
             .iter()
             .map(|address| address.parse().expect("an address"))
             .collect();
-    let (mut allowed, mut denied) = (0, 0);
+    let (mut allowed, mut denied, mut requested) = (0, 0, 0);
     let count = allocations(|| {
         for policy in [&policy, &floored] {
             for (address, port) in addresses.iter().flat_map(|address| [(address, 443), (address, 1_050)]) {
-                for name in [None, names.first(), names.last()] {
-                    let decision = policy.decide(&Query {
+                for name in [None, names.first(), names.get(290), names.last()] {
+                    let query = Query {
                         direction: Direction::Egress,
                         protocol: Protocol::Tcp,
                         address: *address,
@@ -83,7 +87,12 @@ fn a_decision_allocates_nothing() {
                         hosts: &hosts,
                         now,
                         wall: UnixTime::default(),
-                    });
+                    };
+                    let decision = policy.decide(&query);
+                    for request in &requests {
+                        let decision = policy.decide_request(&query, request);
+                        requested += usize::from(matches!(decision, Decision::Allow { .. }));
+                    }
                     allowed += usize::from(matches!(decision, Decision::Allow { .. }));
                     denied += usize::from(matches!(decision, Decision::Deny { .. }));
                 }
@@ -93,6 +102,6 @@ fn a_decision_allocates_nothing() {
             }
         }
     });
-    assert!(allowed > 0 && denied > 0, "{allowed} allowed, {denied} denied");
+    assert!(allowed > 0 && denied > 0 && requested > 0, "{allowed} allowed, {denied} denied, {requested}");
     assert_eq!(count, 0);
 }
