@@ -264,3 +264,48 @@ fn addresses_take_turns_and_aliases_keep_their_place() {
         assert_eq!(told, expected.map(b), "{by}");
     }
 }
+
+#[test]
+fn the_corpora_hold() {
+    let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for target in ["dns_answer_filter", "dns_query"] {
+        let files: Vec<_> = std::fs::read_dir(fuzz.join(target)).expect("a corpus").collect();
+        assert!(files.len() >= 2, "the corpus of {target} is small");
+        for file in files {
+            let bytes = std::fs::read(file.expect("a file").path()).expect("a readable file");
+            // Queries of the guest are as hostile as answers of upstream.
+            crate::fuzzing::answer_stays_within_the_policy(&bytes);
+            crate::fuzzing::query_is_answered(&bytes);
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_no_danger(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100)) {
+        crate::fuzzing::answer_stays_within_the_policy(&bytes);
+        crate::fuzzing::query_is_answered(&bytes);
+    }
+}
+
+/// Writes the corpora anew: answers and queries as these tests make them.
+#[test]
+#[ignore = "writes into the checkout"]
+fn write_the_corpora() {
+    let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    std::fs::create_dir_all(fuzz.join("dns_query")).expect("a directory");
+    let write = |target: &str, file: &str, message: &Message| {
+        std::fs::write(fuzz.join(target).join(file), message.to_vec().expect("a message")).expect("a file");
+    };
+    write("dns_query", "plain", &query(RecordType::A));
+    write("dns_query", "edns", &with_edns(query(RecordType::HTTPS), true));
+    let hint = (SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(IpHint(vec![A::new(10, 0, 0, 1)])));
+    let mut bindings = query(RecordType::HTTPS).into_response();
+    bindings.metadata.id = 0;
+    bindings.add_answer(record(300, https(vec![alpn(&["h3", "h2"]), hint])));
+    write("dns_answer_filter", "https", &bindings);
+    let mut nothing = query(RecordType::A).into_response();
+    nothing.metadata.response_code = ResponseCode::NXDomain;
+    nothing.add_authority(soa(300, 60));
+    write("dns_answer_filter", "nothing", &nothing);
+}
