@@ -91,7 +91,7 @@ impl Drop for GuestCount {
 
 enum Command {
     Counters(oneshot::Sender<Counters>),
-    SwapPolicy(Policy, oneshot::Sender<()>),
+    SwapPolicy(Policy, oneshot::Sender<usize>),
     SwapSecrets(SecretSet, oneshot::Sender<()>),
     Stop,
 }
@@ -231,9 +231,8 @@ async fn run_guest(attach: Attach) {
                             let _ = reply.send(Counters { udp, ..stack.with(|gateway| gateway.counters()) });
                         }
                         Some(Command::SwapPolicy(policy, done)) => {
-                            context.swap_policy(policy);
-                            udp.policy_changed();
-                            let _ = done.send(());
+                            let ended = context.swap_policy(policy) + udp.policy_changed();
+                            let _ = done.send(ended);
                         }
                         Some(Command::SwapSecrets(secrets, done)) => {
                             context.swap_secrets(secrets);
@@ -302,13 +301,14 @@ impl Guest {
     }
 
     /// Replaces the policy. Flows that the new one denies, by their address or by the name they or a
-    /// running request of theirs show, are reset before this returns.
-    pub async fn swap_policy(&self, policy: Policy) {
+    /// running request of theirs show, are reset before this returns; how many those were.
+    pub async fn swap_policy(&self, policy: Policy) -> usize {
         let (done, wait) = oneshot::channel();
-        if self.commands.send(Command::SwapPolicy(policy, done)).await.is_ok() {
-            // A guest that stops meanwhile needs no policy.
-            let _ = wait.await;
+        if self.commands.send(Command::SwapPolicy(policy, done)).await.is_err() {
+            return 0;
         }
+        // A guest that stops meanwhile needs no policy.
+        wait.await.unwrap_or(0)
     }
 
     /// Replaces the secrets; live connections use the new ones from their next request on. Where there

@@ -50,8 +50,8 @@ Examples:
   A service on this host, and a registry whose TLS is not to be opened:
     net-engine run --allow host:5432 --allow registry.example --bypass registry.example -- make test
 
-  The same from a file:
-    net-engine run --config sandbox.toml -- ./agent
+  The same from a file, whose rules may change meanwhile:
+    net-engine run --config sandbox.toml --watch -- ./agent
 
 PATTERN is a name (example.com), the names below one (*.example.com), both (.example.com), an
 address, a prefix (10.0.0.0/8) or a group: public, private, host, loopback, link_local, metadata,
@@ -76,6 +76,10 @@ pub(super) struct RunArgs {
     /// Read the same settings from a TOML file; flags add to its lists and replace single values
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Take over the rules of --config while the command runs, whenever the file changes: connections
+    /// they do not allow end at once
+    #[arg(long, requires = "config")]
+    pub(super) watch: bool,
     #[command(flatten)]
     pub(super) policy: PolicyArgs,
     /// How frames leave the command's namespace: a TAP device, or a veth pair with a packet socket
@@ -92,7 +96,7 @@ pub(super) struct RunArgs {
     pub(super) command: Vec<OsString>,
 }
 
-#[derive(ClapArgs, Default)]
+#[derive(Clone, ClapArgs, Default)]
 pub(super) struct PolicyArgs {
     /// Allow a destination
     #[arg(long, value_name = "PATTERN[:PORTS]")]

@@ -49,6 +49,8 @@ pub(super) struct Config {
     pub(super) mtu: Option<(String, u16)>,
     pub(super) host_alias: Option<Written>,
     pub(super) dns_denial: DenialConfig,
+    /// The file's keys that are about no rules, as they were written.
+    pub(super) others: toml::Table,
 }
 
 #[derive(Debug)]
@@ -177,8 +179,18 @@ impl Config {
             mtu: keys.mtu.map(|mtu| (place("mtu", mtu.span().start), mtu.into_inner())),
             host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),
             dns_denial: keys.dns_denial,
+            others: others(text),
         })
     }
+}
+
+/// The keys of a file that are about no rules; the file has been parsed before.
+fn others(text: &str) -> toml::Table {
+    let mut table: toml::Table = text.parse().unwrap_or_default();
+    for key in ["deny", "allow", "rules", "preset", "defaults"] {
+        table.remove(key);
+    }
+    table
 }
 
 #[cfg(test)]

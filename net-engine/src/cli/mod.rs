@@ -13,6 +13,7 @@ mod sandbox;
 mod seccomp;
 mod sources;
 mod trust;
+mod watch;
 
 use std::process::ExitCode;
 

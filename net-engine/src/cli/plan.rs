@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub(super) removed_variables: BTreeSet<String>,
     /// Files that hold secrets: the command does not read them.
     pub(super) covers: Vec<Cover>,
+    /// What the file says.
+    pub(super) config: Config,
 }
 
 /// Flags and file joined and checked, as far as that needs no secret's value.
@@ -136,12 +138,15 @@ impl Plan {
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
         let mtu = args.mtu.unwrap_or(settings.mtu);
-        Ok(Self { guest, link, mtu, ca_bundle, removed_variables, covers })
+        Ok(Self { guest, link, mtu, ca_bundle, removed_variables, covers, config })
     }
 }
 
-/// Denials, then the rules of the file, then what is allowed, then the preset.
-fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
+/// The rules of flags and file: denials, then the rules of the file, then what is allowed, then the preset.
+///
+/// # Errors
+/// One line that names where a rule was written, and the rule.
+pub(super) fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
     let rules = |texts: &[Written], flag, flags: &[String], action| -> Result<Vec<Rule>> {
         let texts = texts.iter().cloned().chain(Written::on_command_line(flag, flags));
         let rule =

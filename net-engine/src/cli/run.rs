@@ -22,6 +22,7 @@ use super::environment;
 use super::plan::Plan;
 use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
+use super::watch::{Watch, Watching};
 use crate::core::GuestAddresses;
 use crate::link::{Link, PacketLink, TapLink};
 use crate::{Engine, Guest, GuestConfig};
@@ -34,8 +35,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     let user_namespace = sandbox::make_user_namespace();
     let plan = Plan::new(&args)?;
     let user_namespace = user_namespace.map_err(|error| anyhow!("{error}"))?;
-    let command: Vec<CString> = args
-        .command
+    let RunArgs { command, config: config_path, watch, policy, verbose, .. } = *args;
+    let command: Vec<CString> = command
         .into_iter()
         .map(|argument| CString::new(argument.into_vec()))
         .collect::<Result<_, _>>()
@@ -57,8 +58,11 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     let (sandbox, descriptor, kind) =
         sandbox::spawn(&sandbox_plan, &user_namespace).map_err(|error| anyhow!("{error}"))?;
     drop(user_namespace);
-    let confinement = confine(files.directory.path());
-    if args.verbose > 0 {
+    // After the sandbox was split off, which has no part in it.
+    let watch = config_path.filter(|_| watch).map(|path| Watch::new(&path, policy, &plan.config));
+    let watch = watch.transpose()?;
+    let confinement = confine(files.directory.path(), watch.as_ref().map(Watch::directory));
+    if verbose > 0 {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
         eprintln!("net-engine: {confinement}");
     }
@@ -69,7 +73,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         LinkKind::Packet => Box::new(PacketLink::from_descriptor(descriptor, plan.mtu)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
-    let status = runtime.block_on(carry(plan.guest, link, &sandbox))?;
+    let status = runtime.block_on(carry(plan.guest, link, &sandbox, watch))?;
     drop(files);
     Ok(ExitCode::from(status))
 }
@@ -83,12 +87,18 @@ fn raise_descriptor_limit() {
 }
 
 /// Carries the command's network until it ends; its exit status.
-async fn carry(config: GuestConfig, link: Box<dyn Link>, sandbox: &Sandbox) -> Result<u8> {
+async fn carry(
+    config: GuestConfig,
+    link: Box<dyn Link>,
+    sandbox: &Sandbox,
+    watch: Option<Watch>,
+) -> Result<u8> {
     let engine = Engine::builder().build()?;
     let guest = engine.attach(0, link, config).await?;
     let mut reporter = Reporter::default();
     let mut ended = signal(SignalKind::child())?;
     let mut signals = Signals::listen()?;
+    let mut watching = watch.map(Watching::new).transpose()?;
     sandbox.start().context("the sandbox ended before its command could start")?;
     let status = loop {
         tokio::select! {
@@ -97,12 +107,23 @@ async fn carry(config: GuestConfig, link: Box<dyn Link>, sandbox: &Sandbox) -> R
                 // A command that has ended needs no signal; its status is collected next.
                 let _ = kill(sandbox.keeper, signal);
             }
+            Ok(()) = changed(watching.as_ref()) => if let Some(watching) = &mut watching {
+                watching.take_over(&guest).await;
+            },
             _ = ended.recv() => if let Some(status) = exit_status(sandbox.keeper) { break status },
         }
     };
     finish(guest, &mut reporter).await;
     drop(engine);
     Ok(status)
+}
+
+/// Waits for the file that is watched, or for ever.
+async fn changed(watching: Option<&Watching>) -> std::io::Result<()> {
+    match watching {
+        Some(watching) => watching.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Stops the guest and prints what it still had to say.

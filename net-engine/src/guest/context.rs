@@ -228,8 +228,8 @@ impl Context {
         self.generation.get()
     }
 
-    /// Replaces the policy and ends every session that the new one does not allow.
-    pub(crate) fn swap_policy(&self, policy: Policy) {
+    /// Replaces the policy and ends every session that the new one does not allow; how many those were.
+    pub(crate) fn swap_policy(&self, policy: Policy) -> usize {
         *self.policy.borrow_mut() = policy;
         self.generation.set(self.generation.get() + 1);
         self.rule_labels.borrow_mut().clear();
@@ -263,11 +263,13 @@ impl Context {
                 (!stays).then_some((*id, session.flow, name, terms.decision))
             })
             .collect();
+        let ended = verdicts.len();
         for (id, flow, name, decision) in verdicts {
             self.report_denial(&flow, name, &decision);
             self.reset_session(id);
         }
         self.stack.wake_driver();
+        ended
     }
 
     fn reset_session(&self, id: FlowId) {

@@ -176,11 +176,11 @@ impl Matrix<'_> {
     fn run_row(&self, cell: Cell, row: &Row) {
         let label = format!("{} {}", cell.label(), row.name);
         let line = match self.outcome(cell, row) {
-            Ok((took, failures)) if failures.is_empty() => {
+            Ok((took, failures, figures)) if failures.is_empty() => {
                 self.count(|tally| tally.passed += 1);
-                format!("pass  {label} ({})", elapsed(took))
+                format!("pass  {label} ({}){figures}", elapsed(took))
             }
-            Ok((took, failures)) => {
+            Ok((took, failures, _)) => {
                 self.count(|tally| tally.failed.push(label.clone()));
                 format!("FAIL  {label} ({})\n      {}", elapsed(took), failures.join("\n      "))
             }
@@ -196,7 +196,8 @@ impl Matrix<'_> {
         change(&mut self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 
-    fn outcome(&self, cell: Cell, row: &Row) -> Result<(Duration, Vec<String>)> {
+    /// How long it took, what did not hold, and the figures it printed.
+    fn outcome(&self, cell: Cell, row: &Row) -> Result<(Duration, Vec<String>, String)> {
         let id = format!("{}-{}", row.name.replace('_', "-"), cell.label().replace('/', "-"));
         let words = Words { id: &id, scratch: self.scratch, sha: self.sha };
         let entry = self.world.host.entry();
@@ -221,7 +222,9 @@ impl Matrix<'_> {
             failures.push(format!("stdout: {}", brief(&finished.stdout)));
             failures.push(format!("stderr: {}", brief(&finished.stderr)));
         }
-        Ok((finished.took, failures))
+        let figures = finished.stdout.lines().filter(|line| line.starts_with("figure "));
+        let figures = figures.map(|line| format!("\n      {line}")).collect();
+        Ok((finished.took, failures, figures))
     }
 }
 

@@ -103,21 +103,24 @@ impl Udp {
         state.settle(&self.context);
     }
 
-    /// Ends what a new policy does not allow.
-    pub(crate) fn policy_changed(&self) {
+    /// Ends what a new policy does not allow; how many flows that were.
+    pub(crate) fn policy_changed(&self) -> usize {
         let context = &*self.context;
         let mut state = self.state();
         state.gates.clear();
+        let mut ended = 0;
         state.table.retain(|guest, upstream, peer| {
             let flow = Flow { protocol: Protocol::Udp, guest, upstream };
             let refused = peer.refused_name(context, &flow);
             if let Some((name, decision)) = &refused {
                 context.report_denial(&flow, name.clone(), decision);
+                ended += 1;
             }
             peer.is_watched = context.terms(&flow, None).must_look();
             refused.is_none()
         });
         state.settle(context);
+        ended
     }
 
     /// Takes a datagram of the guest. Whatever becomes of it has become of it on return.

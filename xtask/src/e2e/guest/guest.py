@@ -4,6 +4,8 @@ Each verb prints what it saw, in words that the table of tests looks for.
 """
 
 import errno
+import pathlib
+import resource
 import socket
 import ssl
 import sys
@@ -89,6 +91,31 @@ def quiet(host, port, seconds):
     sent = float(sock.makefile().readline())
     late = time.monotonic() - sent
     print("at once" if late < 0.9 else f"{late:.3f} s late")
+
+
+def carry_on(host, kept, ended, count, mark):
+    """Holds connections to two ports while the rules change under them.
+
+    Whoever changes the rules waits for the file `mark`, and writes down when in `mark`.changed.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    connections = [connect(host, kept) for _ in range(int(count))]
+    for sock in connections:
+        assert sock.recv(100).startswith(b"220 ")
+    victim = connect(host, ended)
+    open(mark, "w").close()
+    how = ending(victim)
+    at = time.time()
+    alive = 0
+    for sock in connections:
+        sock.sendall(b"still here\n")
+        alive += sock.recv(100) == b"still here\n"
+    while not (changed := pathlib.Path(mark + ".changed")).exists():
+        time.sleep(0.01)
+    late_ms = (at - float(changed.read_text())) * 1e3
+    print("ended by", how, "while", alive, "carry on")
+    print(f"figure reload/{count} {late_ms:.1f} ms {late_ms:.1f}..{late_ms:.1f}")
 
 
 def client_hello(name):
@@ -229,6 +256,21 @@ def seen_as(port, *hosts):
     print(len(ports), "port for", len(hosts), "destinations")
 
 
-VERBS = [say, say_much, seen_as, fetch, dial, banner, ends_first, upload, ends_last, quiet, silent, junk, finished_flight]
+VERBS = [
+    carry_on,
+    say,
+    say_much,
+    seen_as,
+    fetch,
+    dial,
+    banner,
+    ends_first,
+    upload,
+    ends_last,
+    quiet,
+    silent,
+    junk,
+    finished_flight,
+]
 if __name__ == "__main__":
     dict((verb.__name__, verb) for verb in VERBS)[sys.argv[1]](*sys.argv[2:])
