@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use net_core::{Direction, HostName};
 
-use crate::compile::{ByAddress, ByName, Place, Wanted};
+use crate::compile::{ByAddress, ByName, Position, Wanted};
 use crate::policy::Compiled;
 use crate::{Action, Decision, DenyReason, Group, HostAddresses, Layer, Policy, Query, RuleId};
 
@@ -110,10 +110,10 @@ impl<'p> ForAddress<'p> {
         if is_open { Ok(()) } else { Err(DenyReason::NotPublic) }
     }
 
-    /// What the rule at `place` says, or the default, and in that case why.
-    fn verdict(&self, at: &At<'_>, place: Place, otherwise: DenyReason) -> Decision {
-        let rule = RuleId::own(place);
-        match self.layer.action(place) {
+    /// What the rule at `position` says, or the default, and in that case why.
+    fn verdict(&self, at: &At<'_>, position: Position, otherwise: DenyReason) -> Decision {
+        let rule = RuleId::own(position);
+        match self.layer.action(position) {
             Some(Action::Allow) => Decision::Allow { rule },
             Some(Action::Deny) => {
                 Decision::Deny { rule: Some(rule), reason: DenyReason::Rule, layer: Layer::Own }

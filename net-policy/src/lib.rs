@@ -25,6 +25,7 @@
 
 mod builder;
 mod compile;
+mod covers;
 mod decide;
 mod decision;
 mod destination;
@@ -48,6 +49,7 @@ mod target;
 mod tests;
 mod unix_time;
 mod warnings;
+mod widens;
 
 pub use builder::{BuildError, PolicyBuilder};
 pub use decision::{Decision, DenyReason, Layer, NameDecision};

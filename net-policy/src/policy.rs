@@ -5,7 +5,7 @@ use std::sync::Arc;
 use net_core::{Direction, HostName, Protocol};
 use thiserror::Error;
 
-use crate::compile::{Index, Place, Wanted};
+use crate::compile::{Index, Position, Wanted};
 use crate::{
     Action, Decision, Defaults, DenyReason, HostAddresses, Layer, NameDecision, Rule, RuleId, UnixTime,
 };
@@ -171,17 +171,17 @@ impl Compiled {
         self.rules.get(id.index())
     }
 
-    /// What the rule at `place` says; `None` where there is none.
-    pub(crate) fn action(&self, place: Place) -> Option<Action> {
-        self.rules.get(place as usize).map(|rule| rule.action)
+    /// What the rule at `position` says; `None` where there is none.
+    pub(crate) fn action(&self, position: Position) -> Option<Action> {
+        self.rules.get(position as usize).map(|rule| rule.action)
     }
 
     fn decide_name(&self, name: &HostName, wall: UnixTime) -> NameDecision {
-        let place = self.index.resolves(name, wall);
-        match self.action(place) {
-            Some(Action::Allow) => NameDecision::Allow { rule: RuleId::own(place) },
+        let position = self.index.resolves(name, wall);
+        match self.action(position) {
+            Some(Action::Allow) => NameDecision::Allow { rule: RuleId::own(position) },
             Some(Action::Deny) => NameDecision::Deny {
-                rule: Some(RuleId::own(place)),
+                rule: Some(RuleId::own(position)),
                 reason: DenyReason::Rule,
                 layer: Layer::Own,
             },

@@ -2,6 +2,7 @@ use std::fmt;
 
 use net_core::{Direction, Protocol};
 
+use crate::target::write_target;
 use crate::{Destination, PortSet, UnixTime};
 
 /// What a rule says of the flows it matches.
@@ -216,10 +217,8 @@ pub(crate) fn has_ports(protocol: Protocol) -> bool {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.action, self.destination)?;
-        if !self.ports.is_any() {
-            write!(f, ":{}", self.ports)?;
-        }
+        write!(f, "{} ", self.action)?;
+        write_target(f, &self.destination, &self.ports)?;
         for (index, protocol) in self.protocols.iter().enumerate() {
             write!(f, "{}{protocol}", if index == 0 { " " } else { "," })?;
         }

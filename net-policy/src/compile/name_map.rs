@@ -7,7 +7,7 @@ use crate::{Action, UnixTime};
 
 use super::cases::{Cases, CasesBuilder, Id, Ordered, least};
 use super::condition::Wanted;
-use super::{ByName, Place};
+use super::{ByName, Position};
 
 /// The rules for names: a tree of labels from the right, so that a name passes every apex it is below.
 ///
@@ -35,7 +35,7 @@ struct Rules {
     allow: Id,
     deny: Id,
     /// The least of both.
-    first: Place,
+    first: Position,
     resolve: Ordered,
 }
 
@@ -97,7 +97,7 @@ impl NameMap {
     }
 
     /// The first rules for a name that cover the flow, among those before `limit`.
-    pub(super) fn first(&self, name: &HostName, cases: &Cases, wanted: &Wanted, limit: Place) -> ByName {
+    pub(super) fn first(&self, name: &HostName, cases: &Cases, wanted: &Wanted, limit: Position) -> ByName {
         let mut found = ByName { allow: limit, deny: limit };
         self.walk(name, |rules| {
             // An allowing rule may turn out not to match, so only a denying one ends the search.
@@ -110,7 +110,13 @@ impl NameMap {
     }
 
     /// The first rule that says whether a name may be resolved, or `limit` where that comes first.
-    pub(super) fn resolves(&self, name: &HostName, cases: &Cases, wall: UnixTime, limit: Place) -> Place {
+    pub(super) fn resolves(
+        &self,
+        name: &HostName,
+        cases: &Cases,
+        wall: UnixTime,
+        limit: Position,
+    ) -> Position {
         let mut first = limit;
         self.walk(name, |rules| {
             if rules.first < first {
@@ -130,21 +136,19 @@ pub(super) struct Builder {
 
 #[derive(Default)]
 struct Places {
-    allow: Vec<Place>,
-    deny: Vec<Place>,
-    resolve: Vec<Place>,
+    allow: Vec<Position>,
+    deny: Vec<Position>,
+    resolve: Vec<Position>,
 }
 
 impl Builder {
-    /// Adds a rule; one that denies ends the search for who may resolve a name only where it is for
-    /// all flows.
+    /// Adds a rule; `lets_resolve` where it says whether its names may be resolved.
     pub(super) fn add(
         &mut self,
         pattern: &HostPattern,
-        place: Place,
+        position: Position,
         action: Action,
-        is_egress: bool,
-        covers_everything: bool,
+        lets_resolve: bool,
     ) {
         if self.nodes.is_empty() {
             self.nodes.push(Default::default());
@@ -166,21 +170,21 @@ impl Builder {
         };
         for list in lists {
             match action {
-                Action::Allow => list.allow.push(place),
-                Action::Deny => list.deny.push(place),
+                Action::Allow => list.allow.push(position),
+                Action::Deny => list.deny.push(position),
             }
-            if is_egress && (action == Action::Allow || covers_everything) {
-                list.resolve.push(place);
+            if lets_resolve {
+                list.resolve.push(position);
             }
         }
     }
 
     pub(super) fn build(self, builder: &mut CasesBuilder) -> NameMap {
-        let mut rules = |places: &Places| Rules {
-            allow: builder.cases(&places.allow),
-            deny: builder.cases(&places.deny),
-            first: least(&places.allow).min(least(&places.deny)),
-            resolve: builder.ordered(&places.resolve),
+        let mut rules = |positions: &Places| Rules {
+            allow: builder.cases(&positions.allow),
+            deny: builder.cases(&positions.deny),
+            first: least(&positions.allow).min(least(&positions.deny)),
+            resolve: builder.ordered(&positions.resolve),
         };
         let nodes =
             self.nodes.iter().map(|(at, below)| Node { at: rules(at), below: rules(below) }).collect();

@@ -1,7 +1,7 @@
 //! What holds for every input: called by the fuzz targets and by the tests that replay their corpora.
 
 use crate::linear::Linear;
-use crate::{Decision, NameDecision, Policy, RuleId, parse_target};
+use crate::{Action, Decision, NameDecision, Policy, RuleId, parse_target};
 
 mod dns;
 mod world;
@@ -104,6 +104,65 @@ pub(crate) fn shadowed_rules_decide_nothing(bytes: &[u8]) {
             let (before, after) = (kind(policy.decide(&query)), kind(without.decide(&query)));
             assert_eq!(before, after, "{warning} in {rules:?} for {query:?}");
         }
+    }
+}
+
+/// A policy that is said not to widen another allows no flow and no name that the other does not.
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "virtual time starts from some instant")]
+pub(crate) fn policies_that_do_not_widen_allow_no_more(bytes: &[u8]) {
+    let mut source = Source::new(bytes);
+    let now = std::time::Instant::now();
+    let (hosts, pins) = (source.hosts(), source.pins(now));
+    let (flows, names): (Vec<_>, Vec<_>) = (0..32).map(|_| (source.flow(), source.name())).unzip();
+    let defaults = [source.defaults(), source.defaults()];
+    let floors = [source.byte(), source.byte()].map(|byte| byte.is_multiple_of(4));
+    // Few rules and small changes, or nothing would ever be no wider.
+    let (mut older, mut newer) = (Vec::new(), Vec::new());
+    while !source.is_empty() && older.len() < 6 {
+        let rule = source.rule();
+        match source.byte() % 8 {
+            0 => newer.push(rule),
+            1 => older.push(rule),
+            2 => {
+                older.push(rule.clone());
+                newer.insert(0, rule);
+            }
+            3 => {
+                newer.push(crate::Rule { ports: crate::PortSet::single(80), ..rule.clone() });
+                older.push(rule);
+            }
+            4 => {
+                newer.push(crate::Rule { action: Action::Deny, ..rule.clone() });
+                older.push(rule);
+            }
+            _ => {
+                newer.push(rule.clone());
+                older.push(rule);
+            }
+        }
+    }
+    let floor = Policy::new(older.iter().take(2).cloned().collect());
+    let over = |policy: Policy, is_floored| {
+        if is_floored { policy.with_floor(&floor).expect("one floor") } else { policy }
+    };
+    let older = over(Policy::with_defaults(older, defaults[0]), floors[0]);
+    let newer = over(Policy::with_defaults(newer, defaults[1]), floors[1]);
+    if newer.widens(&older).is_some() {
+        return;
+    }
+    for (flow, name) in flows.iter().zip(names) {
+        let query = flow.query(&pins, &hosts, now);
+        let (before, after) = (older.decide(&query), newer.decide(&query));
+        let is_wider = match after {
+            Decision::Allow { .. } => !matches!(before, Decision::Allow { .. }),
+            Decision::NeedName => matches!(before, Decision::Deny { .. }),
+            Decision::Deny { .. } => false,
+        };
+        assert!(!is_wider, "{before:?} became {after:?}: {:?} {:?} {query:?}", older.rules(), newer.rules());
+        let resolves =
+            |policy: &Policy| matches!(policy.decide_name(&name, flow.wall), NameDecision::Allow { .. });
+        assert!(resolves(&older) || !resolves(&newer), "{name}: {:?} {:?}", older.rules(), newer.rules());
     }
 }
 

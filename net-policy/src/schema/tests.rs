@@ -29,7 +29,7 @@ fn a_written_policy_is_read() {
         shown,
         [
             "allow registry.example.com:443 tcp,udp both ways until 2026-12-31T23:59:59Z (registry)",
-            "deny fd00::/8:53",
+            "deny [fd00::/8]:53",
             "allow public",
         ]
     );
