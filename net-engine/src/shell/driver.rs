@@ -166,7 +166,8 @@ impl Driver {
         let deadlines = [stack.with(Gateway::poll_timeout), self.context.udp.poll_timeout()];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             let deadline = Instant::from_std(deadline);
-            if timer.deadline() != deadline {
+            // A deadline that moved away is found out when the old one fires: every datagram moves one.
+            if deadline < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
             if timer.poll(task).is_ready() {
