@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::time::Instant;
 
 use net_core::{Flow, Limits, TimerQueue};
@@ -63,6 +64,9 @@ pub enum Ingress<'f> {
         payload: &'f [u8],
         /// The whole IP packet, for [`Gateway::push_unreachable`].
         packet: &'f [u8],
+        /// Where the guest has left the cutting to the link: the payload is that of several datagrams, of
+        /// this many bytes each but for the last one.
+        piece_bytes: Option<NonZeroU16>,
     },
     /// A UDP datagram that came in fragments, of which this frame was the last.
     Reassembled(Reassembled),
@@ -216,7 +220,8 @@ impl Gateway {
             IpProtocol::Tcp => self.handle_tcp(&packet, verify, now),
             IpProtocol::Udp => {
                 let (flow, payload) = packet.udp(verify)?;
-                Ok(Ingress::Datagram { flow, payload, packet: packet.bytes })
+                let piece_bytes = udp::piece_bytes(meta, payload.len())?;
+                Ok(Ingress::Datagram { flow, payload, packet: packet.bytes, piece_bytes })
             }
             IpProtocol::Icmp | IpProtocol::Icmpv6 => {
                 self.handle_icmp(&packet);

@@ -214,6 +214,17 @@ def say_much(host, port, size):
     print("all of", size, "bytes, ten times")
 
 
+def say_at_once(host, port, count, size):
+    """Has the kernel, or whatever is behind it, cut one write into datagrams."""
+    sock = datagrams(host, port)
+    # SOL_UDP and UDP_SEGMENT of <linux/udp.h>.
+    sock.setsockopt(17, 103, int(size))
+    data = b"".join(bytes([65 + index]) * int(size) for index in range(int(count)))
+    sock.send(data)
+    answers = [sock.recv(1 << 16) for _ in range(int(count))]
+    print("the same" if b"".join(answers) == data else "another", [len(answer) for answer in answers])
+
+
 def seen_as(port, *hosts):
     """Asks each host, from one socket, which port it was asked from."""
     family = socket.getaddrinfo(hosts[0], int(port), type=socket.SOCK_DGRAM)[0][0]
@@ -229,6 +240,6 @@ def seen_as(port, *hosts):
     print(len(ports), "port for", len(hosts), "destinations")
 
 
-VERBS = [say, say_much, seen_as, fetch, dial, banner, ends_first, upload, ends_last, quiet, silent, junk, finished_flight]
+VERBS = [say, say_much, say_at_once, seen_as, fetch, dial, banner, ends_first, upload, ends_last, quiet, silent, junk, finished_flight]
 if __name__ == "__main__":
     dict((verb.__name__, verb) for verb in VERBS)[sys.argv[1]](*sys.argv[2:])
