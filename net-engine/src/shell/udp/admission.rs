@@ -37,9 +37,10 @@ impl State {
                     let admitted = self.admit_opaque(context, flow, &terms, now);
                     self.pass(context, flow, admitted, None, &Held::default(), payload)
                 }
-                Seen::Unreadable { held } => {
-                    let admitted = self.admit_opaque(context, flow, &terms, now);
-                    self.pass(context, flow, admitted, None, &held, payload)
+                Seen::Unreadable => {
+                    // Some server may read it all the same.
+                    deny(context, flow, None, "it begins as quic, and cannot be read");
+                    Err(Unreachable::Port)
                 }
                 Seen::Hello { id, name, held } => {
                     let admitted = self.admit(context, flow, name, now);
