@@ -320,8 +320,12 @@ impl Run {
                     self.flows.remove(0);
                 }
             }
-            Ingress::Datagram { flow, payload, packet, piece_bytes } => {
-                assert!(piece_bytes.is_none_or(|size| payload.len() <= 128 * usize::from(size.get())));
+            Ingress::Datagrams { flow, payload, packet, piece_bytes } => {
+                assert!(self.is_guest(flow.guest.ip()), "{flow:?}");
+                assert!(payload.len() <= 128 * usize::from(piece_bytes.get()));
+                self.gateway.push_unreachable(packet, Unreachable::Port);
+            }
+            Ingress::Datagram { flow, payload, packet } => {
                 assert!(self.is_guest(flow.guest.ip()), "{flow:?}");
                 assert!(payload.len() <= packet.len() && packet.len() <= frame.len());
                 self.heard_from = Some(flow);

@@ -125,9 +125,8 @@ pub fn quic_initial(bytes: &[u8]) {
     let ahead = packets.iter().map(|packet| quic_answer(forward.handle(packet))).last();
     let back = packets.iter().rev().map(|packet| quic_answer(backward.handle(packet))).last();
     // Which of two faults is met first depends on the order; what a hello says does not, unless a
-    // fault comes in between, or what comes behind it tells another story.
-    let tells_one_story = packets.iter().all(|packet| forward.check(packet).is_ok());
-    if tells_one_story && let (Some(one @ Answer::Hello(_)), Some(other @ Answer::Hello(_))) = (ahead, back) {
+    // fault comes in between.
+    if let (Some(one @ Answer::Hello(_)), Some(other @ Answer::Hello(_))) = (ahead, back) {
         assert_eq!(one, other);
     }
 }

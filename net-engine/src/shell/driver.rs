@@ -1,7 +1,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
@@ -106,18 +105,35 @@ impl Driver {
                         Ingress::Handled => continue,
                         Ingress::Syn { id, flow } => Asked::Session { id, flow },
                         Ingress::GivenUp { id } => Asked::GivenUp { id },
-                        Ingress::Datagram { flow, payload, packet, piece_bytes } => {
-                            if let Err(why) = take_datagrams(context, &flow, payload, piece_bytes, now) {
-                                gateway.push_unreachable(packet, why);
+                        Ingress::Datagram { flow, payload, packet } => {
+                            match take_datagram(context, &flow, payload, now) {
+                                Ok(Some(query)) => Asked::Answer(query),
+                                Ok(None) => continue,
+                                Err(why) => {
+                                    gateway.push_unreachable(packet, why);
+                                    continue;
+                                }
+                            }
+                        }
+                        Ingress::Datagrams { flow, payload, packet, piece_bytes } => {
+                            for piece in payload.chunks(piece_bytes.get().into()) {
+                                match take_datagram(context, &flow, piece, now) {
+                                    Ok(Some(query)) => query.answer(Rc::clone(context)),
+                                    Ok(None) => {}
+                                    Err(why) => gateway.push_unreachable(packet, why),
+                                }
                             }
                             continue;
                         }
                         Ingress::Reassembled(datagram) => {
-                            let (flow, payload) = (datagram.flow(), datagram.payload());
-                            if let Err(why) = take_datagrams(context, flow, payload, None, now) {
-                                gateway.push_unreachable(datagram.packet(), why);
+                            match take_datagram(context, datagram.flow(), datagram.payload(), now) {
+                                Ok(Some(query)) => Asked::Answer(query),
+                                Ok(None) => continue,
+                                Err(why) => {
+                                    gateway.push_unreachable(datagram.packet(), why);
+                                    continue;
+                                }
                             }
-                            continue;
                         }
                     };
                     return Ok(Batch::Asked(asked));
@@ -129,6 +145,7 @@ impl Driver {
                 Batch::Full => break,
                 Batch::Asked(Asked::Session { id, flow }) => session::start(context, id, flow),
                 Batch::Asked(Asked::GivenUp { id }) => context.end_session(id),
+                Batch::Asked(Asked::Answer(query)) => query.answer(Rc::clone(context)),
             }
         }
         Ok(Progress { frames, is_done: false })
@@ -186,38 +203,20 @@ enum Batch {
 enum Asked {
     Session { id: FlowId, flow: Flow },
     GivenUp { id: FlowId },
+    Answer(Query),
 }
 
-/// Takes the datagrams of one frame; what the guest is told of the first that was not delivered.
-fn take_datagrams(
-    context: &Rc<Context>,
-    flow: &Flow,
-    payload: &[u8],
-    piece_bytes: Option<NonZeroU16>,
-    now: std::time::Instant,
-) -> Result<(), Unreachable> {
-    let Some(piece_bytes) = piece_bytes else { return take_datagram(context, flow, payload, now) };
-    let mut told = Ok(());
-    for piece in payload.chunks(piece_bytes.get().into()) {
-        // One that is not delivered keeps no other back.
-        let taken = take_datagram(context, flow, piece, now);
-        told = told.and(taken);
-    }
-    told
-}
-
-/// Sends a datagram of the guest on, or answers the query in it.
+/// Carries a datagram of the guest, or finds the query in it; or says what the guest is told instead.
 fn take_datagram(
     context: &Rc<Context>,
     flow: &Flow,
     payload: &[u8],
     now: std::time::Instant,
-) -> Result<(), Unreachable> {
+) -> Result<Option<Query>, Unreachable> {
     if flow.upstream.port() == DNS_PORT {
-        Query::of(context, flow, payload)?.answer(Rc::clone(context));
-        return Ok(());
+        return Query::of(context, flow, payload).map(Some);
     }
-    Udp::send(context, flow, payload, now)
+    Udp::send(context, flow, payload, now).map(|()| None)
 }
 
 /// A DNS query on its way.

@@ -1,7 +1,6 @@
 //! UDP in both directions: whole, in fragments, and not delivered.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU16;
 use std::time::Duration;
 
 use net_core::{Flow, Limits, Protocol};
@@ -152,10 +151,11 @@ fn datagrams_that_share_a_frame_are_told_apart_within_reason() {
             let segmentation = Some(Segmentation { kind, header_bytes: 42, size });
             let meta = FrameMeta { segmentation, ..FrameMeta::default() };
             match world.gateway.handle_frame(&meta, &frame, world.now) {
-                Ingress::Datagram { payload, piece_bytes, .. } => {
+                Ingress::Datagrams { payload, piece_bytes, .. } => {
                     assert_eq!(payload, bytes(5_000));
-                    Some(piece_bytes.map(NonZeroU16::get))
+                    Some(Some(piece_bytes.get()))
                 }
+                Ingress::Datagram { .. } => Some(None),
                 Ingress::Handled
                 | Ingress::Syn { .. }
                 | Ingress::GivenUp { .. }

@@ -203,26 +203,26 @@ def say(host, port, text):
     print(outcome, "fast" if time.monotonic() - began < 2.0 else "slow")
 
 
-def say_much(host, port, size):
-    """Sends datagrams that fit no packet, one after the other; whether all of each comes back."""
+def say_much(host, port, size, segment=None):
+    """Sends datagrams that fit no packet, one after the other; whether all of each comes back.
+
+    With `segment` the kernel, or whatever is behind it, cuts one write into datagrams of that size.
+    """
     sock = datagrams(host, port)
+    if segment is not None:
+        # SOL_UDP and UDP_SEGMENT of <linux/udp.h>.
+        sock.setsockopt(17, 103, int(segment))
+        data = b"".join(bytes([65 + index]) * int(segment) for index in range(int(size) // int(segment)))
+        sock.send(data)
+        answers = [sock.recv(1 << 16) for _ in range(0, len(data), int(segment))]
+        print("the same" if b"".join(answers) == data else "another", [len(answer) for answer in answers])
+        return
     for index in range(10):
         data = bytes((index + byte * byte) % 251 for byte in range(int(size)))
         sock.send(data)
         if sock.recv(1 << 16) != data:
             sys.exit("something else came back")
     print("all of", size, "bytes, ten times")
-
-
-def say_at_once(host, port, count, size):
-    """Has the kernel, or whatever is behind it, cut one write into datagrams."""
-    sock = datagrams(host, port)
-    # SOL_UDP and UDP_SEGMENT of <linux/udp.h>.
-    sock.setsockopt(17, 103, int(size))
-    data = b"".join(bytes([65 + index]) * int(size) for index in range(int(count)))
-    sock.send(data)
-    answers = [sock.recv(1 << 16) for _ in range(int(count))]
-    print("the same" if b"".join(answers) == data else "another", [len(answer) for answer in answers])
 
 
 def seen_as(port, *hosts):
@@ -240,6 +240,6 @@ def seen_as(port, *hosts):
     print(len(ports), "port for", len(hosts), "destinations")
 
 
-VERBS = [say, say_much, say_at_once, seen_as, fetch, dial, banner, ends_first, upload, ends_last, quiet, silent, junk, finished_flight]
+VERBS = [say, say_much, seen_as, fetch, dial, banner, ends_first, upload, ends_last, quiet, silent, junk, finished_flight]
 if __name__ == "__main__":
     dict((verb.__name__, verb) for verb in VERBS)[sys.argv[1]](*sys.argv[2:])
