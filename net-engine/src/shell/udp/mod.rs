@@ -136,7 +136,7 @@ impl Udp {
             Some(false) => state.forward(context, flow, payload),
             Some(true) => match state.gates.see(flow, payload, true, now) {
                 Seen::NoHello => state.forward(context, flow, payload),
-                Seen::Held | Seen::Dropped | Seen::Unreadable => Ok(()),
+                Seen::Held | Seen::Dropped | Seen::Unreadable { .. } => Ok(()),
                 Seen::Hello { id, name, held } => {
                     let admitted = state.admit(context, flow, name, now);
                     state.pass(context, flow, admitted, Some(id), &held, payload)
