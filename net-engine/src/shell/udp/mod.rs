@@ -144,7 +144,7 @@ impl Udp {
             Some(false) => state.forward(self, flow, payload),
             Some(true) => match state.gates.see(flow, payload, true, now) {
                 Seen::NoHello => state.forward(self, flow, payload),
-                Seen::Held | Seen::Dropped | Seen::Unreadable { .. } => Ok(()),
+                Seen::Held | Seen::Dropped | Seen::Unreadable => Ok(()),
                 Seen::Hello { id, name, held } => {
                     let admitted = state.admit(self, flow, name, now);
                     state.pass(self, flow, admitted, Some(id), &held, payload)
@@ -171,9 +171,10 @@ impl State {
                     let admitted = self.admit_opaque(udp, flow, &terms, now);
                     self.pass(udp, flow, admitted, None, &Held::default(), payload)
                 }
-                Seen::Unreadable { held } => {
-                    let admitted = self.admit_opaque(udp, flow, &terms, now);
-                    self.pass(udp, flow, admitted, None, &held, payload)
+                Seen::Unreadable => {
+                    // Some server may read it all the same.
+                    deny(context, flow, None, "it begins as quic, and cannot be read");
+                    Err(Unreachable::Port)
                 }
                 Seen::Hello { id, name, held } => {
                     let admitted = self.admit(udp, flow, name, now);

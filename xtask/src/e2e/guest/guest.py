@@ -230,9 +230,20 @@ def say(host, port, text):
     print(outcome, "fast" if time.monotonic() - began < 2.0 else "slow")
 
 
-def say_much(host, port, size):
-    """Sends datagrams that fit no packet, one after the other; whether all of each comes back."""
+def say_much(host, port, size, segment=None):
+    """Sends datagrams that fit no packet, one after the other; whether all of each comes back.
+
+    With `segment` the kernel, or whatever is behind it, cuts one write into datagrams of that size.
+    """
     sock = datagrams(host, port)
+    if segment is not None:
+        # SOL_UDP and UDP_SEGMENT of <linux/udp.h>.
+        sock.setsockopt(17, 103, int(segment))
+        data = b"".join(bytes([65 + index]) * int(segment) for index in range(int(size) // int(segment)))
+        sock.send(data)
+        answers = [sock.recv(1 << 16) for _ in range(0, len(data), int(segment))]
+        print("the same" if b"".join(answers) == data else "another", [len(answer) for answer in answers])
+        return
     for index in range(10):
         data = bytes((index + byte * byte) % 251 for byte in range(int(size)))
         sock.send(data)
