@@ -117,8 +117,8 @@ pub(super) struct PolicyArgs {
     /// Give the command a placeholder that becomes the secret on its way to HOST, a name pattern
     #[arg(long, value_name = "ENV=SOURCE@HOST[,HOST…]")]
     pub(super) secret: Vec<String>,
-    /// Ask this resolver instead of the host's: IP, IP:port or [v6]:port, with tcp:// or tls:// in front
-    /// where it is so asked, and #NAME behind tls:// where its certificate is for a name
+    /// Ask this resolver instead of the host's: an address or a name, with :PORT behind it, tcp:// or tls://
+    /// in front where it is so asked, and #NAME where the certificate of a tls:// address is for a name
     #[arg(long, value_name = "ADDR")]
     pub(super) nameserver: Vec<String>,
     /// Trust these certificate authorities too, upstream

@@ -8,6 +8,7 @@ mod environment;
 mod explain;
 mod plan;
 mod report;
+mod resolver;
 mod run;
 mod sandbox;
 mod seccomp;

@@ -11,9 +11,9 @@ use net_tls::{Authority, AuthorityParams};
 use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
-use super::sources;
 use super::trust::Anchors;
-use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception, Nameservers};
+use super::{resolver, sources};
+use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
 const DEFAULT_MTU: u16 = 1500;
 const DEFAULT_INTERCEPTED_PORT: u16 = 443;
@@ -40,7 +40,7 @@ pub(super) struct Settings {
     mtu: u16,
     ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
-    nameservers: Nameservers,
+    nameservers: Vec<Written>,
     anchors: Anchors,
     pub(super) host_alias: HostName,
     dns_denial: DenialStyle,
@@ -77,6 +77,8 @@ impl Settings {
             Some(alias) => HostName::parse(&alias.text).with_context(|| alias.named())?,
             None => HostName::parse(DEFAULT_HOST_ALIAS)?,
         };
+        let nameservers = joined(&config.nameservers, "--nameserver", &flags.nameserver);
+        resolver::check(&nameservers)?;
         Ok(Self {
             policy: policy(flags, config)?,
             link: match config.link {
@@ -87,7 +89,7 @@ impl Settings {
             mtu,
             ports: intercepted_ports(flags, config)?,
             bypass: patterns(&joined(&config.bypass, "--bypass", &flags.bypass))?,
-            nameservers: nameservers(&joined(&config.nameservers, "--nameserver", &flags.nameserver))?,
+            nameservers,
             anchors: Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?,
             host_alias,
             dns_denial: match config.dns_denial {
@@ -128,7 +130,7 @@ impl Plan {
             policy: settings.policy,
             interception: Interception { ports: settings.ports, bypass: settings.bypass, authority },
             secrets,
-            nameservers: settings.nameservers,
+            nameservers: resolver::nameservers(&settings.nameservers)?,
             upstream_trust: anchors.upstream,
             host_alias: settings.host_alias,
             dns_denial: settings.dns_denial,
@@ -182,14 +184,6 @@ fn intercepted_ports(flags: &PolicyArgs, config: &Config) -> Result<BTreeSet<u16
 
 fn patterns(texts: &[Written]) -> Result<Vec<HostPattern>> {
     texts.iter().map(|text| HostPattern::parse(&text.text).with_context(|| text.named())).collect()
-}
-
-fn nameservers(texts: &[Written]) -> Result<Nameservers> {
-    if texts.is_empty() {
-        return Ok(Nameservers::System);
-    }
-    let parse = |text: &Written| text.text.parse().with_context(|| text.named());
-    Ok(Nameservers::Fixed(texts.iter().map(parse).collect::<Result<_>>()?))
 }
 
 fn secret_settings(flags: &PolicyArgs, config: &Config) -> Result<Vec<SecretSettings>> {

@@ -22,6 +22,8 @@ ZONE = {
     "selfsigned.test": WEB,
     "peer.test": PEER,
     "v4.test": {A: WEB[A]},
+    # Where dnsmasq is.
+    "resolver.test": {A: ["192.31.196.54"]},
     "v6.test": {AAAA: WEB[AAAA]},
     "alias.test": {CNAME: ["web.test"]},
     # Public names that lead into a private network.
