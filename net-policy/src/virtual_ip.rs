@@ -19,6 +19,9 @@ pub struct VirtualPools {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum VirtualPoolError {
+    /// Text that is not an IPv4 prefix and an IPv6 one.
+    #[error("addresses of names come from an ipv4 and an ipv6 prefix, such as 198.18.0.0/15 and fd00:1::/64")]
+    Malformed,
     /// Somebody may be reached there: it is neither private nor for benchmarks.
     #[error("addresses of names come from a private prefix or one for benchmarks, not from {0}")]
     Foreign(IpNet),
@@ -68,6 +71,17 @@ impl VirtualPools {
             }
         }
         Ok(Self { ipv4: ipv4.trunc(), ipv6: ipv6.trunc() })
+    }
+
+    /// Pools of these prefixes, as they are written.
+    ///
+    /// # Errors
+    /// [`VirtualPoolError::Malformed`], and those of [`new`](Self::new).
+    pub fn parse(ipv4: &str, ipv6: &str) -> Result<Self, VirtualPoolError> {
+        match (ipv4.parse(), ipv6.parse()) {
+            (Ok(ipv4), Ok(ipv6)) => Self::new(ipv4, ipv6),
+            (Err(_), _) | (_, Err(_)) => Err(VirtualPoolError::Malformed),
+        }
     }
 
     /// Checks that a link's prefix, given by an address of it, is another.
@@ -263,7 +277,7 @@ impl VirtualAddresses {
         loop {
             let place = self.next_place?;
             let pair = self.pools.pair(place);
-            self.next_place = pair.and(place.checked_add(1));
+            self.next_place = pair.and_then(|_| place.checked_add(1));
             let pair = pair?;
             // Some clouds keep theirs in a private prefix; what leads there must not look like it.
             let is_metadata = |address: IpAddr| AddressClass::of(address) == AddressClass::Metadata;
@@ -287,7 +301,7 @@ mod tests {
     }
 
     fn pools(ipv4: &str, ipv6: &str) -> Result<VirtualPools, VirtualPoolError> {
-        VirtualPools::new(ipv4.parse().unwrap(), ipv6.parse().unwrap())
+        VirtualPools::parse(ipv4, ipv6)
     }
 
     /// Two names have room.
@@ -307,6 +321,8 @@ mod tests {
         let cases = [
             ("198.18.0.0/15", "fd6e:6574:1::/64", Ok(())),
             ("10.1.0.0/16", "2001:2::/64", Ok(())),
+            ("10.1.0.0", "fd00::/64", Err(E::Malformed)),
+            ("fd00::/64", "10.1.0.0/16", Err(E::Malformed)),
             ("8.8.8.0/24", "fd00::/64", Err(E::Foreign(net("8.8.8.0/24")))),
             ("0.0.0.0/0", "fd00::/64", Err(E::Foreign(net("0.0.0.0/0")))),
             ("198.18.0.0/14", "fd00::/64", Err(E::Foreign(net("198.18.0.0/14")))),

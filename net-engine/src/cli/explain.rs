@@ -45,6 +45,9 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
             is_resolved = matches!(decision, NameDecision::Allow { .. });
             let verb = if is_resolved { "may be" } else { "is not" };
             println!("{asked} {verb} resolved: {}", policy.describe_name(&decision));
+            if is_resolved && policy.is_virtual(asked, wall) {
+                println!("it is answered with an address of its own, which stands for what it resolves to");
+            }
             let address = given.unwrap_or_else(|| {
                 println!("taking it to resolve to {ASSUMED_ADDRESS}, a public address (see --address)");
                 ASSUMED_ADDRESS.into()
