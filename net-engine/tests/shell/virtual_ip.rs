@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::timeout;
 
 use crate::guest::Stream;
+use crate::quic_client::flight;
 use crate::server::{http_recorder, one_connection, silent_port};
 use crate::upstream::closed_port;
 use crate::wire::{read_responses, statuses};
@@ -401,6 +402,36 @@ fn datagrams_come_back_from_the_address_that_stands_for_the_name() {
 }
 
 #[test]
+fn a_connection_of_quic_shows_the_name_its_address_stands_for() {
+    run(async {
+        let nameservers = vec![resolver(&[SHARED], &[], 300).await.into()];
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let redirects = vec![((SHARED, 443), server.local_addr().unwrap())];
+        let virtually = &["*.example"];
+        let world = World::new(Setup { virtually, redirects, nameservers, ..Setup::default() }).await;
+        let a = SocketAddr::new(v4_of(&world, "a.example").await, 443);
+        v4_of(&world, "b.example").await;
+        let guest = world.guest.datagrams();
+        // Allowed, and at the same real address; but not by this one.
+        flight(&[1; 8], "b.example").iter().for_each(|datagram| guest.send(a, datagram));
+        assert_eq!(timeout(PATIENCE, guest.error()).await.expect("an error"), (3, 13));
+        let event = world.event().await.to_string();
+        assert!(
+            event.starts_with("denied udp b.example (198.18.0.1:443, which stands for 9.9.9.1)"),
+            "{event}"
+        );
+        assert!(event.ends_with("(the address was given for another name)"), "{event}");
+        let own = flight(&[2; 8], "a.example");
+        own.iter().for_each(|datagram| guest.send(a, datagram));
+        let mut buffer = [0; 2048];
+        for expected in &own {
+            let length = timeout(PATIENCE, server.recv(&mut buffer)).await.expect("a datagram").unwrap();
+            assert!(buffer[..length] == **expected, "{length} bytes are not the expected ones");
+        }
+    });
+}
+
+#[test]
 fn a_flow_stays_while_its_name_is_allowed_by_whatever_rule() {
     run(async {
         let nameservers = vec![resolver(&[SHARED], &[], 300).await.into()];
@@ -468,7 +499,12 @@ fn what_is_pinned_to_a_name_expires_under_its_own_address_too() {
             "denied tcp a.example (198.18.0.1:22): default (the address was not resolved for this name)";
         assert_eq!(event, why);
         assert_eq!(v4_of(&world, "a.example").await, a);
-        assert_greeted(&mut connect(&world, a, 22).await, "hello").await;
+        let mut stream = connect(&world, a, 22).await;
+        assert_greeted(&mut stream, "hello").await;
+        // Not under a flow, which another policy decides again.
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        world.handle.swap_policy(virtual_rules(&[], virtually, &[])).await;
+        assert_echoed(&mut stream).await;
     });
 }
 

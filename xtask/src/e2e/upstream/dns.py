@@ -21,6 +21,7 @@ ZONE = {
     "expired.test": WEB,
     "selfsigned.test": WEB,
     "peer.test": PEER,
+    "twin.test": PEER,
     "v4.test": {A: WEB[A]},
     "v6.test": {AAAA: WEB[AAAA]},
     "alias.test": {CNAME: ["web.test"]},
