@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use net_policy::Policy;
+use net_policy::{Policy, VirtualPoolError};
 use net_secrets::SecretSet;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -49,6 +49,9 @@ pub enum AttachError {
     /// The addresses make no link.
     #[error("the addresses make no link")]
     Addresses(#[from] AddressError),
+    /// The prefixes of names' own addresses are no others' ([`GuestConfig::virtual_pools`]).
+    #[error(transparent)]
+    VirtualPools(#[from] VirtualPoolError),
     /// The host gave no randomness for sequence numbers.
     #[error("no randomness")]
     Randomness,
@@ -118,6 +121,11 @@ impl Engine {
             Some(addresses) => addresses,
             None => GuestAddresses::for_slot(slot)?,
         };
+        let v4 = addresses.ipv4.map(|pair| (pair.guest.into(), pair.prefix_len));
+        let v6 = addresses.ipv6.map(|pair| (pair.guest.into(), pair.prefix_len));
+        for (own, prefix_len) in [v4, v6].into_iter().flatten() {
+            config.virtual_pools.check_link(own, prefix_len)?;
+        }
         let gateway = Gateway::new(
             GatewayConfig {
                 addresses,

@@ -66,13 +66,17 @@ pub enum DenyReason {
     NotPublic,
     /// Nothing may be sent to such an address.
     Reserved,
+    /// It is an address for names, and stands for none.
+    Unassigned,
+    /// The address stands for another name than the flow shows.
+    OtherName,
 }
 
 impl DenyReason {
     /// Of two reasons the lesser tells more.
     const fn rank(self) -> u8 {
         match self {
-            Self::Rule | Self::Reserved => 0,
+            Self::Rule | Self::Reserved | Self::Unassigned | Self::OtherName => 0,
             Self::NotPublic => 1,
             Self::NotPinned => 2,
             Self::Default => 3,
@@ -89,6 +93,8 @@ impl DenyReason {
                 "the name leads to an address that is not public, and no rule allows that address here"
             }
             Self::Reserved => "the address is no destination",
+            Self::Unassigned => "the address was given for no name",
+            Self::OtherName => "the address was given for another name",
         }
     }
 }

@@ -48,6 +48,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod unix_time;
+mod virtual_ip;
 mod warnings;
 mod widens;
 
@@ -60,13 +61,14 @@ pub use policy::{FloorError, Policy};
 pub use ports::{PortSet, PortSetError};
 pub use preset::Preset;
 pub use query::Query;
-pub use rule::{Action, Defaults, Protocols, Rule, RuleDirection, RuleId};
+pub use rule::{Action, Defaults, Protocols, Rule, RuleDirection, RuleId, VirtualIpError};
 #[cfg(feature = "serde")]
 pub use schema::PolicyTextError;
 #[cfg(feature = "schema")]
 pub use schema::policy_schema;
 pub use target::{Target, TargetError, parse_target};
 pub use unix_time::{UnixTime, UnixTimeError};
+pub use virtual_ip::{Exhausted, VirtualAddresses, VirtualPair, VirtualPoolError, VirtualPools};
 pub use warnings::{UnreachableReason, Warning};
 
 #[cfg(doctest)]

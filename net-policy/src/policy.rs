@@ -94,6 +94,17 @@ impl Policy {
         }
     }
 
+    /// Whether the rule that lets the name be resolved wants it answered with addresses of its own.
+    pub fn is_virtual(&self, name: &HostName, wall: UnixTime) -> bool {
+        matches!(self.decide_name(name, wall), NameDecision::Allow { rule }
+            if self.rule(rule).is_some_and(Rule::is_virtual))
+    }
+
+    /// Whether some rule wants its names answered with addresses of their own. Work grows with the rules.
+    pub fn has_virtual(&self) -> bool {
+        self.rules().iter().any(Rule::is_virtual)
+    }
+
     /// Whether some egress rule could allow a flow to the host: then its alias is answered. Rules that
     /// have expired count: this opens nothing.
     pub fn may_reach_host(&self) -> bool {

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use net_core::{Direction, Protocol};
+use thiserror::Error;
 
 use crate::target::write_target;
 use crate::{Destination, PortSet, UnixTime};
@@ -156,7 +157,7 @@ impl RuleId {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(from = "crate::schema::RuleDef", into = "crate::schema::RuleDef")
+    serde(try_from = "crate::schema::RuleDef", into = "crate::schema::RuleDef")
 )]
 pub struct Rule {
     /// What people call it; shown with every decision.
@@ -171,6 +172,10 @@ pub struct Rule {
     pub ports: PortSet,
     /// What happens.
     pub action: Action,
+    /// Whether the names it allows are answered with addresses that stand for them alone, see
+    /// [`VirtualAddresses`](crate::VirtualAddresses). It means something only where the rule
+    /// [can have it](Self::virtually).
+    pub virtual_ip: bool,
     /// From then on it matches nothing.
     pub expires: Option<UnixTime>,
     /// Why it is there; for whoever reads the rules.
@@ -187,9 +192,29 @@ impl Rule {
             protocols: Protocols::any(),
             ports: PortSet::any(),
             action,
+            virtual_ip: false,
             expires: None,
             comment: None,
         }
+    }
+
+    /// The same rule, whose names are answered with addresses of their own.
+    ///
+    /// # Errors
+    /// [`VirtualIpError`] unless the rule allows flows from the guest to a name.
+    pub fn virtually(self) -> Result<Self, VirtualIpError> {
+        if self.may_be_virtual() { Ok(Self { virtual_ip: true, ..self }) } else { Err(VirtualIpError) }
+    }
+
+    /// Whether the names it allows have addresses of their own.
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.virtual_ip && self.may_be_virtual()
+    }
+
+    fn may_be_virtual(&self) -> bool {
+        self.action == Action::Allow
+            && self.destination.is_domain()
+            && self.direction.covers(Direction::Egress)
     }
 
     /// Whether it matches nothing any more.
@@ -210,6 +235,11 @@ impl Rule {
     }
 }
 
+/// Why a rule's names have no addresses of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("virtual_ip is for rules that allow a name, and flows from the guest")]
+pub struct VirtualIpError;
+
 /// Whether flows of a protocol have ports; where they have none every port matches.
 pub(crate) fn has_ports(protocol: Protocol) -> bool {
     !matches!(protocol, Protocol::IcmpV4 | Protocol::IcmpV6)
@@ -226,6 +256,9 @@ impl fmt::Display for Rule {
             RuleDirection::Egress => {}
             RuleDirection::Ingress => f.write_str(" ingress")?,
             RuleDirection::Any => f.write_str(" both ways")?,
+        }
+        if self.is_virtual() {
+            f.write_str(" by an address of its own")?;
         }
         if let Some(expires) = self.expires {
             write!(f, " until {expires}")?;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::{
     Action, Decision, Defaults, DenyReason, HostAddresses, NameDecision, NameTable, Policy, Query, Rule,
-    RuleDirection, UnixTime, parse_target,
+    RuleDirection, UnixTime, VirtualIpError, parse_target,
 };
 
 mod answers;
@@ -67,6 +67,8 @@ fn word(decision: Decision) -> &'static str {
         Decision::Deny { reason: DenyReason::NotPinned, .. } => "not pinned",
         Decision::Deny { reason: DenyReason::NotPublic, .. } => "not public",
         Decision::Deny { reason: DenyReason::Reserved, .. } => "reserved",
+        Decision::Deny { reason: DenyReason::Unassigned, .. } => "unassigned",
+        Decision::Deny { reason: DenyReason::OtherName, .. } => "other name",
         Decision::NeedName => "name",
     }
 }
@@ -423,6 +425,66 @@ fn an_expired_rule_matches_nothing() {
         matches!(decision, NameDecision::Allow { .. })
     };
     assert!(resolves(9) && !resolves(10));
+}
+
+#[test]
+fn only_what_allows_a_name_gives_it_an_address_of_its_own() {
+    let virtually = |text: &str| rule(text).virtually();
+    assert_eq!(virtually("deny a.example"), Err(VirtualIpError));
+    for text in ["allow any", "allow 10.0.0.0/8", "allow public", "deny any"] {
+        assert_eq!(virtually(text), Err(VirtualIpError), "{text}");
+        // Set by hand it means nothing.
+        let policy = Policy::new(vec![Rule { virtual_ip: true, ..rule(text) }]);
+        assert!(!policy.has_virtual() && !policy.is_virtual(&name("a.example"), UnixTime::default()));
+    }
+    let ingress = Rule { direction: RuleDirection::Ingress, ..rule("allow a.example") };
+    assert_eq!(ingress.virtually(), Err(VirtualIpError));
+    let own = virtually("allow *.example:22").unwrap();
+    assert_eq!(own.to_string(), "allow *.example:22 by an address of its own");
+    // The rule that lets a name be resolved says how.
+    let cases = [
+        (vec![own.clone()], true),
+        (vec![rule("deny b.example"), own.clone()], true),
+        (vec![rule("deny a.example"), own.clone()], false),
+        (vec![rule("allow a.example:443"), own.clone()], false),
+        (vec![own.clone(), rule("allow a.example:443")], true),
+        (vec![Rule { expires: Some(UnixTime::default()), ..own.clone() }, rule("allow any")], false),
+    ];
+    for (rules, expected) in cases {
+        let policy = Policy::new(rules.clone());
+        assert!(policy.has_virtual());
+        assert_eq!(policy.is_virtual(&name("a.example"), UnixTime::default()), expected, "{rules:?}");
+        assert!(!policy.is_virtual(&name("a.test"), UnixTime::default()));
+    }
+    // A floor that does not let the name be resolved gives it no address either.
+    let floor = Policy::new(vec![rule("allow b.example")]);
+    let policy = Policy::new(vec![own]).with_floor(&floor).unwrap();
+    let is_virtual = |text| policy.is_virtual(&name(text), UnixTime::default());
+    assert!(is_virtual("b.example") && !is_virtual("a.example"));
+}
+
+#[test]
+fn a_name_has_the_addresses_that_are_pinned_to_it_the_last_first() {
+    let (mut pins, now) = (NameTable::new(10, 10).with_grace(Duration::ZERO), World::new(&[]).now);
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let of = |pins: &NameTable, now| {
+        pins.addresses_of(&name("a.example"), now).map(|address| address.to_string()).collect::<Vec<_>>()
+    };
+    pins.pin(&name("a.example"), ip("9.9.9.9"), Duration::from_secs(60), now);
+    pins.pin(&name("b.example"), ip("9.9.9.9"), Duration::from_secs(60), now);
+    pins.pin(&name("a.example"), ip("2620:fe::9"), Duration::from_secs(30), now);
+    assert_eq!(of(&pins, now), ["2620:fe::9", "9.9.9.9"]);
+    assert_eq!(of(&pins, at(30)), ["9.9.9.9"]);
+    // Given by a translation, it is reached by that too, also once it is given by itself again.
+    pins.pin(&name("a.example"), ip("64:ff9b::909:909"), Duration::from_secs(60), now);
+    assert_eq!(of(&pins, at(30)), ["9.9.9.9", "64:ff9b::909:909"]);
+    pins.pin(&name("a.example"), ip("9.9.9.9"), Duration::from_secs(60), now);
+    assert_eq!(of(&pins, at(30)), ["9.9.9.9", "64:ff9b::909:909"]);
+    pins.hold(ip("9.9.9.9"));
+    assert_eq!(of(&pins, at(300)), ["9.9.9.9", "64:ff9b::909:909"]);
+    pins.release(ip("9.9.9.9"));
+    assert_eq!(of(&pins, at(300)), [""; 0]);
 }
 
 #[test]

@@ -3,8 +3,8 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
-use net_policy::Policy;
 use net_policy::dns::DenialStyle;
+use net_policy::{Policy, VirtualPools};
 use net_secrets::SecretSet;
 use net_tls::{Authority, UpstreamTrust};
 
@@ -92,6 +92,10 @@ pub struct GuestConfig {
     /// Prefixes behind which a translator of the host's network reaches IPv4, besides the well-known
     /// one: what lies behind them is decided as the IPv4 address it is.
     pub nat64: Vec<Nat64Prefix>,
+    /// Where the addresses come from that names have of their own, by rules that want it
+    /// ([`Rule::virtual_ip`](net_policy::Rule::virtual_ip)). Once a policy has such a rule, what is sent
+    /// there is for a name or is denied.
+    pub virtual_pools: VirtualPools,
     /// Destinations that are dialled elsewhere. The policy sees where the guest wanted to go, the
     /// host connects to the other address.
     pub redirects: HashMap<SocketAddr, SocketAddr>,
@@ -123,6 +127,7 @@ impl Default for GuestConfig {
             host_alias: HostName::parse(DEFAULT_HOST_ALIAS).expect("the constant is a host name"),
             host_addresses: HostInterfaces::default(),
             nat64: Vec::new(),
+            virtual_pools: VirtualPools::default(),
             redirects: HashMap::new(),
             on_violation: ViolationAction::default(),
             on_termination: None,

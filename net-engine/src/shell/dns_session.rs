@@ -22,7 +22,7 @@ pub(crate) fn start(lookups: &Rc<Lookups>, id: FlowId, flow: Flow) {
     let is_tls = flow.upstream.port() == DNS_OVER_TLS_PORT;
     if is_tls && !context.opens_tls() {
         let why = Denial::Protocol("names are asked for on port 53 where no TLS is opened");
-        context.events.push(Event::Denied { flow, name: None, why });
+        context.events.push(Event::Denied { flow, name: None, real: None, why });
         context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
         return;
     }

@@ -6,7 +6,9 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::{Action, Defaults, Policy, Preset, Protocols, Rule, RuleDirection, Target, UnixTime};
+use crate::{
+    Action, Defaults, Policy, Preset, Protocols, Rule, RuleDirection, Target, UnixTime, VirtualIpError,
+};
 
 /// A policy as it is written.
 #[derive(Serialize, Deserialize)]
@@ -42,6 +44,10 @@ pub(crate) struct RuleDef {
     /// Which protocols it is about; without them every protocol.
     #[serde(default, skip_serializing_if = "is_default")]
     protocols: Protocols,
+    /// Whether the names it allows are answered with addresses that stand for them alone; only for rules
+    /// that allow a name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    virtual_ip: bool,
     /// From then on it matches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<UnixTime>,
@@ -54,25 +60,33 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-impl From<RuleDef> for Rule {
-    fn from(def: RuleDef) -> Self {
+impl TryFrom<RuleDef> for Rule {
+    type Error = VirtualIpError;
+
+    fn try_from(def: RuleDef) -> Result<Self, VirtualIpError> {
         let RuleDef {
             name,
             action,
             to: Target { destination, ports },
             direction,
             protocols,
+            virtual_ip,
             expires,
             comment,
         } = def;
-        Self { name, direction, destination, protocols, ports, action, expires, comment }
+        let rule =
+            Self { name, direction, protocols, ports, expires, comment, ..Self::new(action, destination) };
+        if virtual_ip { rule.virtually() } else { Ok(rule) }
     }
 }
 
 impl From<Rule> for RuleDef {
     fn from(rule: Rule) -> Self {
-        let Rule { name, direction, destination, protocols, ports, action, expires, comment } = rule;
-        Self { name, action, to: Target { destination, ports }, direction, protocols, expires, comment }
+        // What it cannot mean it is not written with: it would not be read again.
+        let virtual_ip = rule.is_virtual();
+        let Rule { name, direction, destination, protocols, ports, action, expires, comment, .. } = rule;
+        let to = Target { destination, ports };
+        Self { name, action, to, direction, protocols, virtual_ip, expires, comment }
     }
 }
 

@@ -17,6 +17,11 @@ expires = "2026-12-31T23:59:59Z"
 comment = "until the mirror is up"
 
 [[rules]]
+action = "allow"
+to = "*.db.example:5432"
+virtual_ip = true
+
+[[rules]]
 action = "deny"
 to = "[fd00::/8]:53"
 "#;
@@ -29,13 +34,14 @@ fn a_written_policy_is_read() {
         shown,
         [
             "allow registry.example.com:443 tcp,udp both ways until 2026-12-31T23:59:59Z (registry)",
+            "allow *.db.example:5432 by an address of its own",
             "deny [fd00::/8]:53",
             "allow public",
         ]
     );
     assert_eq!(policy.rules()[0].comment.as_deref(), Some("until the mirror is up"));
     assert_eq!(policy.defaults(), Defaults { egress: Action::Deny, ingress: Action::Allow });
-    assert_eq!(policy.rules()[2].destination, Destination::Group(Group::Public));
+    assert_eq!(policy.rules()[3].destination, Destination::Group(Group::Public));
     // A preset is written as its rules.
     let toml = toml::to_string(&policy).expect("TOML");
     assert_eq!(Policy::from_toml(&toml).as_ref(), Ok(&policy), "{toml}");
@@ -82,6 +88,10 @@ fn an_error_names_line_and_key() {
         (
             "[[rules]]\naction = \"deny\"\nto = \"any\"\nexpires = \"tomorrow\"\n",
             "line 4: rules[0].expires: \"tomorrow\": not a time: write it in UTC, as in `2026-12-31T23:59:59Z`",
+        ),
+        (
+            "[[rules]]\naction = \"allow\"\nto = \"public\"\nvirtual_ip = true\n",
+            "line 1: rules[0]: virtual_ip is for rules that allow a name, and flows from the guest",
         ),
         ("[defaults]\nboth = \"deny\"\n", "line 2: defaults.both: unknown field `both`"),
         ("rules = [\n", "line 1: "),

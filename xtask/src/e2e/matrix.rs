@@ -84,6 +84,14 @@ fn prepare(scratch: &Scratch) -> Result<()> {
         b"[[rules]]\naction = \"allow\"\nto = \"web.test:80\"\n\n\
           [[rules]]\nname = \"nothing else\"\naction = \"deny\"\nto = \"any:8080\"\n",
     )?;
+    let virtually = ["peer.test:7000", "twin.test:7001", "web.test", "v4.test"];
+    let virtually =
+        virtually.map(|to| format!("[[rules]]\naction = \"allow\"\nto = \"{to}\"\nvirtual_ip = true\n\n"));
+    scratch.write("virtual.toml", virtually.concat().as_bytes())?;
+    scratch.write(
+        "virtual-group.toml",
+        b"[[rules]]\naction = \"allow\"\nto = \"public\"\nvirtual_ip = true\n",
+    )?;
     scratch.write("unknown-key.toml", b"alow = [\"web.test:80\"]\n")?;
     scratch.write("bad-pattern.toml", b"allow = [\"web.test\"]\ndeny = [\"we*b.test\"]\n")?;
     scratch.write("port-0.toml", b"intercept = [0]\n")?;

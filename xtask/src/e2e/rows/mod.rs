@@ -16,6 +16,7 @@ mod secrets;
 mod silence;
 mod tls;
 mod transfer;
+mod virtual_ip;
 
 use crate::e2e::row::Row;
 
@@ -26,6 +27,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("reach", reach::ROWS),
         ("names", names::ROWS),
         ("resolver", resolver::ROWS),
+        ("virtual_ip", virtual_ip::ROWS),
         ("tls", tls::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),

@@ -21,6 +21,7 @@ ZONE = {
     "expired.test": WEB,
     "selfsigned.test": WEB,
     "peer.test": PEER,
+    "twin.test": PEER,
     "v4.test": {A: WEB[A]},
     # Where dnsmasq is.
     "resolver.test": {A: ["192.31.196.54"]},
