@@ -173,9 +173,11 @@ fn unconstrained_leaf(one: &Authority, name: &str) -> Leaf {
 
 fn hex_key_identifier(authority: &Authority) -> String {
     let (_, certificate) = X509Certificate::from_der(authority.certificate_der()).expect("a certificate");
-    let found = certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
-        _ => None,
+    let found = certificate.extensions().iter().find_map(|extension| {
+        let ParsedExtension::SubjectKeyIdentifier(identifier) = extension.parsed_extension() else {
+            return None;
+        };
+        Some(identifier.0)
     });
     found.expect("an identifier").iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -254,9 +256,11 @@ fn an_authority_says_what_it_is() {
     assert!(constraints.critical);
     let leaf = authority.mint(&subject("example.com"), now).expect("a leaf");
     let (_, leaf) = X509Certificate::from_der(&leaf.chain()[0]).expect("a certificate");
-    let issuer = leaf.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityKeyIdentifier(identifier) => identifier.key_identifier.as_ref(),
-        _ => None,
+    let issuer = leaf.extensions().iter().find_map(|extension| {
+        let ParsedExtension::AuthorityKeyIdentifier(identifier) = extension.parsed_extension() else {
+            return None;
+        };
+        identifier.key_identifier.as_ref()
     });
     let issuer: String = issuer.expect("an identifier").0.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(issuer, hex_key_identifier(&authority));
