@@ -2,6 +2,7 @@
 //!
 //! Names and addresses are those of [`crate::e2e::world`] and the zone in `upstream/dns.py`.
 
+mod authority;
 mod bad_input;
 mod datagrams;
 mod endings;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("names", names::ROWS),
         ("resolver", resolver::ROWS),
         ("tls", tls::ROWS),
+        ("authority", authority::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),
         ("endings", endings::ROWS),
