@@ -59,6 +59,9 @@ pub struct Limits {
     pub pin_grace: Duration,
     /// Leaf certificates kept.
     pub max_leaves: usize,
+    /// Leaf certificates minted, per second and as many at once; one that is kept is not minted. A
+    /// stream to another name is refused then.
+    pub leaves_per_second: u32,
     /// Bytes of one HTTP header block.
     pub max_header_bytes: usize,
     /// Streams of one HTTP/2 connection that the guest may have open.
@@ -128,6 +131,7 @@ impl Default for Limits {
             max_virtual_names: 4_096,
             pin_grace: Duration::from_secs(60),
             max_leaves: 1_000,
+            leaves_per_second: 500,
             max_header_bytes: 64 << 10,
             max_http2_streams: 100,
             http2_stream_window_bytes: 1 << 20,

@@ -62,7 +62,7 @@ mod tests {
             ("throw-away-truncated", Err(E::Certificate)),
             ("throw-away-mismatch", Err(E::Mismatch)),
             ("throw-away-leaf", Err(E::NotAuthority)),
-            ("throw-away-expired", Err(E::NotValidNow)),
+            ("throw-away-expired", Err(E::Expired)),
             ("empty", Err(E::Certificate)),
             ("garbage", Err(E::Certificate)),
         ];

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 use super::sandbox::LinkKind;
 
@@ -124,6 +125,41 @@ pub(super) struct PolicyArgs {
     /// Trust these certificate authorities too, upstream
     #[arg(long, value_name = "FILE")]
     pub(super) upstream_ca: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) authority: AuthorityArgs,
+}
+
+/// Who signs what the command is shown where TLS is opened; by default an authority that is made for
+/// this run and forgotten with it.
+#[derive(ClapArgs, Default)]
+pub(super) struct AuthorityArgs {
+    /// Sign with the authority kept in this directory; it is made where there is none
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["ca_cert", "ca_key"])]
+    pub(super) ca_dir: Option<PathBuf>,
+    /// Sign with an authority of your own: its certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "ca_key")]
+    pub(super) ca_cert: Option<PathBuf>,
+    /// Its key, PEM, which only you can read
+    #[arg(long, value_name = "FILE", requires = "ca_cert")]
+    pub(super) ca_key: Option<PathBuf>,
+    /// Whether the authority made for this run is good for the allowed names alone, where only names are
+    /// allowed [default: auto]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub(super) name_constraints: Option<ConstraintsArg>,
+    /// Append the keys of every TLS session that is opened to FILE, for Wireshark and the like: whoever
+    /// has it reads the traffic, with the secrets in it
+    #[arg(long, value_name = "FILE")]
+    pub(super) dangerous_tls_keylog: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ConstraintsArg {
+    /// Where every TLS port is allowed to names only, and they are not too many
+    #[default]
+    Auto,
+    /// Never
+    Off,
 }
 
 const CHECK_EXAMPLES: &str = "\

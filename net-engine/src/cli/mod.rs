@@ -1,11 +1,14 @@
 //! The `net-engine` binary, behind feature `cli`.
 
 mod args;
+mod authority;
+mod authority_store;
 mod check;
 mod config;
 mod confine;
 mod environment;
 mod explain;
+mod key_log;
 mod plan;
 mod report;
 mod resolver;

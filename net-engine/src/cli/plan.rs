@@ -6,9 +6,9 @@ use net_core::{HostName, HostPattern, Nat64Prefix};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
-use net_tls::{Authority, AuthorityParams};
 
 use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
+use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
 use super::trust::Anchors;
@@ -46,6 +46,7 @@ pub(super) struct Settings {
     dns_denial: DenialStyle,
     pub(super) nat64: Vec<Nat64Prefix>,
     secrets: Vec<SecretSettings>,
+    authority: AuthoritySettings,
 }
 
 /// A secret before its value is read.
@@ -98,6 +99,7 @@ impl Settings {
             },
             nat64: nat64_prefixes(&config.nat64)?,
             secrets: secret_settings(flags, config)?,
+            authority: AuthoritySettings::new(&flags.authority, config)?,
         })
     }
 }
@@ -120,9 +122,11 @@ impl Plan {
         let authority = if settings.ports.is_empty() {
             None
         } else {
-            let params = AuthorityParams::default();
-            Some(Authority::generate(&params, now()).context("the certificate authority")?)
+            let (authority, hidden) = settings.authority.prepare(&settings.policy, &settings.ports)?;
+            covers.extend(hidden);
+            Some(authority)
         };
+        let dangerous_tls_key_log = settings.authority.open_key_log(&mut covers)?;
         let anchors = settings.anchors;
         let ca_bundle =
             authority.as_ref().map(|authority| anchors.bundle_for_command(authority.certificate_pem()));
@@ -132,6 +136,7 @@ impl Plan {
             secrets,
             nameservers: resolver::nameservers(&settings.nameservers)?,
             upstream_trust: anchors.upstream,
+            dangerous_tls_key_log,
             host_alias: settings.host_alias,
             dns_denial: settings.dns_denial,
             nat64: settings.nat64,

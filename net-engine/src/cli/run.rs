@@ -54,6 +54,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         ca_bundle: files.ca_bundle.clone(),
         covers: plan.covers,
         empty: files.empty.clone(),
+        empty_directory: files.empty_directory.clone(),
     };
     let (sandbox, descriptor, kind) =
         sandbox::spawn(&sandbox_plan, &user_namespace).map_err(|error| anyhow!("{error}"))?;
@@ -190,6 +191,7 @@ struct Files {
     ca_bundle: Option<PathBuf>,
     /// Nothing, to stand in place of what the command must not read.
     empty: PathBuf,
+    empty_directory: PathBuf,
 }
 
 impl Files {
@@ -211,7 +213,10 @@ impl Files {
         };
         let empty = directory.path().join("empty");
         write(&empty, "")?;
-        Ok(Self { directory, resolv_conf, ca_bundle, empty })
+        let empty_directory = directory.path().join("empty.d");
+        fs::create_dir(&empty_directory)?;
+        fs::set_permissions(&empty_directory, fs::Permissions::from_mode(0o755))?;
+        Ok(Self { directory, resolv_conf, ca_bundle, empty, empty_directory })
     }
 }
 

@@ -1,12 +1,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
 use net_policy::dns::DenialStyle;
 use net_policy::{Policy, VirtualPools};
 use net_secrets::SecretSet;
 use net_tls::{Authority, UpstreamTrust};
+use rustls::KeyLog;
 
 use super::{HostInterfaces, Nameservers};
 use crate::core::GuestAddresses;
@@ -85,6 +87,9 @@ pub struct GuestConfig {
     pub dns_denial: DenialStyle,
     /// Whom upstream certificates must lead to.
     pub upstream_trust: UpstreamTrust,
+    /// Told the secrets of every TLS session that is opened, on both sides: whoever reads them reads
+    /// the streams.
+    pub dangerous_tls_key_log: Option<Arc<dyn KeyLog>>,
     /// The name that means the host's loopback.
     pub host_alias: HostName,
     /// Addresses of the host's own interfaces: they belong to the group `host` and no other.
@@ -124,6 +129,7 @@ impl Default for GuestConfig {
             nameservers: Nameservers::default(),
             dns_denial: DenialStyle::default(),
             upstream_trust: UpstreamTrust::default(),
+            dangerous_tls_key_log: None,
             host_alias: HostName::parse(DEFAULT_HOST_ALIAS).expect("the constant is a host name"),
             host_addresses: HostInterfaces::default(),
             nat64: Vec::new(),

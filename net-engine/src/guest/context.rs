@@ -105,7 +105,12 @@ impl Context {
         let hosts = Hosts::new(own, config.host_addresses, config.nat64, Instant::now());
         Self {
             stack,
-            tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),
+            tls: TlsParts::new(
+                authority,
+                config.upstream_trust,
+                config.dangerous_tls_key_log,
+                &config.limits,
+            ),
             held_bytes: HeldBytes::new(config.limits.max_held_bytes),
             events,
             intercepted_ports: ports,

@@ -95,6 +95,7 @@ fn prepare(scratch: &Scratch) -> Result<()> {
     scratch.write("unknown-key.toml", b"alow = [\"web.test:80\"]\n")?;
     scratch.write("bad-pattern.toml", b"allow = [\"web.test\"]\ndeny = [\"we*b.test\"]\n")?;
     scratch.write("port-0.toml", b"intercept = [0]\n")?;
+    scratch.write("two-authorities.toml", b"ca_dir = \"a\"\nca_key = \"b\"\n")?;
     scratch.write("malformed.toml", b"allow = [\n")?;
     scratch.copy_setuid_program("id", "setuid-id")
 }

@@ -2,6 +2,7 @@
 //!
 //! Names and addresses are those of [`crate::e2e::world`] and the zone in `upstream/dns.py`.
 
+mod authority;
 mod bad_input;
 mod datagrams;
 mod endings;
@@ -29,6 +30,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("resolver", resolver::ROWS),
         ("virtual_ip", virtual_ip::ROWS),
         ("tls", tls::ROWS),
+        ("authority", authority::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),
         ("endings", endings::ROWS),

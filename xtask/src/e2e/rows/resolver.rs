@@ -108,7 +108,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row(
         "dns_over_tls_is_answered_by_us",
-        &["--nameserver", SERVER, "--allow", "web.case.test"],
+        &["--nameserver", SERVER, "--allow", "web.case.test", "--name-constraints", "off"],
         "kdig +tls +tls-ca=$SSL_CERT_FILE +tls-host=dns.quad9.net @9.9.9.9 web.case.test; \
          kdig +tls +tls-ca=$SSL_CERT_FILE +tls-host=dns.quad9.net @9.9.9.9 other.case.test; \
          kdig +tls +tls-ca=$SSL_CERT_FILE @2620:fe::fe web.case.test",
