@@ -131,7 +131,7 @@ pub(super) struct PolicyArgs {
 
 /// Who signs what the command is shown where TLS is opened; by default an authority that is made for
 /// this run and forgotten with it.
-#[derive(ClapArgs, Default)]
+#[derive(Clone, ClapArgs, Default)]
 pub(super) struct AuthorityArgs {
     /// Sign with the authority kept in this directory; it is made where there is none
     #[arg(long, value_name = "DIR", conflicts_with_all = ["ca_cert", "ca_key"])]
