@@ -3,6 +3,7 @@
 mod args;
 mod authority;
 mod authority_store;
+mod ca;
 mod check;
 mod config;
 mod confine;
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Ca { command } => ca::ca(&command),
     };
     match outcome {
         Ok(status) => status,
