@@ -101,7 +101,8 @@ mod tests {
             assert_eq!(is_withheld(OsStr::new(name)), *expected, "{name}");
         }
         let documentation = include_str!("../../../docs/config.md");
-        for name in LENT_IDENTITIES.iter().chain(PROXIES) {
+        let trust = TRUST_VARIABLES.iter().map(|variable| &variable.name);
+        for name in LENT_IDENTITIES.iter().chain(PROXIES).chain(trust) {
             assert!(documentation.contains(&format!("`{name}`")), "docs/config.md does not say {name}");
         }
     }
