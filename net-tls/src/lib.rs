@@ -52,7 +52,10 @@ pub use guest_config::guest_config;
 pub use leaf::{Leaf, LeafSubject, MintError};
 pub use leaf_cache::LeafCache;
 pub use name_constraints::{MAX_SUBTREES, NameConstraints};
-pub use trust_kit::{CaFileError, TRUST_VARIABLES, bundle, parse_ca_pem};
+pub use trust_kit::{
+    CaFileError, KEY_STORE_PASSWORD, KeyStoreError, TRUST_VARIABLES, TrustFile, TrustVariable, bundle,
+    key_store, parse_ca_pem,
+};
 pub use upstream_config::{UpstreamTrust, upstream_config};
 
 #[cfg(doctest)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+use super::authority_store::{KEPT_DAYS, KEPT_NAME};
 use super::sandbox::LinkKind;
 
 /// What IPv6 asks of a link (RFC 8200, section 5), and what leaves room for an Ethernet header.
@@ -15,6 +16,7 @@ Examples:
   net-engine run --allow example.com -- curl -s https://example.com
   net-engine check sandbox.toml
   net-engine explain sandbox.toml tcp api.example.com:443
+  net-engine ca new --dir ca
 
 `net-engine run --help` has more.";
 
@@ -35,6 +37,114 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Say what a configuration file makes of one connection, and why.
     Explain(ExplainArgs),
+    /// Make, show and export the authority that signs where TLS is opened
+    #[command(after_help = CA_EXAMPLES)]
+    Ca {
+        #[command(subcommand)]
+        command: CaCommand,
+    },
+}
+
+const CA_EXAMPLES: &str = "\
+Examples:
+  An authority that is kept, and a command whose TLS it signs:
+    net-engine ca new --dir ~/.local/share/net-engine/ca
+    net-engine run --ca-dir ~/.local/share/net-engine/ca --allow example.com -- curl https://example.com
+
+  What it is:
+    net-engine ca show --dir ~/.local/share/net-engine/ca
+
+  Trust in it, for an image or a machine of your own:
+    net-engine ca export --dir ~/.local/share/net-engine/ca --for pem > authority.pem
+    net-engine ca export --dir ~/.local/share/net-engine/ca --for java --out trust.p12
+    eval \"$(net-engine ca export --dir ~/.local/share/net-engine/ca --for python --out bundle.pem)\"";
+
+#[derive(Subcommand)]
+pub(super) enum CaCommand {
+    /// Print subject, fingerprint, validity and constraints
+    Show(CaSource),
+    /// Make an authority and keep it in a directory
+    New(CaNewArgs),
+    /// Write the certificate, and what makes a runtime trust it; never the key
+    #[command(after_help = CA_EXPORT_EXAMPLES)]
+    Export(CaExportArgs),
+}
+
+#[derive(ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(super) struct CaSource {
+    /// The directory that keeps the authority
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// The certificate of an authority of your own, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) cert: Option<PathBuf>,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct CaNewArgs {
+    /// The directory, made for you alone; it holds nothing else
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// The common name of its subject, 1 to 64 printable characters
+    #[arg(long, value_name = "NAME", default_value = KEPT_NAME)]
+    pub(super) name: String,
+    /// How many days it is good for
+    #[arg(long, value_name = "N", default_value_t = KEPT_DAYS, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub(super) days: u16,
+}
+
+const CA_EXPORT_EXAMPLES: &str = "\
+Examples:
+  net-engine ca export --dir ca --for bundle > bundle.pem
+    The authority behind what this system trusts.
+  net-engine ca export --dir ca --for node --out bundle.pem
+    Writes what Node reads and prints NODE_EXTRA_CA_CERTS='/…/bundle.pem'.
+
+With --out the variables are printed as a shell reads them, with the file's absolute path.";
+
+#[derive(ClapArgs)]
+pub(super) struct CaExportArgs {
+    #[command(flatten)]
+    pub(super) source: CaSource,
+    /// What for: pem is the certificate alone, bundle has the system's too
+    #[arg(long = "for", value_enum, value_name = "KIND")]
+    pub(super) kind: CaExport,
+    /// Where to; pem and bundle go to stdout without it
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CaExport {
+    /// The certificate alone, PEM
+    Pem,
+    /// The certificate and what the system trusts, PEM
+    Bundle,
+    /// Go: SSL_CERT_FILE
+    Go,
+    /// What links OpenSSL: SSL_CERT_FILE
+    Openssl,
+    /// Ruby: SSL_CERT_FILE
+    Ruby,
+    /// curl: CURL_CA_BUNDLE
+    Curl,
+    /// Python: SSL_CERT_FILE, REQUESTS_CA_BUNDLE, PIP_CERT
+    Python,
+    /// Node: NODE_EXTRA_CA_CERTS
+    Node,
+    /// Deno: DENO_CERT
+    Deno,
+    /// git: GIT_SSL_CAINFO
+    Git,
+    /// AWS command line and SDKs: AWS_CA_BUNDLE
+    Aws,
+    /// Rust and Cargo: SSL_CERT_FILE, CARGO_HTTP_CAINFO
+    Rust,
+    /// Nix: NIX_SSL_CERT_FILE
+    Nix,
+    /// Java: a PKCS#12 key store, and JAVA_TOOL_OPTIONS
+    Java,
 }
 
 const RUN_EXAMPLES: &str = "\

@@ -13,7 +13,7 @@ use rustls::KeyLog;
 use zeroize::Zeroizing;
 
 use super::args::{AuthorityArgs, ConstraintsArg};
-use super::authority_store::{AuthorityStore, check_private, read_text};
+use super::authority_store::{AuthorityStore, KEPT_DAYS, KEPT_NAME, check_private, kept_params, read_text};
 use super::config::{Config, Written};
 use super::key_log::KeyLogFile;
 use super::plan::now;
@@ -82,8 +82,8 @@ impl AuthoritySettings {
                         written.named()
                     );
                 }
-                let authority =
-                    store.load_or_create(&AuthorityParams::default(), now()).with_context(context)?;
+                let params = kept_params(KEPT_NAME, KEPT_DAYS);
+                let authority = store.load_or_create(&params, now()).with_context(context)?;
                 let cover = Cover { path: store.directory().to_owned(), field: written.place.clone() };
                 Ok((authority, vec![cover]))
             }

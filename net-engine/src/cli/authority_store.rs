@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use net_tls::{Authority, AuthorityParams};
@@ -18,6 +18,19 @@ const TEMPORARY_PREFIX: &str = ".authority-";
 
 /// A certificate and a key have a few KiB.
 const MAX_PEM_BYTES: u64 = 256 << 10;
+
+/// What an authority that is kept is called unless it is given a name.
+pub(super) const KEPT_NAME: &str = "net-engine authority";
+
+/// How long it lives.
+pub(super) const KEPT_DAYS: u16 = 365;
+
+/// What an authority that is kept is made like.
+pub(super) fn kept_params(name: &str, days: u16) -> AuthorityParams {
+    let mut params = AuthorityParams::named(name);
+    params.lifetime = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+    params
+}
 
 /// A directory that holds one authority and nothing else.
 pub(super) struct AuthorityStore {
@@ -50,6 +63,17 @@ impl AuthorityStore {
             }
         }
         Ok(Self { directory })
+    }
+
+    /// The store where there is a directory already.
+    ///
+    /// # Errors
+    /// As for `open`, and where there is none.
+    pub(super) fn existing(directory: &Path) -> Result<Self> {
+        if !directory.is_dir() {
+            bail!("there is no such directory: `net-engine ca new --dir` makes one");
+        }
+        Self::open(directory)
     }
 
     /// Where it is.

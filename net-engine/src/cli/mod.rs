@@ -3,6 +3,7 @@
 mod args;
 mod authority;
 mod authority_store;
+mod ca;
 mod check;
 mod config;
 mod confine;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Ca { command } => ca::ca(&command),
     };
     match outcome {
         Ok(status) => status,

@@ -11,7 +11,7 @@ use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
-use super::trust::Anchors;
+use super::trust::{Anchors, TrustFiles};
 use super::{resolver, sources};
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
@@ -23,8 +23,8 @@ pub(super) struct Plan {
     pub(super) guest: GuestConfig,
     pub(super) link: Option<LinkKind>,
     pub(super) mtu: u16,
-    /// The bundle the command is given, where TLS is opened.
-    pub(super) ca_bundle: Option<String>,
+    /// What the command trusts, where TLS is opened.
+    pub(super) trust: Option<TrustFiles>,
     /// Variables that held secrets: the command does not get them.
     pub(super) removed_variables: BTreeSet<String>,
     /// Files that hold secrets: the command does not read them.
@@ -128,8 +128,10 @@ impl Plan {
         };
         let dangerous_tls_key_log = settings.authority.open_key_log(&mut covers)?;
         let anchors = settings.anchors;
-        let ca_bundle =
-            authority.as_ref().map(|authority| anchors.bundle_for_command(authority.certificate_pem()));
+        let trust = match &authority {
+            Some(authority) => Some(anchors.for_command(authority.certificate_pem())?),
+            None => None,
+        };
         let guest = GuestConfig {
             policy: settings.policy,
             interception: Interception { ports: settings.ports, bypass: settings.bypass, authority },
@@ -145,7 +147,7 @@ impl Plan {
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
         let mtu = args.mtu.unwrap_or(settings.mtu);
-        Ok(Self { guest, link, mtu, ca_bundle, removed_variables, covers, config })
+        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config })
     }
 }
 

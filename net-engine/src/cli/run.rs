@@ -18,10 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::RunArgs;
 use super::confine::confine;
-use super::environment;
+use super::environment::{self, TrustPaths};
 use super::plan::Plan;
 use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
+use super::trust::TrustFiles;
 use super::watch::{Watch, Watching};
 use crate::core::GuestAddresses;
 use crate::link::{Link, PacketLink, TapLink};
@@ -42,7 +43,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         .collect::<Result<_, _>>()
         .context("COMMAND: an argument holds a NUL byte")?;
     let files = Files::write(&plan).context("a directory for the command's files")?;
-    let environment = environment::of_command(&plan, files.ca_bundle.as_deref());
+    let environment = environment::of_command(&plan, files.trust.as_ref());
     let sandbox_plan = SandboxPlan {
         link: plan.link,
         addresses: GuestAddresses::default(),
@@ -51,7 +52,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         command,
         environment,
         resolv_conf: files.resolv_conf.clone(),
-        ca_bundle: files.ca_bundle.clone(),
+        ca_bundle: files.trust.as_ref().map(|trust| trust.bundle.clone()),
         covers: plan.covers,
         empty: files.empty.clone(),
         empty_directory: files.empty_directory.clone(),
@@ -188,7 +189,7 @@ impl Signals {
 struct Files {
     directory: TempDir,
     resolv_conf: PathBuf,
-    ca_bundle: Option<PathBuf>,
+    trust: Option<TrustPaths>,
     /// Nothing, to stand in place of what the command must not read.
     empty: PathBuf,
     empty_directory: PathBuf,
@@ -202,25 +203,29 @@ impl Files {
         let resolv_conf = directory.path().join("resolv.conf");
         let lines: Vec<String> =
             GuestAddresses::default().gateways().map(|gateway| format!("nameserver {gateway}\n")).collect();
-        write(&resolv_conf, &lines.concat())?;
-        let ca_bundle = match &plan.ca_bundle {
-            Some(pem) => {
-                let path = directory.path().join("ca-bundle.pem");
-                write(&path, pem)?;
-                Some(path)
+        write(&resolv_conf, lines.concat().as_bytes())?;
+        let trust = match &plan.trust {
+            Some(TrustFiles { bundle, key_store }) => {
+                let paths = TrustPaths {
+                    bundle: directory.path().join("ca-bundle.pem"),
+                    key_store: directory.path().join("ca-bundle.p12"),
+                };
+                write(&paths.bundle, bundle.as_bytes())?;
+                write(&paths.key_store, key_store)?;
+                Some(paths)
             }
             None => None,
         };
         let empty = directory.path().join("empty");
-        write(&empty, "")?;
+        write(&empty, b"")?;
         let empty_directory = directory.path().join("empty.d");
         fs::create_dir(&empty_directory)?;
         fs::set_permissions(&empty_directory, fs::Permissions::from_mode(0o755))?;
-        Ok(Self { directory, resolv_conf, ca_bundle, empty, empty_directory })
+        Ok(Self { directory, resolv_conf, trust, empty, empty_directory })
     }
 }
 
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    fs::write(path, text)?;
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    fs::write(path, bytes)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }

@@ -1,5 +1,7 @@
 //! The verbs of the binary that start nothing: what they print, and how they end.
 
+mod ca;
+
 use std::process::{Command, Output};
 
 const POLICY: &str = r#"

@@ -47,7 +47,7 @@ pub(crate) const ROWS: &[Row] = &[
         "authority_of_names_alone_signs_for_no_other",
         &["--allow", "web.case.test"],
         "kdig +tls +retry=0 +tls-host=dns.quad9.net +tls-ca=$SSL_CERT_FILE @9.9.9.9 web.case.test",
-        &[Fails, Err(&["dns.quad9.net", "not permitted to sign"])],
+        &[Fails, Err(&["9.9.9.9:853", "NeedsNewAuthority", "not permitted to sign"])],
     )
     .judged()
     .only(Only::OncePerUser),
