@@ -1,5 +1,6 @@
 use std::fmt;
-use std::net::SocketAddr;
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
 
 /// The protocols a policy can tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,7 +66,7 @@ impl fmt::Display for Direction {
 ///
 /// `upstream` is the address the guest used, before a host alias or a virtual address is
 /// translated; for ICMP echo both ports are the identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flow {
     /// Transport protocol.
     pub protocol: Protocol,
@@ -73,6 +74,24 @@ pub struct Flow {
     pub guest: SocketAddr,
     /// The far end, as the guest addressed it.
     pub upstream: SocketAddr,
+}
+
+/// In one piece, unlike a derived one: each segment of a guest is looked up by its flow.
+impl Hash for Flow {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let octets = |address: IpAddr| match address {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()),
+            IpAddr::V6(v6) => v6.to_bits(),
+        };
+        let ports = [self.guest.port(), self.upstream.port()].map(u16::to_be_bytes);
+        let mut packed = [0; 37];
+        let (guest, rest) = packed.split_at_mut(16);
+        let (upstream, rest) = rest.split_at_mut(16);
+        guest.copy_from_slice(&octets(self.guest.ip()).to_be_bytes());
+        upstream.copy_from_slice(&octets(self.upstream.ip()).to_be_bytes());
+        rest.copy_from_slice(&[ports[0][0], ports[0][1], ports[1][0], ports[1][1], self.protocol as u8]);
+        state.write(&packed);
+    }
 }
 
 impl fmt::Display for Flow {

@@ -51,11 +51,17 @@ pub struct Limits {
     pub max_pins: usize,
     /// Addresses pinned to one name.
     pub max_pins_per_name: usize,
+    /// Names that have addresses of their own; the one that was idle for longest yields, once nobody may
+    /// remember its address. A name for which there is no room is answered with its real addresses.
+    pub max_virtual_names: usize,
     /// How long a pin outlives the TTL it was given with, at most 24 h: programs cache longer than they
     /// are told.
     pub pin_grace: Duration,
     /// Leaf certificates kept.
     pub max_leaves: usize,
+    /// Leaf certificates minted, per second and as many at once; one that is kept is not minted. A
+    /// stream to another name is refused then.
+    pub leaves_per_second: u32,
     /// Bytes of one HTTP header block.
     pub max_header_bytes: usize,
     /// Streams of one HTTP/2 connection that the guest may have open.
@@ -122,8 +128,10 @@ impl Default for Limits {
             max_dns_cache_bytes: 4 << 20,
             max_pins: 4_096,
             max_pins_per_name: 64,
+            max_virtual_names: 4_096,
             pin_grace: Duration::from_secs(60),
             max_leaves: 1_000,
+            leaves_per_second: 500,
             max_header_bytes: 64 << 10,
             max_http2_streams: 100,
             http2_stream_window_bytes: 1 << 20,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use net_policy::Policy;
+use net_policy::{Policy, VirtualPoolError};
 use net_secrets::SecretSet;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -49,6 +49,9 @@ pub enum AttachError {
     /// The addresses make no link.
     #[error("the addresses make no link")]
     Addresses(#[from] AddressError),
+    /// The prefixes of names' own addresses are no others' ([`GuestConfig::virtual_pools`]).
+    #[error(transparent)]
+    VirtualPools(#[from] VirtualPoolError),
     /// The host gave no randomness for sequence numbers.
     #[error("no randomness")]
     Randomness,
@@ -91,7 +94,7 @@ impl Drop for GuestCount {
 
 enum Command {
     Counters(oneshot::Sender<Counters>),
-    SwapPolicy(Policy, oneshot::Sender<()>),
+    SwapPolicy(Policy, oneshot::Sender<usize>),
     SwapSecrets(SecretSet, oneshot::Sender<()>),
     Stop,
 }
@@ -118,6 +121,11 @@ impl Engine {
             Some(addresses) => addresses,
             None => GuestAddresses::for_slot(slot)?,
         };
+        let v4 = addresses.ipv4.map(|pair| (pair.guest.into(), pair.prefix_len));
+        let v6 = addresses.ipv6.map(|pair| (pair.guest.into(), pair.prefix_len));
+        for (own, prefix_len) in [v4, v6].into_iter().flatten() {
+            config.virtual_pools.check_link(own, prefix_len)?;
+        }
         let gateway = Gateway::new(
             GatewayConfig {
                 addresses,
@@ -231,9 +239,8 @@ async fn run_guest(attach: Attach) {
                             let _ = reply.send(Counters { udp, ..stack.with(|gateway| gateway.counters()) });
                         }
                         Some(Command::SwapPolicy(policy, done)) => {
-                            context.swap_policy(policy);
-                            udp.policy_changed();
-                            let _ = done.send(());
+                            let ended = context.swap_policy(policy) + udp.policy_changed();
+                            let _ = done.send(ended);
                         }
                         Some(Command::SwapSecrets(secrets, done)) => {
                             context.swap_secrets(secrets);
@@ -302,13 +309,14 @@ impl Guest {
     }
 
     /// Replaces the policy. Flows that the new one denies, by their address or by the name they or a
-    /// running request of theirs show, are reset before this returns.
-    pub async fn swap_policy(&self, policy: Policy) {
+    /// running request of theirs show, are reset before this returns; how many those were.
+    pub async fn swap_policy(&self, policy: Policy) -> usize {
         let (done, wait) = oneshot::channel();
-        if self.commands.send(Command::SwapPolicy(policy, done)).await.is_ok() {
-            // A guest that stops meanwhile needs no policy.
-            let _ = wait.await;
+        if self.commands.send(Command::SwapPolicy(policy, done)).await.is_err() {
+            return 0;
         }
+        // A guest that stops meanwhile needs no policy.
+        wait.await.unwrap_or(0)
     }
 
     /// Replaces the secrets; live connections use the new ones from their next request on. Where there

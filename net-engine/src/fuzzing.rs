@@ -10,7 +10,7 @@ use crate::core::{
     Counters, FlowId, Gateway, GatewayConfig, GuestAddresses, Ingress, Refusal, StreamRead, StreamWrite,
     Unreachable,
 };
-use crate::link::{FrameMeta, LinkCapabilities};
+use crate::link::{FrameMeta, LinkCapabilities, Segmentation, SegmentationKind};
 
 const MAX_FLOWS: usize = 8;
 const MAX_HELD: usize = 4;
@@ -67,6 +67,8 @@ struct Run {
     /// The gateway's last sequence number, so that segments of the guest can hit the window.
     heard: u32,
     sent: u32,
+    /// What the link says of the frames.
+    meta: FrameMeta,
     /// Whoever sent the last datagram.
     heard_from: Option<Flow>,
     datagrams: u64,
@@ -121,6 +123,7 @@ impl Run {
             flows: Vec::new(),
             heard: 0,
             sent: 1,
+            meta: FrameMeta::default(),
             heard_from: None,
             datagrams: 0,
             reassembled: 0,
@@ -197,6 +200,9 @@ impl Run {
             return;
         }
         let payload = steps.bytes();
+        // Cut by the link, at a size of the input's.
+        let segmentation = Segmentation { kind: SegmentationKind::Udp, header_bytes: 42, size: more.into() };
+        self.meta.segmentation = (step & 3 == 3).then_some(segmentation);
         let mut datagram = vec![0; 8];
         datagram[..2].copy_from_slice(&(40_000 + u16::from(port % 4)).to_be_bytes());
         datagram[2..4].copy_from_slice(&443u16.to_be_bytes());
@@ -305,7 +311,7 @@ impl Run {
         if !self.gateway.has_room() {
             return;
         }
-        match self.gateway.handle_frame(&FrameMeta::default(), frame, self.now) {
+        match self.gateway.handle_frame(&self.meta, frame, self.now) {
             Ingress::Syn { id, flow } => {
                 assert!(self.is_guest(flow.guest.ip()), "{flow:?}");
                 assert!(!self.flows.contains(&id), "an id is used twice");
@@ -313,6 +319,11 @@ impl Run {
                 if self.flows.len() > 64 {
                     self.flows.remove(0);
                 }
+            }
+            Ingress::Datagrams { flow, payload, packet, piece_bytes } => {
+                assert!(self.is_guest(flow.guest.ip()), "{flow:?}");
+                assert!(payload.len() <= 128 * usize::from(piece_bytes.get()));
+                self.gateway.push_unreachable(packet, Unreachable::Port);
             }
             Ingress::Datagram { flow, payload, packet } => {
                 assert!(self.is_guest(flow.guest.ip()), "{flow:?}");

@@ -1,7 +1,8 @@
 use thiserror::Error;
 
 use crate::{
-    Action, Defaults, HttpCondition, HttpConditionError, Policy, Preset, Rule, TargetError, parse_target,
+    Action, Defaults, HttpCondition, HttpConditionError, Policy, Preset, Rule, TargetError, VirtualIpError,
+    parse_target,
 };
 
 /// Makes a [`Policy`], rule by rule; what is wrong is said at the end.
@@ -45,6 +46,9 @@ pub enum RuleError {
     /// Its condition on requests.
     #[error(transparent)]
     Http(#[from] HttpConditionError),
+    /// Its wish for addresses of its own.
+    #[error(transparent)]
+    VirtualIp(#[from] VirtualIpError),
 }
 
 impl PolicyBuilder {

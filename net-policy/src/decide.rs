@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use net_core::{Direction, HostName};
 
-use crate::compile::{ByAddress, ByName, Place, Wanted};
+use crate::compile::{ByAddress, ByName, Position, Wanted};
 use crate::policy::Compiled;
 use crate::query::{Requests, Verdict};
 use crate::{Action, Decision, DenyReason, Group, HostAddresses, Layer, Policy, Query, RequestLine, RuleId};
@@ -125,19 +125,19 @@ impl<'p> ForAddress<'p> {
     fn decide(&self, at: &At<'_>, name: Option<(&HostName, bool)>) -> Decision {
         let ByAddress { first, .. } = self.by_address;
         let Some((name, is_pinned)) = name else { return self.verdict(at, first, DenyReason::Default) };
-        let verdict_of = |place: Place| {
+        let verdict_of = |position: Position| {
             self.layer
                 .rules
-                .get(place as usize)
+                .get(position as usize)
                 .map_or(Verdict::OtherRequests, |rule| at.requests.verdict(rule))
         };
-        let decides = |place| verdict_of(place) == Verdict::Decides;
+        let decides = |position| verdict_of(position) == Verdict::Decides;
         let ByName { allow, deny, allows_some, denies_some } =
             self.layer.index.by_name(name, &at.wanted, first, decides);
         // Denying by name needs no pin; allowing does, or a false name would open any address.
         let otherwise = first.min(deny).min(denies_some.decides);
         let allow = allow.min(allows_some.decides);
-        let (place, reason) = if allow.min(allows_some.first) >= otherwise {
+        let (position, reason) = if allow.min(allows_some.first) >= otherwise {
             (otherwise, DenyReason::Default)
         } else {
             match self.reach(at, is_pinned) {
@@ -146,8 +146,9 @@ impl<'p> ForAddress<'p> {
                 Err(why) => (otherwise, why),
             }
         };
-        let decision = self.verdict(at, place, reason);
-        let is_for_some = (place == allows_some.decides && place < otherwise) || denies_some.first < place;
+        let decision = self.verdict(at, position, reason);
+        let is_for_some =
+            (position == allows_some.decides && position < otherwise) || denies_some.first < position;
         match (decision, at.requests) {
             (Decision::Allow { rule }, Requests::ToCome) if is_for_some => Decision::PerRequest { rule },
             _ => decision,
@@ -165,10 +166,10 @@ impl<'p> ForAddress<'p> {
         if is_open { Ok(()) } else { Err(DenyReason::NotPublic) }
     }
 
-    /// What the rule at `place` says, or the default, and in that case why.
-    fn verdict(&self, at: &At<'_>, place: Place, otherwise: DenyReason) -> Decision {
-        let rule = RuleId::own(place);
-        match self.layer.action(place) {
+    /// What the rule at `position` says, or the default, and in that case why.
+    fn verdict(&self, at: &At<'_>, position: Position, otherwise: DenyReason) -> Decision {
+        let rule = RuleId::own(position);
+        match self.layer.action(position) {
             Some(Action::Allow) => Decision::Allow { rule },
             Some(Action::Deny) => {
                 let reason = self

@@ -83,13 +83,17 @@ pub enum DenyReason {
     /// Requests to the name are decided one by one, and this one is malformed, or one that servers read in
     /// different ways.
     Malformed,
+    /// It is an address for names, and stands for none.
+    Unassigned,
+    /// The address stands for another name than the flow shows.
+    OtherName,
 }
 
 impl DenyReason {
     /// Of two reasons the lesser tells more.
     const fn rank(self) -> u8 {
         match self {
-            Self::Rule | Self::Reserved | Self::Malformed => 0,
+            Self::Rule | Self::Reserved | Self::Unassigned | Self::OtherName | Self::Malformed => 0,
             Self::Request => 1,
             Self::NotHttp => 2,
             Self::NotPublic => 3,
@@ -111,6 +115,8 @@ impl DenyReason {
             Self::NotHttp => "a rule is for some requests to the name, and none can be seen here",
             Self::Request => "only other requests to the name are allowed",
             Self::Malformed => "the request's method or path is malformed or ambiguous",
+            Self::Unassigned => "the address was given for no name",
+            Self::OtherName => "the address was given for another name",
         }
     }
 }

@@ -27,6 +27,7 @@
 
 mod builder;
 mod compile;
+mod covers;
 mod decide;
 mod decision;
 mod destination;
@@ -50,7 +51,9 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod unix_time;
+mod virtual_ip;
 mod warnings;
+mod widens;
 
 pub use builder::{BuildError, PolicyBuilder, RuleError};
 pub use decision::{Decision, DenyReason, Layer, NameDecision};
@@ -65,13 +68,14 @@ pub use request::{
     HttpCondition, HttpConditionError, MAX_PATH_BYTES, MAX_PATTERN_BYTES, MAX_WILDCARDS, Method, MethodError,
     PathPattern, PathPatternError, RequestLine,
 };
-pub use rule::{Action, Defaults, Protocols, Rule, RuleDirection, RuleId};
+pub use rule::{Action, Defaults, Protocols, Rule, RuleDirection, RuleId, VirtualIpError};
 #[cfg(feature = "serde")]
 pub use schema::PolicyTextError;
 #[cfg(feature = "schema")]
 pub use schema::policy_schema;
 pub use target::{Target, TargetError, parse_target};
 pub use unix_time::{UnixTime, UnixTimeError};
+pub use virtual_ip::{Exhausted, VirtualAddresses, VirtualPair, VirtualPoolError, VirtualPools};
 pub use warnings::{UnreachableReason, Warning};
 
 #[cfg(doctest)]

@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use net_core::{HostName, Limits, normalise};
@@ -46,6 +46,8 @@ type Age = u64;
 struct Pin {
     expires: Instant,
     age: Age,
+    /// The address that a translator reaches it by, where it was given as one.
+    translation: Option<Ipv6Addr>,
 }
 
 impl NameTable {
@@ -72,11 +74,16 @@ impl NameTable {
 
     /// Pins `address` to `name` for `ttl` (at least [`MIN_TTL`], at most 24 h) and the grace.
     pub fn pin(&mut self, name: &HostName, address: IpAddr, ttl: Duration, now: Instant) {
+        let given = address;
         let address = translated(address);
         let expires = now + ttl.clamp(MIN_TTL, MAX_TTL) + self.grace;
         // A pin that is given again is the youngest, and never expires sooner than it would have.
-        let given = self.unpin(name, address);
-        let expires = given.map_or(expires, |pin| pin.expires.max(expires));
+        let before = self.unpin(name, address);
+        let expires = before.map_or(expires, |pin| pin.expires.max(expires));
+        let translation = match given {
+            IpAddr::V6(v6) if given != address => Some(v6),
+            IpAddr::V6(_) | IpAddr::V4(_) => before.and_then(|pin| pin.translation),
+        };
         let full_name = self.by_name.get(name).filter(|pinned| pinned.len() >= self.max_pins_per_name);
         if let Some(oldest) = full_name.and_then(|pinned| pinned.values().next().copied()) {
             self.unpin(name, oldest);
@@ -92,7 +99,7 @@ impl NameTable {
         }
         let age = self.next_age;
         self.next_age += 1;
-        self.by_address.entry(address).or_default().insert(name.clone(), Pin { expires, age });
+        self.by_address.entry(address).or_default().insert(name.clone(), Pin { expires, age, translation });
         self.by_name.entry(name.clone()).or_default().insert(age, address);
         self.by_age.insert(age, (name.clone(), address));
     }
@@ -123,6 +130,18 @@ impl NameTable {
         let address = translated(address);
         let pin = self.by_address.get(&address).and_then(|names| names.get(name));
         pin.is_some_and(|pin| self.is_live(&address, pin, now))
+    }
+
+    /// The addresses that are pinned to `name`, the one that was given last first; of those that a
+    /// translator reaches, both.
+    pub fn addresses_of(&self, name: &HostName, now: Instant) -> impl Iterator<Item = IpAddr> {
+        let pinned = self.by_name.get(name).into_iter().flat_map(|pinned| pinned.values().rev());
+        pinned.flat_map(move |address| {
+            let pin = self.by_address.get(address).and_then(|names| names.get(name));
+            let live = pin.filter(|pin| self.is_live(address, pin, now));
+            let translation = live.and_then(|pin| pin.translation).map(IpAddr::V6);
+            live.map(|_| *address).into_iter().chain(translation)
+        })
     }
 
     fn is_live(&self, address: &IpAddr, pin: &Pin, now: Instant) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use net_core::{Direction, HostName, Protocol};
 use thiserror::Error;
 
-use crate::compile::{Index, Place, Wanted};
+use crate::compile::{Index, Position, Wanted};
 use crate::{
     Action, Decision, Defaults, DenyReason, HostAddresses, Layer, NameDecision, Rule, RuleId, UnixTime,
 };
@@ -96,6 +96,17 @@ impl Policy {
             },
             (Some(_), NameDecision::Deny { .. }) | (None, _) => decision,
         }
+    }
+
+    /// Whether the rule that lets the name be resolved wants it answered with addresses of its own.
+    pub fn is_virtual(&self, name: &HostName, wall: UnixTime) -> bool {
+        matches!(self.decide_name(name, wall), NameDecision::Allow { rule }
+            if self.rule(rule).is_some_and(Rule::is_virtual))
+    }
+
+    /// Whether some rule wants its names answered with addresses of their own. Work grows with the rules.
+    pub fn has_virtual(&self) -> bool {
+        self.rules().iter().any(Rule::is_virtual)
     }
 
     /// Whether some egress rule could allow a flow to the host: then its alias is answered. Rules that
@@ -190,17 +201,17 @@ impl Compiled {
         self.rules.get(id.index())
     }
 
-    /// What the rule at `place` says; `None` where there is none.
-    pub(crate) fn action(&self, place: Place) -> Option<Action> {
-        self.rules.get(place as usize).map(|rule| rule.action)
+    /// What the rule at `position` says; `None` where there is none.
+    pub(crate) fn action(&self, position: Position) -> Option<Action> {
+        self.rules.get(position as usize).map(|rule| rule.action)
     }
 
     fn decide_name(&self, name: &HostName, wall: UnixTime) -> NameDecision {
-        let place = self.index.resolves(name, wall);
-        match self.action(place) {
-            Some(Action::Allow) => NameDecision::Allow { rule: RuleId::own(place) },
+        let position = self.index.resolves(name, wall);
+        match self.action(position) {
+            Some(Action::Allow) => NameDecision::Allow { rule: RuleId::own(position) },
             Some(Action::Deny) => NameDecision::Deny {
-                rule: Some(RuleId::own(place)),
+                rule: Some(RuleId::own(position)),
                 reason: DenyReason::Rule,
                 layer: Layer::Own,
             },

@@ -40,6 +40,12 @@ impl PortSet {
         self.is_any() || (!other.is_any() && other.merged().iter().all(is_inside))
     }
 
+    /// Whether some port is in both sets.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let is_shared = |own: &(u16, u16)| other.0.iter().any(|other| own.0 <= other.1 && other.0 <= own.1);
+        self.is_any() || other.is_any() || self.0.iter().any(is_shared)
+    }
+
     /// The ranges in ascending order, joined where they touch; empty where every port is in the set.
     pub(crate) fn merged(&self) -> Vec<(u16, u16)> {
         let mut ranges = self.0.clone();

@@ -1,7 +1,9 @@
 use std::fmt;
 
 use net_core::{Direction, Protocol};
+use thiserror::Error;
 
+use crate::target::write_target;
 use crate::{Destination, HttpCondition, HttpConditionError, PortSet, UnixTime};
 
 /// What a rule says of the flows it matches.
@@ -177,6 +179,10 @@ pub struct Rule {
     /// allows some allows nothing, and one that denies some denies everything: neither a request that
     /// should not pass nor one that might be among those denied is passed on unread.
     pub http: Option<HttpCondition>,
+    /// Whether the names it allows are answered with addresses that stand for them alone, see
+    /// [`VirtualAddresses`](crate::VirtualAddresses). It means something only where the rule
+    /// [can have it](Self::virtually).
+    pub virtual_ip: bool,
     /// From then on it matches nothing.
     pub expires: Option<UnixTime>,
     /// Why it is there; for whoever reads the rules.
@@ -194,6 +200,7 @@ impl Rule {
             ports: PortSet::any(),
             action,
             http: None,
+            virtual_ip: false,
             expires: None,
             comment: None,
         }
@@ -215,6 +222,25 @@ impl Rule {
     /// Whether it has a condition on requests without being for a name.
     pub(crate) fn is_misplaced(&self) -> bool {
         self.http.is_some() && !self.destination.is_domain()
+    }
+
+    /// The same rule, whose names are answered with addresses of their own.
+    ///
+    /// # Errors
+    /// [`VirtualIpError`] unless the rule allows flows from the guest to a name.
+    pub fn virtually(self) -> Result<Self, VirtualIpError> {
+        if self.may_be_virtual() { Ok(Self { virtual_ip: true, ..self }) } else { Err(VirtualIpError) }
+    }
+
+    /// Whether the names it allows have addresses of their own.
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.virtual_ip && self.may_be_virtual()
+    }
+
+    fn may_be_virtual(&self) -> bool {
+        self.action == Action::Allow
+            && self.destination.is_domain()
+            && self.direction.covers(Direction::Egress)
     }
 
     /// Whether it matches nothing any more.
@@ -240,6 +266,11 @@ impl Rule {
     }
 }
 
+/// Why a rule's names have no addresses of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("virtual_ip is for rules that allow a name, and flows from the guest")]
+pub struct VirtualIpError;
+
 /// Whether flows of a protocol have ports; where they have none every port matches.
 pub(crate) fn has_ports(protocol: Protocol) -> bool {
     !matches!(protocol, Protocol::IcmpV4 | Protocol::IcmpV6)
@@ -247,10 +278,8 @@ pub(crate) fn has_ports(protocol: Protocol) -> bool {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.action, self.destination)?;
-        if !self.ports.is_any() {
-            write!(f, ":{}", self.ports)?;
-        }
+        write!(f, "{} ", self.action)?;
+        write_target(f, &self.destination, &self.ports)?;
         for (index, protocol) in self.protocols.iter().enumerate() {
             write!(f, "{}{protocol}", if index == 0 { " " } else { "," })?;
         }
@@ -261,6 +290,9 @@ impl fmt::Display for Rule {
             RuleDirection::Egress => {}
             RuleDirection::Ingress => f.write_str(" ingress")?,
             RuleDirection::Any => f.write_str(" both ways")?,
+        }
+        if self.is_virtual() {
+            f.write_str(" by an address of its own")?;
         }
         if let Some(expires) = self.expires {
             write!(f, " until {expires}")?;

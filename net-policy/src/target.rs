@@ -76,13 +76,21 @@ impl FromStr for Target {
 impl fmt::Display for Target {
     /// In the form [`parse_target`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { destination, ports } = self;
-        let is_v6 = matches!(destination, Destination::Cidr(IpNet::V6(_)));
-        match (is_v6, ports.is_any()) {
-            (_, true) => write!(f, "{destination}"),
-            (true, false) => write!(f, "[{destination}]:{ports}"),
-            (false, false) => write!(f, "{destination}:{ports}"),
-        }
+        write_target(f, &self.destination, &self.ports)
+    }
+}
+
+/// A destination and its ports, in the form [`parse_target`] reads.
+pub(crate) fn write_target(
+    f: &mut fmt::Formatter<'_>,
+    destination: &Destination,
+    ports: &PortSet,
+) -> fmt::Result {
+    let is_v6 = matches!(destination, Destination::Cidr(IpNet::V6(_)));
+    match (is_v6, ports.is_any()) {
+        (_, true) => write!(f, "{destination}"),
+        (true, false) => write!(f, "[{destination}]:{ports}"),
+        (false, false) => write!(f, "{destination}:{ports}"),
     }
 }
 

@@ -2,9 +2,10 @@ use std::collections::HashMap;
 use std::fmt;
 
 use ipnet::IpNet;
-use net_core::{Direction, HostPattern, Protocol};
+use net_core::{Direction, Protocol};
 
-use crate::destination::{SPECIAL, judges_own_bits};
+use crate::covers::covers;
+use crate::destination::SPECIAL;
 use crate::{Action, Destination, Group, Policy, Rule, RuleDirection, RuleId, UnixTime};
 
 /// Something in a policy that its owner may not have meant.
@@ -236,62 +237,6 @@ impl<'r> Places<'r> {
             earlier.find(|earlier| self.rules.get(*earlier).is_some_and(|earlier| covers(earlier, rule)))
         };
         around.into_iter().filter_map(in_place).min()
-    }
-}
-
-/// Whether an earlier rule matches every flow that a later one matches, for as long as that one lives.
-fn covers(earlier: &Rule, later: &Rule) -> bool {
-    let lives_as_long = match (earlier.expires, later.expires) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(earlier), Some(later)) => later <= earlier,
-    };
-    let both_ways = [Direction::Egress, Direction::Ingress];
-    lives_as_long
-        && both_ways.iter().all(|way| earlier.direction.covers(*way) || !later.direction.covers(*way))
-        && Protocol::ALL.iter().all(|it| earlier.covers_protocol(*it) || !later.covers_protocol(*it))
-        && earlier.ports.contains_all(&later.ports)
-        && covers_requests(earlier, later)
-        && contains_place(earlier, later)
-}
-
-fn covers_requests(earlier: &Rule, later: &Rule) -> bool {
-    match (&earlier.http, &later.http) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        // Whether a flow may go on before its requests are known depends on the action.
-        (Some(one), Some(other)) => earlier.action == later.action && one.contains(other),
-    }
-}
-
-fn contains_place(earlier: &Rule, later: &Rule) -> bool {
-    match (&earlier.destination, &later.destination) {
-        (Destination::Any, _) => true,
-        (Destination::Group(one), Destination::Group(other)) => one == other,
-        (Destination::Cidr(one), Destination::Cidr(other)) => {
-            let own_bits = |rule: &Rule, prefix| judges_own_bits(prefix, rule.action);
-            one.contains(other)
-                && (own_bits(earlier, one) || !own_bits(later, other) || other.addr().is_ipv4())
-        }
-        (Destination::Domain(one), Destination::Domain(other)) => {
-            // A rule that allows a name does not match where the address is not pinned to it.
-            let matches_as_often = earlier.action == Action::Deny || later.action == Action::Allow;
-            matches_as_often && contains_names(one, other)
-        }
-        (Destination::Group(_) | Destination::Cidr(_) | Destination::Domain(_), _) => false,
-    }
-}
-
-/// Whether every name of `other` is one of `pattern`.
-fn contains_names(pattern: &HostPattern, other: &HostPattern) -> bool {
-    match (pattern, other) {
-        (_, HostPattern::Exact(name)) => pattern.matches(name),
-        (HostPattern::Exact(_), _) => false,
-        (HostPattern::Subdomains(one), HostPattern::Subdomains(other))
-        | (HostPattern::Suffix(one), HostPattern::Suffix(other) | HostPattern::Subdomains(other)) => {
-            one == other || other.is_subdomain_of(one)
-        }
-        (HostPattern::Subdomains(one), HostPattern::Suffix(other)) => other.is_subdomain_of(one),
     }
 }
 

@@ -4,15 +4,15 @@ use std::time::{Duration, SystemTime};
 use pem::Pem;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SerialNumber,
+    PublicKeyData as _, SerialNumber,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use thiserror::Error;
-use x509_parser::prelude::{FromDer, X509Certificate};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::authority_key::AuthorityKey;
 use crate::leaf::{self, Leaf, LeafSubject, MintError};
+use crate::{AuthorityCertificate, AuthorityError, NameConstraints};
 
 const PKCS8_LABEL: &str = "PRIVATE KEY";
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -28,6 +28,8 @@ pub struct AuthorityParams {
     pub backdate: Duration,
     /// How long after `now` it is valid.
     pub lifetime: Duration,
+    /// What it may sign for; `None` for everything.
+    pub constraints: Option<NameConstraints>,
 }
 
 impl Default for AuthorityParams {
@@ -36,6 +38,7 @@ impl Default for AuthorityParams {
             common_name: "net-engine sandbox authority".to_owned(),
             backdate: 48 * HOUR,
             lifetime: 30 * DAY,
+            constraints: None,
         }
     }
 }
@@ -47,42 +50,12 @@ impl AuthorityParams {
     }
 }
 
-/// Why there is no authority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum AuthorityError {
-    /// The certificate is no PEM certificate.
-    #[error("the certificate is not a pem certificate")]
-    Certificate,
-    /// The key is no PEM private key of a supported kind.
-    #[error("the key is not a supported pem private key")]
-    Key,
-    /// The key does not belong to the certificate.
-    #[error("the key does not belong to the certificate")]
-    Mismatch,
-    /// The certificate may not sign others: not a CA, or without keyCertSign.
-    #[error("the certificate is not one of a certificate authority")]
-    NotAuthority,
-    /// The certificate is not valid now.
-    #[error("the certificate is expired or not valid yet")]
-    NotValidNow,
-    /// The life asked for begins before any time, or ends after the year 9999.
-    #[error("the lifetime is out of range")]
-    Lifetime,
-    /// The crypto provider failed.
-    #[error("the key or certificate could not be made")]
-    Crypto,
-}
-
 /// The authority that signs what guests are shown. It alone holds its key.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate_pem: String,
-    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, AuthorityKey>,
+    certificate: AuthorityCertificate,
     /// What the key's encoding is called in PEM (RFC 7468, section 10; RFC 5915, section 4).
     key_label: &'static str,
-    not_before: SystemTime,
-    not_after: SystemTime,
 }
 
 impl Authority {
@@ -91,7 +64,7 @@ impl Authority {
     /// # Errors
     /// `Lifetime` and `Crypto`.
     pub fn generate(params: &AuthorityParams, now: SystemTime) -> Result<Self, AuthorityError> {
-        let key = KeyPair::generate().map_err(|_| AuthorityError::Crypto)?;
+        let key = AuthorityKey::new(KeyPair::generate().map_err(|_| AuthorityError::Crypto)?);
         let not_before = now.checked_sub(params.backdate).ok_or(AuthorityError::Lifetime)?;
         let not_after = now.checked_add(params.lifetime).filter(|at| leaf::is_date(*at));
         let not_after = not_after.ok_or(AuthorityError::Lifetime)?;
@@ -100,77 +73,75 @@ impl Authority {
         certificate.distinguished_name.push(DnType::CommonName, params.common_name.as_str());
         certificate.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         certificate.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        certificate.use_authority_key_identifier_extension = true;
+        certificate.name_constraints = params.constraints.as_ref().map(NameConstraints::to_rcgen);
         leaf::set_validity(&mut certificate, not_before, not_after);
         certificate.serial_number = Some(random_serial()?);
         let signed = certificate.self_signed(&key).map_err(|_| AuthorityError::Crypto)?;
         Ok(Self {
-            certificate_pem: signed.pem(),
-            certificate: signed.der().clone(),
+            // What it says of itself is read from it, as a verifier will.
+            certificate: AuthorityCertificate::from_der(signed.der().clone(), now)?,
             issuer: Issuer::new(certificate, key),
             key_label: PKCS8_LABEL,
-            not_before,
-            not_after,
         })
     }
 
     /// Takes an authority the owner brings: one certificate and its key, both PEM.
     ///
     /// # Errors
-    /// Every variant of [`AuthorityError`] but `Lifetime` and `Crypto`. There is no fallback.
+    /// Every variant of [`AuthorityError`] but `Lifetime`, `TooManySubtrees` and `Crypto`. There is
+    /// no fallback.
     pub fn from_pem(certificate_pem: &str, key_pem: &str, now: SystemTime) -> Result<Self, AuthorityError> {
-        let mut parsed =
-            crate::parse_ca_pem(certificate_pem.as_bytes()).map_err(|_| AuthorityError::Certificate)?;
-        if parsed.len() != 1 {
-            return Err(AuthorityError::Certificate);
-        }
-        let der = parsed.remove(0);
-        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| AuthorityError::Key)?;
+        let certificate = AuthorityCertificate::from_pem(certificate_pem, now)?;
+        let key = match PrivateKeyDer::from_pem_slice(key_pem.as_bytes()) {
+            // RFC 1421, section 4.6.1.1, which OpenSSL still writes, and RFC 7468, section 11.
+            _ if key_pem.contains("Proc-Type: 4,ENCRYPTED") => return Err(AuthorityError::EncryptedKey),
+            Err(_) if key_pem.contains("BEGIN ENCRYPTED PRIVATE KEY") => {
+                return Err(AuthorityError::EncryptedKey);
+            }
+            Err(_) => return Err(AuthorityError::Key),
+            Ok(key) => key,
+        };
         let key_label = match key {
             PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
             PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
             PrivateKeyDer::Pkcs8(_) => PKCS8_LABEL,
             _ => return Err(AuthorityError::Key),
         };
-        let key = KeyPair::try_from(&key).map_err(|_| AuthorityError::Key)?;
-        let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| AuthorityError::Certificate)?;
-        if certificate.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
+        let pair = KeyPair::try_from(&key).map(AuthorityKey::new);
+        let mut key = key;
+        key.zeroize();
+        let key = pair.map_err(|_| AuthorityError::Key)?;
+        if !certificate.has_key(key.der_bytes()) {
             return Err(AuthorityError::Mismatch);
         }
-        let may_sign = certificate.key_usage().ok().flatten().is_none_or(|usage| usage.value.key_cert_sign());
-        if !certificate.is_ca() || !may_sign {
-            return Err(AuthorityError::NotAuthority);
-        }
-        let at = |seconds: i64| {
-            let seconds = u64::try_from(seconds).unwrap_or(0);
-            SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-        };
-        let validity = certificate.validity();
-        let (not_before, not_after) =
-            (at(validity.not_before.timestamp()), at(validity.not_after.timestamp()));
-        if now < not_before || now >= not_after {
-            return Err(AuthorityError::NotValidNow);
-        }
-        let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|_| AuthorityError::Certificate)?;
-        // Written anew: the owner's text may hold the key as well, and this one goes to the guest.
-        let certificate_pem = pem::encode(&Pem::new("CERTIFICATE", der.to_vec()));
-        let certificate = der.into_owned();
-        Ok(Self { issuer, certificate_pem, certificate, key_label, not_before, not_after })
+        let issuer =
+            Issuer::from_ca_cert_der(certificate.der(), key).map_err(|_| AuthorityError::Certificate)?;
+        Ok(Self { issuer, certificate, key_label })
+    }
+
+    /// The certificate, and what it says.
+    pub fn certificate(&self) -> &AuthorityCertificate {
+        &self.certificate
     }
 
     /// The certificate, for the guest to trust.
     pub fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
+        self.certificate.pem()
     }
 
     /// The certificate in DER.
     pub fn certificate_der(&self) -> &CertificateDer<'static> {
-        &self.certificate
+        self.certificate.der()
     }
 
     /// The key, for the owner to keep; zeroed when dropped.
     pub fn key_pem(&self) -> Zeroizing<String> {
-        let key = Pem::new(self.key_label, self.issuer.key().serialize_der());
-        Zeroizing::new(pem::encode(&key))
+        let mut der = self.issuer.key().to_der();
+        let key = Pem::new(self.key_label, std::mem::take(&mut *der));
+        let text = Zeroizing::new(pem::encode(&key));
+        drop(Zeroizing::new(key.into_contents()));
+        text
     }
 
     /// Signs a certificate for `subject`: valid from 24 hours ago to 24 hours ahead, within the
@@ -179,8 +150,8 @@ impl Authority {
     /// # Errors
     /// [`MintError`].
     pub fn mint(&self, subject: &LeafSubject, now: SystemTime) -> Result<Leaf, MintError> {
-        let not_before = (now - DAY).max(self.not_before);
-        let not_after = (now + DAY).min(self.not_after);
+        let not_before = (now - DAY).max(self.certificate.not_before());
+        let not_after = (now + DAY).min(self.certificate.not_after());
         if not_before >= not_after {
             return Err(MintError::AuthorityExpired);
         }
@@ -193,13 +164,18 @@ impl Authority {
         not_before: SystemTime,
         not_after: SystemTime,
     ) -> Result<Leaf, MintError> {
-        leaf::sign(&self.issuer, &self.certificate, subject, not_before, not_after)
+        if !self.certificate.permits(subject) {
+            return Err(MintError::NotPermitted);
+        }
+        leaf::sign(&self.issuer, self.certificate.der(), subject, not_before, not_after)
     }
 }
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority").field("not_after", &self.not_after).finish_non_exhaustive()
+        f.debug_struct("Authority")
+            .field("certificate", &self.certificate.fingerprint())
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,12 +6,21 @@ use net_core::HostName;
 use rustls::CertificateError;
 use rustls::sign::CertifiedKey;
 
-use crate::{Authority, AuthorityError, AuthorityParams, LeafSubject, MintError};
+use crate::{Authority, AuthorityError, AuthorityParams, LeafSubject, MintError, NameConstraints};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// A name nobody asks for (RFC 6761, section 6.4).
 const WRONG_NAME: &str = "upstream-certificate-is-for-another-name.invalid";
+
+/// Its first label, below a name that a constrained authority may sign for.
+const WRONG_LABEL: &str = "upstream-certificate-is-for-another-name";
+
+fn wrong_name(authority: &Authority) -> Result<HostName, MintError> {
+    let parent = authority.certificate().constraints().and_then(NameConstraints::some_name);
+    let below = parent.and_then(|parent| HostName::parse(&format!("{WRONG_LABEL}.{parent}")).ok());
+    below.map_or_else(|| HostName::parse(WRONG_NAME).map_err(|_| MintError::Subject), Ok)
+}
 
 /// What is wrong with upstream's TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,8 +110,12 @@ impl FaultMirror {
             UpstreamFault::Expired => authority.mint_valid(subject, now - 48 * HOUR, now - 24 * HOUR)?,
             UpstreamFault::NotYetValid => authority.mint_valid(subject, now + 24 * HOUR, now + 48 * HOUR)?,
             UpstreamFault::WrongName => {
-                let wrong = HostName::parse(WRONG_NAME).map_err(|_| MintError::Subject)?;
-                authority.mint(&LeafSubject::Name(wrong), now)?
+                let wrong = LeafSubject::Name(wrong_name(authority)?);
+                match authority.mint(&wrong, now) {
+                    // A constrained authority without a name to spare: refused too, in other words.
+                    Err(MintError::NotPermitted) => self.stranger.mint(&wrong, now)?,
+                    minted => minted?,
+                }
             }
             UpstreamFault::UnknownIssuer
             | UpstreamFault::Revoked

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::{Authority, AuthorityError, LeafSubject, UpstreamTrust, parse_ca_pem};
+use crate::{
+    Authority, AuthorityCertificate, AuthorityError, LeafSubject, MintError, UpstreamTrust, parse_ca_pem,
+};
 
 /// In January 2027 most authorities of the corpus are valid.
 fn now() -> SystemTime {
@@ -22,10 +24,20 @@ pub fn authorities_sign(text: &str) {
     }
     let (Ok(authority), Ok(name)) = (load(text), "www.example.com".parse()) else { return };
     for subject in [LeafSubject::Name(name), LeafSubject::Address(Ipv6Addr::LOCALHOST.into())] {
-        let leaf = authority.mint(&subject, now()).expect("an authority that is valid now signs");
+        let minted = authority.mint(&subject, now());
+        if !authority.certificate().permits(&subject) {
+            assert_eq!(minted.map(drop), Err(MintError::NotPermitted));
+            continue;
+        }
+        let leaf = minted.expect("an authority that is valid now signs");
         assert!(leaf.not_after >= now() && leaf.certified_key().is_ok());
         assert_eq!(leaf.chain().last(), Some(authority.certificate_der()));
     }
+    // What it is constrained to survives being written, and can be shown.
+    let certificate = AuthorityCertificate::from_pem(authority.certificate_pem(), now());
+    let constraints = certificate.expect("its own PEM").constraints().map(ToString::to_string);
+    assert_eq!(constraints, authority.certificate().constraints().map(ToString::to_string));
+    assert!(!constraints.is_some_and(|text| text.contains(char::is_control)));
     // The certificate goes to the guest; the key must be readable by others than us.
     assert!(!authority.certificate_pem().contains("PRIVATE"));
     assert!(
@@ -48,7 +60,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn corpus(file: &str) -> String {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/authority").join(file);
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/authority_pem").join(file);
         std::fs::read_to_string(path).expect(file)
     }
 
@@ -59,10 +72,16 @@ mod tests {
             ("throw-away-p256", Ok(())),
             ("throw-away-p384-sec1", Ok(())),
             ("throw-away-ed25519", Ok(())),
+            ("throw-away-constrained", Ok(())),
+            ("throw-away-several", Err(E::SeveralCertificates)),
+            ("throw-away-encrypted", Err(E::EncryptedKey)),
+            ("throw-away-weak", Err(E::WeakKey)),
+            ("throw-away-secp256k1", Err(E::UnsupportedKey)),
+            ("throw-away-holes", Err(E::Constraints)),
             ("throw-away-truncated", Err(E::Certificate)),
             ("throw-away-mismatch", Err(E::Mismatch)),
             ("throw-away-leaf", Err(E::NotAuthority)),
-            ("throw-away-expired", Err(E::NotValidNow)),
+            ("throw-away-expired", Err(E::Expired)),
             ("empty", Err(E::Certificate)),
             ("garbage", Err(E::Certificate)),
         ];
@@ -71,7 +90,7 @@ mod tests {
             assert_eq!(load(&text).map(drop), *expected, "{file}");
             authorities_sign(&text);
         }
-        let files = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/authority");
+        let files = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/authority_pem");
         assert_eq!(files.read_dir().expect("a corpus").count(), CASES.len(), "every file has its case");
     }
 

@@ -12,6 +12,8 @@ use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::authority_key::AuthorityKey;
+
 /// Whom a leaf certificate is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LeafSubject {
@@ -31,6 +33,9 @@ pub enum MintError {
     /// The name cannot be written into a certificate.
     #[error("the name does not fit a certificate")]
     Subject,
+    /// The authority's certificate does not permit the subject.
+    #[error("the authority's name constraints do not permit the name: it needs another authority")]
+    NotPermitted,
     /// The crypto provider failed.
     #[error("the certificate could not be signed")]
     Crypto,
@@ -63,7 +68,7 @@ impl Leaf {
 
 /// Signs a P-256 server certificate with everything strict verifiers look for.
 pub(crate) fn sign(
-    issuer: &Issuer<'_, KeyPair>,
+    issuer: &Issuer<'_, AuthorityKey>,
     issuer_certificate: &CertificateDer<'static>,
     subject: &LeafSubject,
     not_before: SystemTime,
@@ -72,9 +77,10 @@ pub(crate) fn sign(
     let key = KeyPair::generate().map_err(|_| MintError::Crypto)?;
     let mut params = CertificateParams::default();
     // Names live in the SAN; a CN has room for 64 bytes only, and an empty subject would need a
-    // critical SAN, which some clients do not read.
+    // critical SAN, which some clients do not read. No CN at all: a verifier may hold one against
+    // the name constraints where the SAN has no name.
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "net-engine leaf");
+    params.distinguished_name.push(DnType::OrganizationName, "net-engine leaf");
     params.subject_alt_names = vec![match subject {
         LeafSubject::Name(name) => {
             SanType::DnsName(name.as_str().try_into().map_err(|_| MintError::Subject)?)

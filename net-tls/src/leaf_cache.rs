@@ -2,9 +2,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
+use rustls::{KeyLog, ServerConfig};
 
 use crate::{Authority, LeafSubject, MintError, guest_config};
 
@@ -31,12 +31,25 @@ pub struct LeafCache {
     capacity: usize,
     entries: HashMap<LeafSubject, Entry>,
     order: VecDeque<LeafSubject>,
+    key_log: Option<Arc<dyn KeyLog>>,
 }
 
 impl LeafCache {
     /// An empty cache.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), entries: HashMap::new(), order: VecDeque::new() }
+        Self { capacity: capacity.max(1), entries: HashMap::new(), order: VecDeque::new(), key_log: None }
+    }
+
+    /// The same, giving the secrets of every session to `key_log`: whoever reads it reads the streams.
+    #[must_use]
+    pub fn dangerous_key_log(mut self, key_log: Arc<dyn KeyLog>) -> Self {
+        self.key_log = Some(key_log);
+        self
+    }
+
+    /// Whether there is a leaf for `subject` that is good for another hour: asking for it mints none.
+    pub fn has(&self, subject: &LeafSubject, now: SystemTime) -> bool {
+        self.entries.get(subject).is_some_and(|entry| entry.not_after > now + RENEW_BEFORE)
     }
 
     /// The leaf for `subject`, minted when there is none that is good for another hour.
@@ -87,7 +100,10 @@ impl LeafCache {
         if let Some(config) = kept {
             return Ok(Arc::clone(config));
         }
-        let config = guest_config(key, alpn.map(<[u8]>::to_vec).into_iter().collect(), clock);
+        let mut config = guest_config(key, alpn.map(<[u8]>::to_vec).into_iter().collect(), clock);
+        if let Some(key_log) = &self.key_log {
+            Arc::make_mut(&mut config).key_log = Arc::clone(key_log);
+        }
         if let Some(entry) = entry.filter(|entry| entry.configs.len() < MAX_CONFIGS) {
             entry.configs.push(Arc::clone(&config));
         }

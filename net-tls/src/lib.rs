@@ -27,6 +27,9 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod authority_certificate;
+mod authority_error;
+mod authority_key;
 mod clock;
 mod fault_mirror;
 #[cfg(any(test, fuzzing))]
@@ -35,17 +38,24 @@ pub mod fuzzing;
 mod guest_config;
 mod leaf;
 mod leaf_cache;
+mod name_constraints;
 mod provider;
 mod trust_kit;
 mod upstream_config;
 
-pub use authority::{Authority, AuthorityError, AuthorityParams};
+pub use authority::{Authority, AuthorityParams};
+pub use authority_certificate::AuthorityCertificate;
+pub use authority_error::AuthorityError;
 pub use clock::system_clock;
 pub use fault_mirror::{FaultMirror, UpstreamFault};
 pub use guest_config::guest_config;
 pub use leaf::{Leaf, LeafSubject, MintError};
 pub use leaf_cache::LeafCache;
-pub use trust_kit::{CaFileError, TRUST_VARIABLES, bundle, parse_ca_pem};
+pub use name_constraints::{MAX_SUBTREES, NameConstraints};
+pub use trust_kit::{
+    CaFileError, KEY_STORE_PASSWORD, KeyStoreError, TRUST_VARIABLES, TrustFile, TrustVariable, bundle,
+    key_store, parse_ca_pem,
+};
 pub use upstream_config::{UpstreamTrust, upstream_config};
 
 #[cfg(doctest)]

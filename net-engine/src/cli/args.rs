@@ -3,7 +3,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
+use super::authority_store::{KEPT_DAYS, KEPT_NAME};
 use super::sandbox::LinkKind;
 
 /// What IPv6 asks of a link (RFC 8200, section 5), and what leaves room for an Ethernet header.
@@ -14,6 +16,7 @@ Examples:
   net-engine run --allow example.com -- curl -s https://example.com
   net-engine check sandbox.toml
   net-engine explain sandbox.toml tcp api.example.com:443
+  net-engine ca new --dir ca
 
 `net-engine run --help` has more.";
 
@@ -34,6 +37,114 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Say what a configuration file makes of one connection, and why.
     Explain(ExplainArgs),
+    /// Make, show and export the authority that signs where TLS is opened
+    #[command(after_help = CA_EXAMPLES)]
+    Ca {
+        #[command(subcommand)]
+        command: CaCommand,
+    },
+}
+
+const CA_EXAMPLES: &str = "\
+Examples:
+  An authority that is kept, and a command whose TLS it signs:
+    net-engine ca new --dir ~/.local/share/net-engine/ca
+    net-engine run --ca-dir ~/.local/share/net-engine/ca --allow example.com -- curl https://example.com
+
+  What it is:
+    net-engine ca show --dir ~/.local/share/net-engine/ca
+
+  Trust in it, for an image or a machine of your own:
+    net-engine ca export --dir ~/.local/share/net-engine/ca --for pem > authority.pem
+    net-engine ca export --dir ~/.local/share/net-engine/ca --for java --out trust.p12
+    eval \"$(net-engine ca export --dir ~/.local/share/net-engine/ca --for python --out bundle.pem)\"";
+
+#[derive(Subcommand)]
+pub(super) enum CaCommand {
+    /// Print subject, fingerprint, validity and constraints
+    Show(CaSource),
+    /// Make an authority and keep it in a directory
+    New(CaNewArgs),
+    /// Write the certificate, and what makes a runtime trust it; never the key
+    #[command(after_help = CA_EXPORT_EXAMPLES)]
+    Export(CaExportArgs),
+}
+
+#[derive(ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(super) struct CaSource {
+    /// The directory that keeps the authority
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// The certificate of an authority of your own, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) cert: Option<PathBuf>,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct CaNewArgs {
+    /// The directory, made for you alone; it holds nothing else
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// The common name of its subject, 1 to 64 printable characters
+    #[arg(long, value_name = "NAME", default_value = KEPT_NAME)]
+    pub(super) name: String,
+    /// How many days it is good for
+    #[arg(long, value_name = "N", default_value_t = KEPT_DAYS, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub(super) days: u16,
+}
+
+const CA_EXPORT_EXAMPLES: &str = "\
+Examples:
+  net-engine ca export --dir ca --for bundle > bundle.pem
+    The authority behind what this system trusts.
+  net-engine ca export --dir ca --for node --out bundle.pem
+    Writes what Node reads and prints NODE_EXTRA_CA_CERTS='/…/bundle.pem'.
+
+With --out the variables are printed as a shell reads them, with the file's absolute path.";
+
+#[derive(ClapArgs)]
+pub(super) struct CaExportArgs {
+    #[command(flatten)]
+    pub(super) source: CaSource,
+    /// What for: pem is the certificate alone, bundle has the system's too
+    #[arg(long = "for", value_enum, value_name = "KIND")]
+    pub(super) kind: CaExport,
+    /// Where to; pem and bundle go to stdout without it
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CaExport {
+    /// The certificate alone, PEM
+    Pem,
+    /// The certificate and what the system trusts, PEM
+    Bundle,
+    /// Go: SSL_CERT_FILE
+    Go,
+    /// What links OpenSSL: SSL_CERT_FILE
+    Openssl,
+    /// Ruby: SSL_CERT_FILE
+    Ruby,
+    /// curl: CURL_CA_BUNDLE
+    Curl,
+    /// Python: SSL_CERT_FILE, REQUESTS_CA_BUNDLE, PIP_CERT
+    Python,
+    /// Node: NODE_EXTRA_CA_CERTS
+    Node,
+    /// Deno: DENO_CERT
+    Deno,
+    /// git: GIT_SSL_CAINFO
+    Git,
+    /// AWS command line and SDKs: AWS_CA_BUNDLE
+    Aws,
+    /// Rust and Cargo: SSL_CERT_FILE, CARGO_HTTP_CAINFO
+    Rust,
+    /// Nix: NIX_SSL_CERT_FILE
+    Nix,
+    /// Java: a PKCS#12 key store, and JAVA_TOOL_OPTIONS
+    Java,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -50,8 +161,8 @@ Examples:
   A service on this host, and a registry whose TLS is not to be opened:
     net-engine run --allow host:5432 --allow registry.example --bypass registry.example -- make test
 
-  The same from a file:
-    net-engine run --config sandbox.toml -- ./agent
+  The same from a file, whose rules may change meanwhile:
+    net-engine run --config sandbox.toml --watch -- ./agent
 
 PATTERN is a name (example.com), the names below one (*.example.com), both (.example.com), an
 address, a prefix (10.0.0.0/8) or a group: public, private, host, loopback, link_local, metadata,
@@ -76,6 +187,10 @@ pub(super) struct RunArgs {
     /// Read the same settings from a TOML file; flags add to its lists and replace single values
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Take over the rules of --config while the command runs, whenever the file changes: connections
+    /// they do not allow end at once
+    #[arg(long, requires = "config")]
+    pub(super) watch: bool,
     #[command(flatten)]
     pub(super) policy: PolicyArgs,
     /// How frames leave the command's namespace: a TAP device, or a veth pair with a packet socket
@@ -92,7 +207,7 @@ pub(super) struct RunArgs {
     pub(super) command: Vec<OsString>,
 }
 
-#[derive(ClapArgs, Default)]
+#[derive(Clone, ClapArgs, Default)]
 pub(super) struct PolicyArgs {
     /// Allow a destination
     #[arg(long, value_name = "PATTERN[:PORTS]")]
@@ -113,13 +228,48 @@ pub(super) struct PolicyArgs {
     /// Give the command a placeholder that becomes the secret on its way to HOST, a name pattern
     #[arg(long, value_name = "ENV=SOURCE@HOST[,HOST…]")]
     pub(super) secret: Vec<String>,
-    /// Ask this resolver instead of the host's: IP, IP:port or [v6]:port, with tcp:// or tls:// in front
-    /// where it is so asked, and #NAME behind tls:// where its certificate is for a name
+    /// Ask this resolver instead of the host's: an address or a name, with :PORT behind it, tcp:// or tls://
+    /// in front where it is so asked, and #NAME where the certificate of a tls:// address is for a name
     #[arg(long, value_name = "ADDR")]
     pub(super) nameserver: Vec<String>,
     /// Trust these certificate authorities too, upstream
     #[arg(long, value_name = "FILE")]
     pub(super) upstream_ca: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) authority: AuthorityArgs,
+}
+
+/// Who signs what the command is shown where TLS is opened; by default an authority that is made for
+/// this run and forgotten with it.
+#[derive(Clone, ClapArgs, Default)]
+pub(super) struct AuthorityArgs {
+    /// Sign with the authority kept in this directory; it is made where there is none
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["ca_cert", "ca_key"])]
+    pub(super) ca_dir: Option<PathBuf>,
+    /// Sign with an authority of your own: its certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "ca_key")]
+    pub(super) ca_cert: Option<PathBuf>,
+    /// Its key, PEM, which only you can read
+    #[arg(long, value_name = "FILE", requires = "ca_cert")]
+    pub(super) ca_key: Option<PathBuf>,
+    /// Whether the authority made for this run is good for the allowed names alone, where only names are
+    /// allowed [default: auto]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub(super) name_constraints: Option<ConstraintsArg>,
+    /// Append the keys of every TLS session that is opened to FILE, for Wireshark and the like: whoever
+    /// has it reads the traffic, with the secrets in it
+    #[arg(long, value_name = "FILE")]
+    pub(super) dangerous_tls_keylog: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ConstraintsArg {
+    /// Where every TLS port is allowed to names only, and they are not too many
+    #[default]
+    Auto,
+    /// Never
+    Off,
 }
 
 const CHECK_EXAMPLES: &str = "\

@@ -7,6 +7,7 @@ use net_policy::{Defaults, Preset, Rule};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::args::ConstraintsArg;
 use super::sources;
 
 /// A setting as it was written, and where: what an error about it names.
@@ -20,6 +21,11 @@ impl Written {
     /// The values of one flag.
     pub(super) fn on_command_line(flag: &'static str, texts: &[String]) -> Vec<Self> {
         texts.iter().map(|text| Self { place: flag.to_owned(), text: text.clone() }).collect()
+    }
+
+    /// The value of one flag.
+    pub(super) fn path_on_command_line(flag: &'static str, path: Option<&Path>) -> Option<Self> {
+        path.map(|path| Self { place: flag.to_owned(), text: path.display().to_string() })
     }
 
     /// What an error is about: the place and the text, which is never a secret's value.
@@ -44,11 +50,18 @@ pub(super) struct Config {
     pub(super) secrets: Vec<SecretConfig>,
     pub(super) nameservers: Vec<Written>,
     pub(super) upstream_ca: Vec<Written>,
+    pub(super) ca_dir: Option<Written>,
+    pub(super) ca_cert: Option<Written>,
+    pub(super) ca_key: Option<Written>,
+    pub(super) name_constraints: ConstraintsArg,
+    pub(super) dangerous_tls_keylog: Option<Written>,
     pub(super) link: Option<LinkConfig>,
     /// With the place it was written.
     pub(super) mtu: Option<(String, u16)>,
     pub(super) host_alias: Option<Written>,
     pub(super) dns_denial: DenialConfig,
+    /// The file's keys that are about no rules, as they were written.
+    pub(super) others: toml::Table,
 }
 
 #[derive(Debug)]
@@ -102,6 +115,12 @@ struct Keys {
     nameservers: Vec<Spanned<String>>,
     #[serde(default)]
     upstream_ca: Vec<Spanned<String>>,
+    ca_dir: Option<Spanned<String>>,
+    ca_cert: Option<Spanned<String>>,
+    ca_key: Option<Spanned<String>>,
+    #[serde(default)]
+    name_constraints: ConstraintsArg,
+    dangerous_tls_keylog: Option<Spanned<String>>,
     link: Option<LinkConfig>,
     mtu: Option<Spanned<u16>>,
     host_alias: Option<Spanned<String>>,
@@ -173,12 +192,27 @@ impl Config {
             secrets: keys.secrets.into_iter().map(secret).collect(),
             nameservers: list("nameservers", keys.nameservers),
             upstream_ca: list("upstream_ca", keys.upstream_ca),
+            ca_dir: keys.ca_dir.map(|path| written("ca_dir", path)),
+            ca_cert: keys.ca_cert.map(|path| written("ca_cert", path)),
+            ca_key: keys.ca_key.map(|path| written("ca_key", path)),
+            name_constraints: keys.name_constraints,
+            dangerous_tls_keylog: keys.dangerous_tls_keylog.map(|path| written("dangerous_tls_keylog", path)),
             link: keys.link,
             mtu: keys.mtu.map(|mtu| (place("mtu", mtu.span().start), mtu.into_inner())),
             host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),
             dns_denial: keys.dns_denial,
+            others: others(text),
         })
     }
+}
+
+/// The keys of a file that are about no rules; the file has been parsed before.
+fn others(text: &str) -> toml::Table {
+    let mut table: toml::Table = text.parse().unwrap_or_default();
+    for key in ["deny", "allow", "rules", "preset", "defaults"] {
+        table.remove(key);
+    }
+    table
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(super) struct Confinement {
 /// executes nothing, writes no file, makes no namespace and no mount, and looks into no other
 /// process. Call it after the sandbox was forked, which would inherit all of this, and before there
 /// are threads.
-pub(super) fn confine(own_directory: &Path) -> Confinement {
+pub(super) fn confine(own_directory: &Path, watched_directory: Option<&Path>) -> Confinement {
     // A core dump has the secrets in it. A process that is not dumpable leaves none, nor has a limit
     // of this kind ever been refused.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
@@ -45,7 +45,7 @@ pub(super) fn confine(own_directory: &Path) -> Confinement {
     let _ = prctl::set_no_new_privs();
     Confinement {
         capabilities: drop_capabilities().is_ok(),
-        landlock: restrict_files(own_directory),
+        landlock: restrict_files(own_directory, watched_directory),
         // Last: the calls above are among those it could refuse.
         seccomp: match refuse_calls() {
             Ok(()) => "applied".to_owned(),
@@ -69,11 +69,11 @@ fn drop_capabilities() -> Result<(), caps::errors::CapsError> {
         .try_for_each(|set| caps::clear(None, set))
 }
 
-fn restrict_files(own_directory: &Path) -> String {
+fn restrict_files(own_directory: &Path, watched_directory: Option<&Path>) -> String {
     let resolv_conf = std::fs::canonicalize("/etc/resolv.conf").ok();
     // Directories, because what replaces the file is another one.
     let of_resolvers = ["/etc", "/run"].map(Path::new).into_iter();
-    let readable = of_resolvers.chain(resolv_conf.as_deref().and_then(Path::parent));
+    let readable = of_resolvers.chain(resolv_conf.as_deref().and_then(Path::parent)).chain(watched_directory);
     let enforce = || -> Result<_, RulesetError> {
         Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
@@ -215,7 +215,7 @@ mod tests {
         fs::write(directory.join("file"), "text").expect("a file");
         let had_resolv_conf = File::open("/etc/resolv.conf").is_ok();
         let confined = thread::spawn(move || {
-            let report = confine(&directory).to_string();
+            let report = confine(&directory, None).to_string();
             assert!(report.starts_with("confinement: no capabilities, seccomp "), "{report}");
             if report.contains("seccomp applied") {
                 let executed = thread::spawn(|| Command::new("/bin/true").status()).join().expect("a thread");

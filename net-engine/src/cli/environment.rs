@@ -1,9 +1,9 @@
 //! The command's environment: the caller's without secrets and without what lends an identity.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::PathBuf;
 
-use net_tls::TRUST_VARIABLES;
+use net_tls::{TRUST_VARIABLES, TrustFile, TrustVariable};
 
 use super::plan::Plan;
 
@@ -38,13 +38,10 @@ const LENT_IDENTITIES: &[&str] = &[
 const PROXIES: &[&str] = &["all_proxy", "ftp_proxy", "http_proxy", "https_proxy", "no_proxy"];
 
 /// The caller's environment without secrets, with placeholders and trust.
-pub(super) fn of_command(plan: &Plan, ca_bundle: Option<&Path>) -> Vec<(OsString, OsString)> {
+pub(super) fn of_command(plan: &Plan, trust: Option<&TrustPaths>) -> Vec<(OsString, OsString)> {
     let placeholders: Vec<(OsString, OsString)> =
         plan.guest.secrets.environment().map(|(env, placeholder)| (env.into(), placeholder.into())).collect();
-    let trust: Vec<(OsString, OsString)> = ca_bundle
-        .into_iter()
-        .flat_map(|path| TRUST_VARIABLES.iter().map(move |name| (OsString::from(name), path.into())))
-        .collect();
+    let trust: Vec<(OsString, OsString)> = trust.map(trust_variables).unwrap_or_default();
     let is_replaced = |name: &OsString| {
         let held_a_secret = name.to_str().is_some_and(|name| plan.removed_variables.contains(name));
         held_a_secret || is_withheld(name) || placeholders.iter().chain(&trust).any(|(own, _)| own == name)
@@ -53,6 +50,30 @@ pub(super) fn of_command(plan: &Plan, ca_bundle: Option<&Path>) -> Vec<(OsString
     environment.extend(placeholders);
     environment.extend(trust);
     environment
+}
+
+/// Where the files of the trust kit are.
+pub(super) struct TrustPaths {
+    pub(super) bundle: PathBuf,
+    pub(super) key_store: PathBuf,
+}
+
+fn trust_variables(paths: &TrustPaths) -> Vec<(OsString, OsString)> {
+    let variable = |variable: &TrustVariable| {
+        let (path, is_list) = match variable.file {
+            TrustFile::KeyStore => (&paths.key_store, true),
+            TrustFile::Bundle | _ => (&paths.bundle, false),
+        };
+        let mut value = OsString::new();
+        // Options of the caller's own go first: of two that say the same, the last holds.
+        if is_list && let Some(own) = std::env::var_os(variable.name).filter(|own| !own.is_empty()) {
+            value.push(own);
+            value.push(" ");
+        }
+        value.push(variable.value(&path.to_string_lossy()));
+        (OsString::from(variable.name), value)
+    };
+    TRUST_VARIABLES.iter().map(variable).collect()
 }
 
 fn is_withheld(name: &OsStr) -> bool {
@@ -80,7 +101,8 @@ mod tests {
             assert_eq!(is_withheld(OsStr::new(name)), *expected, "{name}");
         }
         let documentation = include_str!("../../../docs/config.md");
-        for name in LENT_IDENTITIES.iter().chain(PROXIES) {
+        let trust = TRUST_VARIABLES.iter().map(|variable| &variable.name);
+        for name in LENT_IDENTITIES.iter().chain(PROXIES).chain(trust) {
             assert!(documentation.contains(&format!("`{name}`")), "docs/config.md does not say {name}");
         }
     }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use net_core::{Direction, HostName};
-use net_policy::{Decision, Group, HostAddresses, MIN_TTL, NameDecision, NameTable, Query, RequestLine};
+use net_policy::{
+    Decision, Group, HostAddresses, MIN_TTL, NameDecision, NameTable, Query, RequestLine, VirtualPools,
+};
 
 use super::args::{ExplainArgs, PolicyArgs};
 use super::config::Config;
@@ -30,6 +32,14 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let (now, wall) = (crate::guest::now(), plan::now().into());
     let mut pins = NameTable::new(1, 1);
     let mut is_resolved = true;
+    if let Some(address) = address
+        && policy.has_virtual()
+        && VirtualPools::default().contains(address)
+    {
+        println!("{address} stands for a name that was answered with it, or for none: then it is denied");
+        println!("denied: no name was answered with it here");
+        return Ok(ExitCode::from(1));
+    }
     let address = match (&name, address, args.address) {
         (None, Some(address), None) => address,
         (None, _, _) => bail!("--address: only a name resolves to something"),
@@ -45,6 +55,9 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
             is_resolved = matches!(decision, NameDecision::Allow { .. });
             let verb = if is_resolved { "may be" } else { "is not" };
             println!("{asked} {verb} resolved: {}", policy.describe_name(&decision));
+            if is_resolved && policy.is_virtual(asked, wall) {
+                println!("it is answered with an address of its own, which stands for what it resolves to");
+            }
             let address = given.unwrap_or_else(|| {
                 println!("taking it to resolve to {ASSUMED_ADDRESS}, a public address (see --address)");
                 ASSUMED_ADDRESS.into()

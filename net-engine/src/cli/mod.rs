@@ -1,18 +1,24 @@
 //! The `net-engine` binary, behind feature `cli`.
 
 mod args;
+mod authority;
+mod authority_store;
+mod ca;
 mod check;
 mod config;
 mod confine;
 mod environment;
 mod explain;
+mod key_log;
 mod plan;
 mod report;
+mod resolver;
 mod run;
 mod sandbox;
 mod seccomp;
 mod sources;
 mod trust;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -44,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Ca { command } => ca::ca(&command),
     };
     match outcome {
         Ok(status) => status,

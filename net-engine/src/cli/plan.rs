@@ -6,14 +6,14 @@ use net_core::{HostName, HostPattern, Nat64Prefix};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
-use net_tls::{Authority, AuthorityParams};
 
 use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
+use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
-use super::sources;
-use super::trust::Anchors;
-use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception, Nameservers};
+use super::trust::{Anchors, TrustFiles};
+use super::{resolver, sources};
+use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
 const DEFAULT_MTU: u16 = 1500;
 const DEFAULT_INTERCEPTED_PORT: u16 = 443;
@@ -23,12 +23,14 @@ pub(super) struct Plan {
     pub(super) guest: GuestConfig,
     pub(super) link: Option<LinkKind>,
     pub(super) mtu: u16,
-    /// The bundle the command is given, where TLS is opened.
-    pub(super) ca_bundle: Option<String>,
+    /// What the command trusts, where TLS is opened.
+    pub(super) trust: Option<TrustFiles>,
     /// Variables that held secrets: the command does not get them.
     pub(super) removed_variables: BTreeSet<String>,
     /// Files that hold secrets: the command does not read them.
     pub(super) covers: Vec<Cover>,
+    /// What the file says.
+    pub(super) config: Config,
 }
 
 /// Flags and file joined and checked, as far as that needs no secret's value.
@@ -38,12 +40,13 @@ pub(super) struct Settings {
     mtu: u16,
     ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
-    nameservers: Nameservers,
+    nameservers: Vec<Written>,
     anchors: Anchors,
     pub(super) host_alias: HostName,
     dns_denial: DenialStyle,
     pub(super) nat64: Vec<Nat64Prefix>,
     secrets: Vec<SecretSettings>,
+    authority: AuthoritySettings,
 }
 
 /// A secret before its value is read.
@@ -75,6 +78,8 @@ impl Settings {
             Some(alias) => HostName::parse(&alias.text).with_context(|| alias.named())?,
             None => HostName::parse(DEFAULT_HOST_ALIAS)?,
         };
+        let nameservers = joined(&config.nameservers, "--nameserver", &flags.nameserver);
+        resolver::check(&nameservers)?;
         Ok(Self {
             policy: policy(flags, config)?,
             link: match config.link {
@@ -85,7 +90,7 @@ impl Settings {
             mtu,
             ports: intercepted_ports(flags, config)?,
             bypass: patterns(&joined(&config.bypass, "--bypass", &flags.bypass))?,
-            nameservers: nameservers(&joined(&config.nameservers, "--nameserver", &flags.nameserver))?,
+            nameservers,
             anchors: Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?,
             host_alias,
             dns_denial: match config.dns_denial {
@@ -94,6 +99,7 @@ impl Settings {
             },
             nat64: nat64_prefixes(&config.nat64)?,
             secrets: secret_settings(flags, config)?,
+            authority: AuthoritySettings::new(&flags.authority, config)?,
         })
     }
 }
@@ -116,18 +122,23 @@ impl Plan {
         let authority = if settings.ports.is_empty() {
             None
         } else {
-            let params = AuthorityParams::default();
-            Some(Authority::generate(&params, now()).context("the certificate authority")?)
+            let (authority, hidden) = settings.authority.prepare(&settings.policy, &settings.ports)?;
+            covers.extend(hidden);
+            Some(authority)
         };
+        let dangerous_tls_key_log = settings.authority.open_key_log(&mut covers)?;
         let anchors = settings.anchors;
-        let ca_bundle =
-            authority.as_ref().map(|authority| anchors.bundle_for_command(authority.certificate_pem()));
+        let trust = match &authority {
+            Some(authority) => Some(anchors.for_command(authority.certificate_pem())?),
+            None => None,
+        };
         let guest = GuestConfig {
             policy: settings.policy,
             interception: Interception { ports: settings.ports, bypass: settings.bypass, authority },
             secrets,
-            nameservers: settings.nameservers,
+            nameservers: resolver::nameservers(&settings.nameservers)?,
             upstream_trust: anchors.upstream,
+            dangerous_tls_key_log,
             host_alias: settings.host_alias,
             dns_denial: settings.dns_denial,
             nat64: settings.nat64,
@@ -136,12 +147,15 @@ impl Plan {
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
         let mtu = args.mtu.unwrap_or(settings.mtu);
-        Ok(Self { guest, link, mtu, ca_bundle, removed_variables, covers })
+        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config })
     }
 }
 
-/// Denials, then the rules of the file, then what is allowed, then the preset.
-fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
+/// The rules of flags and file: denials, then the rules of the file, then what is allowed, then the preset.
+///
+/// # Errors
+/// One line that names where a rule was written, and the rule.
+pub(super) fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
     let rules = |texts: &[Written], flag, flags: &[String], action| -> Result<Vec<Rule>> {
         let texts = texts.iter().cloned().chain(Written::on_command_line(flag, flags));
         let rule =
@@ -177,14 +191,6 @@ fn intercepted_ports(flags: &PolicyArgs, config: &Config) -> Result<BTreeSet<u16
 
 fn patterns(texts: &[Written]) -> Result<Vec<HostPattern>> {
     texts.iter().map(|text| HostPattern::parse(&text.text).with_context(|| text.named())).collect()
-}
-
-fn nameservers(texts: &[Written]) -> Result<Nameservers> {
-    if texts.is_empty() {
-        return Ok(Nameservers::System);
-    }
-    let parse = |text: &Written| text.text.parse().with_context(|| text.named());
-    Ok(Nameservers::Fixed(texts.iter().map(parse).collect::<Result<_>>()?))
 }
 
 fn secret_settings(flags: &PolicyArgs, config: &Config) -> Result<Vec<SecretSettings>> {

@@ -18,10 +18,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::RunArgs;
 use super::confine::confine;
-use super::environment;
+use super::environment::{self, TrustPaths};
 use super::plan::Plan;
 use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
+use super::trust::TrustFiles;
+use super::watch::{Watch, Watching};
 use crate::core::GuestAddresses;
 use crate::link::{Link, PacketLink, TapLink};
 use crate::{Engine, Guest, GuestConfig};
@@ -34,14 +36,14 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     let user_namespace = sandbox::make_user_namespace();
     let plan = Plan::new(&args)?;
     let user_namespace = user_namespace.map_err(|error| anyhow!("{error}"))?;
-    let command: Vec<CString> = args
-        .command
+    let RunArgs { command, config: config_path, watch, policy, verbose, .. } = *args;
+    let command: Vec<CString> = command
         .into_iter()
         .map(|argument| CString::new(argument.into_vec()))
         .collect::<Result<_, _>>()
         .context("COMMAND: an argument holds a NUL byte")?;
     let files = Files::write(&plan).context("a directory for the command's files")?;
-    let environment = environment::of_command(&plan, files.ca_bundle.as_deref());
+    let environment = environment::of_command(&plan, files.trust.as_ref());
     let sandbox_plan = SandboxPlan {
         link: plan.link,
         addresses: GuestAddresses::default(),
@@ -50,15 +52,19 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         command,
         environment,
         resolv_conf: files.resolv_conf.clone(),
-        ca_bundle: files.ca_bundle.clone(),
+        ca_bundle: files.trust.as_ref().map(|trust| trust.bundle.clone()),
         covers: plan.covers,
         empty: files.empty.clone(),
+        empty_directory: files.empty_directory.clone(),
     };
     let (sandbox, descriptor, kind) =
         sandbox::spawn(&sandbox_plan, &user_namespace).map_err(|error| anyhow!("{error}"))?;
     drop(user_namespace);
-    let confinement = confine(files.directory.path());
-    if args.verbose > 0 {
+    // After the sandbox was split off, which has no part in it.
+    let watch = config_path.filter(|_| watch).map(|path| Watch::new(&path, policy, &plan.config));
+    let watch = watch.transpose()?;
+    let confinement = confine(files.directory.path(), watch.as_ref().map(Watch::directory));
+    if verbose > 0 {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
         eprintln!("net-engine: {confinement}");
     }
@@ -69,7 +75,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         LinkKind::Packet => Box::new(PacketLink::from_descriptor(descriptor, plan.mtu)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
-    let status = runtime.block_on(carry(plan.guest, link, &sandbox))?;
+    let status = runtime.block_on(carry(plan.guest, link, &sandbox, watch))?;
     drop(files);
     Ok(ExitCode::from(status))
 }
@@ -83,12 +89,18 @@ fn raise_descriptor_limit() {
 }
 
 /// Carries the command's network until it ends; its exit status.
-async fn carry(config: GuestConfig, link: Box<dyn Link>, sandbox: &Sandbox) -> Result<u8> {
+async fn carry(
+    config: GuestConfig,
+    link: Box<dyn Link>,
+    sandbox: &Sandbox,
+    watch: Option<Watch>,
+) -> Result<u8> {
     let engine = Engine::builder().build()?;
     let guest = engine.attach(0, link, config).await?;
     let mut reporter = Reporter::default();
     let mut ended = signal(SignalKind::child())?;
     let mut signals = Signals::listen()?;
+    let mut watching = watch.map(Watching::new).transpose()?;
     sandbox.start().context("the sandbox ended before its command could start")?;
     let status = loop {
         tokio::select! {
@@ -97,12 +109,23 @@ async fn carry(config: GuestConfig, link: Box<dyn Link>, sandbox: &Sandbox) -> R
                 // A command that has ended needs no signal; its status is collected next.
                 let _ = kill(sandbox.keeper, signal);
             }
+            Ok(()) = changed(watching.as_ref()) => if let Some(watching) = &mut watching {
+                watching.take_over(&guest).await;
+            },
             _ = ended.recv() => if let Some(status) = exit_status(sandbox.keeper) { break status },
         }
     };
     finish(guest, &mut reporter).await;
     drop(engine);
     Ok(status)
+}
+
+/// Waits for the file that is watched, or for ever.
+async fn changed(watching: Option<&Watching>) -> std::io::Result<()> {
+    match watching {
+        Some(watching) => watching.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Stops the guest and prints what it still had to say.
@@ -166,9 +189,10 @@ impl Signals {
 struct Files {
     directory: TempDir,
     resolv_conf: PathBuf,
-    ca_bundle: Option<PathBuf>,
+    trust: Option<TrustPaths>,
     /// Nothing, to stand in place of what the command must not read.
     empty: PathBuf,
+    empty_directory: PathBuf,
 }
 
 impl Files {
@@ -179,22 +203,29 @@ impl Files {
         let resolv_conf = directory.path().join("resolv.conf");
         let lines: Vec<String> =
             GuestAddresses::default().gateways().map(|gateway| format!("nameserver {gateway}\n")).collect();
-        write(&resolv_conf, &lines.concat())?;
-        let ca_bundle = match &plan.ca_bundle {
-            Some(pem) => {
-                let path = directory.path().join("ca-bundle.pem");
-                write(&path, pem)?;
-                Some(path)
+        write(&resolv_conf, lines.concat().as_bytes())?;
+        let trust = match &plan.trust {
+            Some(TrustFiles { bundle, key_store }) => {
+                let paths = TrustPaths {
+                    bundle: directory.path().join("ca-bundle.pem"),
+                    key_store: directory.path().join("ca-bundle.p12"),
+                };
+                write(&paths.bundle, bundle.as_bytes())?;
+                write(&paths.key_store, key_store)?;
+                Some(paths)
             }
             None => None,
         };
         let empty = directory.path().join("empty");
-        write(&empty, "")?;
-        Ok(Self { directory, resolv_conf, ca_bundle, empty })
+        write(&empty, b"")?;
+        let empty_directory = directory.path().join("empty.d");
+        fs::create_dir(&empty_directory)?;
+        fs::set_permissions(&empty_directory, fs::Permissions::from_mode(0o755))?;
+        Ok(Self { directory, resolv_conf, trust, empty, empty_directory })
     }
 }
 
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    fs::write(path, text)?;
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    fs::write(path, bytes)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }

@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 /// A larger value is a mistake.
 const MAX_VALUE_BYTES: usize = 64 << 10;
 
+const UNREADABLE: &str = "cannot be read: check the path, and that you may read it";
+
 /// Reads a source; one trailing line break is dropped, as shells do. Also the file the value still
 /// is in, if it is in one.
 pub(super) fn read(source: &SecretSource) -> Result<(SecretValue, Option<PathBuf>)> {
@@ -54,20 +56,24 @@ pub(super) fn read(source: &SecretSource) -> Result<(SecretValue, Option<PathBuf
 /// # Errors
 /// The file cannot be read, or it cannot be told where it is: then nobody could hide it.
 pub(super) fn read_file(path: &Path) -> Result<(Vec<u8>, Option<PathBuf>)> {
-    const UNREADABLE: &str = "cannot be read: check the path, and that you may read it";
     let mut file = File::open(path).context(UNREADABLE)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).context(UNREADABLE)?;
+    let place = place(path, &file)?;
+    Ok((bytes, place))
+}
+
+/// The canonical path of an open file, by which somebody else could open it: see [`read_file`].
+pub(super) fn place(path: &Path, file: &File) -> Result<Option<PathBuf>> {
     let metadata = file.metadata().context(UNREADABLE)?;
     if !metadata.is_file() || metadata.nlink() == 0 {
-        return Ok((bytes, None));
+        return Ok(None);
     }
     let is_same = |place: &PathBuf| {
         fs::metadata(place).is_ok_and(|found| (found.dev(), found.ino()) == (metadata.dev(), metadata.ino()))
     };
     let place = fs::canonicalize(path).ok().filter(is_same);
-    let place = place.context("cannot be covered: give it by an absolute path that leads to it")?;
-    Ok((bytes, Some(place)))
+    place.context("cannot be covered: give it by an absolute path that leads to it").map(Some)
 }
 
 fn run(command: &str) -> Result<Vec<u8>> {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use net_tls::{UpstreamTrust, bundle, parse_ca_pem};
+use net_tls::{UpstreamTrust, bundle, key_store, parse_ca_pem};
 
 use super::config::Written;
 
@@ -41,8 +41,26 @@ impl Anchors {
     }
 
     /// What the command trusts: what the host does, and the engine's authority.
-    pub(super) fn bundle_for_command(&self, authority_pem: &str) -> String {
-        let system = SYSTEM_BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-        bundle(&bundle(&system, &self.added), authority_pem)
+    pub(super) fn for_command(&self, authority_pem: &str) -> Result<TrustFiles> {
+        TrustFiles::new(&bundle(&system_bundle(), &self.added), authority_pem)
+    }
+}
+
+/// What the host trusts, in PEM; empty on a host without a store.
+pub(super) fn system_bundle() -> String {
+    SYSTEM_BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default()
+}
+
+/// The files of the trust kit: the same anchors for whoever reads PEM, and for Java.
+pub(super) struct TrustFiles {
+    pub(super) bundle: String,
+    pub(super) key_store: Vec<u8>,
+}
+
+impl TrustFiles {
+    pub(super) fn new(others: &str, authority_pem: &str) -> Result<Self> {
+        let bundle = bundle(others, authority_pem);
+        let key_store = key_store(&bundle)?;
+        Ok(Self { bundle, key_store })
     }
 }

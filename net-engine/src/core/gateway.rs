@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::time::Instant;
 
 use net_core::{Flow, Limits, TimerQueue};
@@ -63,6 +64,17 @@ pub enum Ingress<'f> {
         payload: &'f [u8],
         /// The whole IP packet, for [`Gateway::push_unreachable`].
         packet: &'f [u8],
+    },
+    /// UDP datagrams that share a frame, for the guest has left the cutting to the link.
+    Datagrams {
+        /// Their 5-tuple.
+        flow: Flow,
+        /// Their payloads, one behind the other.
+        payload: &'f [u8],
+        /// The IP packet they share, for [`Gateway::push_unreachable`].
+        packet: &'f [u8],
+        /// Bytes of each payload but for the last one, which may be shorter.
+        piece_bytes: NonZeroU16,
     },
     /// A UDP datagram that came in fragments, of which this frame was the last.
     Reassembled(Reassembled),
@@ -219,7 +231,11 @@ impl Gateway {
             IpProtocol::Tcp => self.handle_tcp(&packet, verify, now),
             IpProtocol::Udp => {
                 let (flow, payload) = packet.udp(verify)?;
-                Ok(Ingress::Datagram { flow, payload, packet: packet.bytes })
+                let packet = packet.bytes;
+                Ok(match udp::piece_bytes(meta, payload.len())? {
+                    None => Ingress::Datagram { flow, payload, packet },
+                    Some(piece_bytes) => Ingress::Datagrams { flow, payload, packet, piece_bytes },
+                })
             }
             IpProtocol::Icmp | IpProtocol::Icmpv6 => {
                 self.handle_icmp(&packet);

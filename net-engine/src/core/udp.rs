@@ -1,13 +1,15 @@
 //! UDP towards the guest (RFC 768), in fragments where it does not fit (RFC 791, RFC 8200).
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 
 use net_core::Flow;
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, UdpPacket};
 
+use super::DropReason;
 use super::device::Wire;
 use super::ethernet::EtherType;
-use crate::link::FrameMeta;
+use crate::link::{FrameMeta, Segmentation, SegmentationKind};
 
 const HEADER_BYTES: usize = 8;
 const V4_HEADER_BYTES: usize = 20;
@@ -18,6 +20,27 @@ const HOP_LIMIT: u8 = 64;
 /// Header values of RFC 8200, section 4.5.
 const V6_FRAGMENT: u8 = 44;
 const UDP: u8 = 17;
+
+/// Datagrams in one frame of the guest: `UDP_MAX_SEGMENTS` of Linux.
+const MAX_PIECES: usize = 128;
+
+/// The size of the datagrams in a frame that carries several.
+///
+/// # Errors
+/// `Malformed` where there would be more than any guest sends.
+pub(crate) fn piece_bytes(meta: &FrameMeta, payload_bytes: usize) -> Result<Option<NonZeroU16>, DropReason> {
+    let size = match meta.segmentation {
+        Some(Segmentation { kind: SegmentationKind::Udp, size, .. }) => size,
+        // A mark that has no place here is no reason to drop what it is on.
+        Some(Segmentation { kind: SegmentationKind::TcpV4 | SegmentationKind::TcpV6, .. }) | None => {
+            return Ok(None);
+        }
+    };
+    match NonZeroU16::new(size) {
+        Some(size) if payload_bytes.div_ceil(usize::from(size.get())) <= MAX_PIECES => Ok(Some(size)),
+        Some(_) | None => Err(DropReason::Malformed),
+    }
+}
 
 /// The largest payload that fits one packet on a link of this MTU.
 pub(crate) fn max_payload_bytes(mtu: u16, is_v6: bool) -> usize {

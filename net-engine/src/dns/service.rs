@@ -1,10 +1,12 @@
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use hickory_net::proto::op::Message;
 use net_core::HostName;
 use net_policy::NameDecision;
 use net_policy::dns::{
-    AnswerVerdict, ExtendedError, Pin, Question, RefuseReason, Reply, age, filter_answer, fit, reply, rotate,
+    AnswerVerdict, ExtendedError, Pin, Question, RefuseReason, Reply, age, answer_virtually, filter_answer,
+    fit, reply, rotate, virtual_ttl,
 };
 
 use super::Lookups;
@@ -58,6 +60,9 @@ async fn answer(lookups: &Rc<Lookups>, question: &Question, max_bytes: usize) ->
     if *host == context.host_alias && context.with_policy(|policy, _, _| policy.may_reach_host()) {
         return own(Reply::Addresses(context.gateways()));
     }
+    if let Some(address) = question.reverse().filter(|address| context.is_virtual(*address)) {
+        return own(pointer(context, address));
+    }
     let decision = context.decide_name(host);
     if let NameDecision::Deny { reason, .. } = decision {
         let why = context.with_policy(|policy, _, _| policy.describe_name(&decision));
@@ -69,6 +74,7 @@ async fn answer(lookups: &Rc<Lookups>, question: &Question, max_bytes: usize) ->
         let mut message = Message::from_vec(&told.kept.message).ok()?;
         age(&mut message, told.old);
         rotate(&mut message, told.times + 1);
+        virtualise(context, question, host, &mut message);
         fit(question, message, max_bytes)
     });
     if let Some(told) = told {
@@ -88,12 +94,18 @@ async fn answer(lookups: &Rc<Lookups>, question: &Question, max_bytes: usize) ->
     let verdict =
         context.with_policy(|policy, _, hosts| filter_answer(question, &asked, policy, hosts, allows_quic));
     match verdict {
-        AnswerVerdict::Forward { message, pins, lifetime } => {
+        // What stands for a name may not be real to another one.
+        AnswerVerdict::Forward { pins, .. } if pins.iter().any(|pin| context.is_virtual(pin.address)) => {
+            let why = "it resolves to an address that is kept for names";
+            deny(why.to_owned(), "it leads to an address that is not public")
+        }
+        AnswerVerdict::Forward { mut message, pins, lifetime } => {
             pin(context, host, pins.iter().copied());
             if let Ok(encoded) = message.to_vec() {
                 let kept = Kept { message: encoded.into(), pins: pins.into(), generation, lifetime };
                 lookups.keep(key, kept, crate::guest::now());
             }
+            virtualise(context, question, host, &mut message);
             fit(question, *message, max_bytes)
         }
         AnswerVerdict::Refuse(RefuseReason::Malformed) => {
@@ -104,6 +116,21 @@ async fn answer(lookups: &Rc<Lookups>, question: &Question, max_bytes: usize) ->
             deny(reason.to_string(), "it leads to an address that is not public")
         }
     }
+}
+
+/// Puts the name's own addresses into an answer with real ones, where its rule wants that.
+fn virtualise(context: &Context, question: &Question, host: &HostName, message: &mut Message) {
+    if let Some(ttl) = virtual_ttl(message)
+        && let Some(pair) = context.virtual_pair(host, ttl)
+    {
+        answer_virtually(question, message, pair, ttl);
+    }
+}
+
+/// The name that an address of ours stands for, as long as it may be resolved.
+fn pointer(context: &Context, address: IpAddr) -> Reply {
+    let may_know = |name: &HostName| matches!(context.decide_name(name), NameDecision::Allow { .. });
+    context.name_of(address).filter(may_know).map_or(Reply::NoPointer, Reply::Pointer)
 }
 
 fn pin(context: &Context, host: &HostName, pins: impl Iterator<Item = Pin>) {

@@ -1,12 +1,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
-use net_policy::Policy;
 use net_policy::dns::DenialStyle;
+use net_policy::{Policy, VirtualPools};
 use net_secrets::SecretSet;
 use net_tls::{Authority, UpstreamTrust};
+use rustls::KeyLog;
 
 use super::{HostInterfaces, Nameservers};
 use crate::core::GuestAddresses;
@@ -85,6 +87,9 @@ pub struct GuestConfig {
     pub dns_denial: DenialStyle,
     /// Whom upstream certificates must lead to.
     pub upstream_trust: UpstreamTrust,
+    /// Told the secrets of every TLS session that is opened, on both sides: whoever reads them reads
+    /// the streams.
+    pub dangerous_tls_key_log: Option<Arc<dyn KeyLog>>,
     /// The name that means the host's loopback.
     pub host_alias: HostName,
     /// Addresses of the host's own interfaces: they belong to the group `host` and no other.
@@ -92,6 +97,10 @@ pub struct GuestConfig {
     /// Prefixes behind which a translator of the host's network reaches IPv4, besides the well-known
     /// one: what lies behind them is decided as the IPv4 address it is.
     pub nat64: Vec<Nat64Prefix>,
+    /// Where the addresses come from that names have of their own, by rules that want it
+    /// ([`Rule::virtual_ip`](net_policy::Rule::virtual_ip)). Once a policy has such a rule, what is sent
+    /// there is for a name or is denied.
+    pub virtual_pools: VirtualPools,
     /// Destinations that are dialled elsewhere. The policy sees where the guest wanted to go, the
     /// host connects to the other address.
     pub redirects: HashMap<SocketAddr, SocketAddr>,
@@ -120,9 +129,11 @@ impl Default for GuestConfig {
             nameservers: Nameservers::default(),
             dns_denial: DenialStyle::default(),
             upstream_trust: UpstreamTrust::default(),
+            dangerous_tls_key_log: None,
             host_alias: HostName::parse(DEFAULT_HOST_ALIAS).expect("the constant is a host name"),
             host_addresses: HostInterfaces::default(),
             nat64: Vec::new(),
+            virtual_pools: VirtualPools::default(),
             redirects: HashMap::new(),
             on_violation: ViolationAction::default(),
             on_termination: None,

@@ -3,12 +3,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use net_core::{Flow, HostName, HostPattern, Limits, Protocol};
 use net_policy::dns::DenialStyle;
 use net_policy::{
-    Decision, DenyReason, HostAddresses, Layer, NameDecision, NameTable, Policy, Query, RequestLine, RuleId,
+    Decision, DenyReason, Exhausted, HostAddresses, Layer, NameDecision, NameTable, Policy, Query,
+    RequestLine, RuleId, VirtualPair,
 };
 use net_secrets::SecretSet;
 use tokio::sync::Notify;
@@ -16,8 +17,8 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 
 use super::{
-    BoundRule, Denial, DeniedRequest, Event, EventQueue, GuestConfig, HeldBytes, Hosts, Interception,
-    Resolvers, RuleLabel, Stack, Terms, TlsParts, ViolationAction,
+    BoundRule, Denial, DeniedRequest, DialError, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts,
+    Interception, Resolvers, RuleLabel, Stack, Terms, TlsParts, ViolationAction, VirtualFlows,
 };
 use crate::core::{FlowId, GuestAddresses, Refusal};
 
@@ -45,6 +46,7 @@ pub(crate) struct Context {
     rule_labels: RefCell<HashMap<(Layer, RuleId, bool), Arc<str>>>,
     pins: RefCell<NameTable>,
     hosts: Hosts,
+    pub(super) virtual_flows: RefCell<VirtualFlows>,
     secrets: RefCell<SecretSet>,
     /// Counts the swaps of them.
     secrets_generation: Cell<u64>,
@@ -108,10 +110,17 @@ impl Context {
             .with_grace(config.limits.pin_grace);
         let Interception { ports, bypass, authority } = config.interception;
         let own = addresses.gateways().chain(addresses.gateway_link_local());
+        let has_virtual = config.policy.has_virtual();
+        let virtual_flows = VirtualFlows::new(config.virtual_pools, &config.limits, has_virtual);
         let hosts = Hosts::new(own, config.host_addresses, config.nat64, Instant::now());
         Self {
             stack,
-            tls: TlsParts::new(authority, config.upstream_trust, config.limits.max_leaves),
+            tls: TlsParts::new(
+                authority,
+                config.upstream_trust,
+                config.dangerous_tls_key_log,
+                &config.limits,
+            ),
             held_bytes: HeldBytes::new(config.limits.max_held_bytes),
             events,
             intercepted_ports: ports,
@@ -127,6 +136,7 @@ impl Context {
             rule_labels: RefCell::default(),
             pins: RefCell::new(pins),
             hosts,
+            virtual_flows: RefCell::new(virtual_flows),
             secrets: RefCell::new(config.secrets),
             secrets_generation: Cell::new(0),
             sessions: RefCell::new(HashMap::new()),
@@ -157,18 +167,48 @@ impl Context {
         self.ask(flow, name, |policy, query| policy.decide_request(query, request))
     }
 
+    /// May a flow leave for a name's real address, as far as is known?
+    pub(super) fn is_allowed_at(&self, flow: &Flow, real: IpAddr, name: &HostName) -> bool {
+        let decision = self.ask_at(flow, real, Some(name), Policy::decide);
+        matches!(decision, Decision::Allow { .. } | Decision::PerRequest { .. })
+    }
+
+    /// Asks the policy about a flow: where its address stands for a name, about that name and the real
+    /// address it leads to, whatever is asked.
     fn ask(
         &self,
         flow: &Flow,
         name: Option<&HostName>,
         ask: impl FnOnce(&Policy, &Query<'_>) -> Decision,
     ) -> Decision {
+        let far = self.virtual_flows.borrow().far(flow);
+        match far {
+            Far::Address => self.ask_at(flow, flow.upstream.ip(), name, ask),
+            Far::Nobody => denied(DenyReason::Unassigned),
+            Far::Name(own, _) if name.is_some_and(|name| *name != own) => denied(DenyReason::OtherName),
+            // Nothing is pinned to the name any more.
+            Far::Name(_, None) => denied(DenyReason::NotPinned),
+            Far::Name(own, Some(real)) => self.ask_at(flow, real, Some(&own), ask),
+        }
+    }
+
+    fn ask_at(
+        &self,
+        flow: &Flow,
+        address: IpAddr,
+        name: Option<&HostName>,
+        ask: impl FnOnce(&Policy, &Query<'_>) -> Decision,
+    ) -> Decision {
         let now = Instant::now();
         self.hosts.with(now, |hosts| {
+            // What stands for a name is no real address, by whatever translation it would be reached.
+            if self.virtual_flows.borrow().contains(hosts.normalise(address)) {
+                return denied(DenyReason::Unassigned);
+            }
             let query = Query {
                 direction: net_core::Direction::Egress,
                 protocol: flow.protocol,
-                address: flow.upstream.ip(),
+                address,
                 port: flow.upstream.port(),
                 name,
                 pins: &self.pins.borrow(),
@@ -208,6 +248,29 @@ impl Context {
     /// May this name be resolved?
     pub(crate) fn decide_name(&self, name: &HostName) -> NameDecision {
         self.policy.borrow().decide_name(name, SystemTime::now().into())
+    }
+
+    /// The addresses that stand for a name, where its rule wants it answered with such: for `ttl`, from now
+    /// on. Where all are in use the name has none, which is an event.
+    pub(crate) fn virtual_pair(&self, name: &HostName, ttl: Duration) -> Option<VirtualPair> {
+        if !self.policy.borrow().is_virtual(name, SystemTime::now().into()) {
+            return None;
+        }
+        let pair = self.virtual_flows.borrow_mut().addresses.address_of(name, ttl, Instant::now());
+        if let Err(Exhausted) = pair {
+            self.events.push(Event::LimitReached { limit: "max_virtual_names" });
+        }
+        pair.ok()
+    }
+
+    /// Whether an address stands for a name or for nobody.
+    pub(crate) fn is_virtual(&self, address: IpAddr) -> bool {
+        self.virtual_flows.borrow().contains(address)
+    }
+
+    /// The name an address stands for.
+    pub(crate) fn name_of(&self, address: IpAddr) -> Option<HostName> {
+        self.virtual_flows.borrow().addresses.name_of(address).cloned()
     }
 
     /// Runs `work` on the policy, the pins and the host's addresses.
@@ -274,8 +337,9 @@ impl Context {
         self.generation.get()
     }
 
-    /// Replaces the policy and ends every session that the new one does not allow.
-    pub(crate) fn swap_policy(&self, policy: Policy) {
+    /// Replaces the policy and ends every session that the new one does not allow; how many those were.
+    pub(crate) fn swap_policy(&self, policy: Policy) -> usize {
+        self.virtual_flows.borrow_mut().policy_changed(policy.has_virtual());
         *self.policy.borrow_mut() = policy;
         self.generation.set(self.generation.get() + 1);
         self.rule_labels.borrow_mut().clear();
@@ -316,11 +380,13 @@ impl Context {
                 (!stays).then_some((*id, session.flow, name, decision))
             })
             .collect();
+        let ended = verdicts.len();
         for (id, flow, name, decision) in verdicts {
             self.report_denial(&flow, name, &decision);
             self.reset_session(id);
         }
         self.stack.wake_driver();
+        ended
     }
 
     fn reset_session(&self, id: FlowId) {
@@ -336,14 +402,16 @@ impl Context {
         if self.reports_opened {
             let decision = self.decide(flow, name);
             let why = self.policy.borrow().describe(&decision);
-            self.events.push(Event::Opened { flow: *flow, name: name.cloned(), why });
+            let (name, real) = (self.named(flow, name.cloned()), self.real_address(flow));
+            self.events.push(Event::Opened { flow: *flow, name, real, why });
         }
     }
 
     /// Tells the embedder that a flow was refused.
     pub(crate) fn report_denial(&self, flow: &Flow, name: Option<HostName>, decision: &Decision) {
+        let (name, real) = (self.named(flow, name), self.real_address(flow));
         let why = self.denial(decision);
-        self.events.push(Event::Denied { flow: *flow, name, why });
+        self.events.push(Event::Denied { flow: *flow, name, real, why });
     }
 
     /// Tells the embedder that a request was refused.
@@ -354,8 +422,9 @@ impl Context {
         request: &RequestLine,
         decision: &Decision,
     ) {
+        let (name, real) = (self.named(flow, name), self.real_address(flow));
         let (request, why) = (DeniedRequest::of(request), self.denial(decision));
-        self.events.push(Event::RequestDenied { flow: *flow, name, request, why });
+        self.events.push(Event::RequestDenied { flow: *flow, name, real, request, why });
     }
 
     fn denial(&self, decision: &Decision) -> Denial {
@@ -369,6 +438,23 @@ impl Context {
                 Denial::Unnamed(self.rule_label(Layer::Own, rule, decision))
             }
         }
+    }
+
+    /// Tells the embedder that a flow is none that is carried, whatever the rules.
+    pub(crate) fn report_protocol(&self, flow: &Flow, name: Option<HostName>, why: &'static str) {
+        let (name, real) = (self.named(flow, name), self.real_address(flow));
+        self.events.push(Event::Denied { flow: *flow, name, real, why: Denial::Protocol(why) });
+    }
+
+    /// Tells the embedder that a flow was not reached.
+    pub(crate) fn report_dial_failure(&self, flow: &Flow, error: DialError) {
+        let (name, real) = (self.virtual_name(flow), self.real_address(flow));
+        self.events.push(Event::DialFailed { flow: *flow, name, real, error });
+    }
+
+    /// The name a flow shows, or that its address stands for.
+    fn named(&self, flow: &Flow, shown: Option<HostName>) -> Option<HostName> {
+        shown.or_else(|| self.virtual_name(flow))
     }
 
     /// A rule in words, put there once: denials are as many as a guest likes.
@@ -400,7 +486,7 @@ impl Context {
     /// Where upstream is dialled: elsewhere if the owner says so, and for the gateway's own address
     /// on the host's loopback.
     pub(crate) fn dial_address(&self, flow: &Flow) -> SocketAddr {
-        let upstream = flow.upstream;
+        let upstream = self.reached(flow);
         if let Some(elsewhere) = self.redirects.get(&upstream) {
             return *elsewhere;
         }
@@ -537,6 +623,11 @@ impl Context {
         self.dns_queries.set(count + 1);
         Some(DnsPlace(Rc::clone(&self.dns_queries)))
     }
+}
+
+/// A denial without a rule.
+const fn denied(reason: DenyReason) -> Decision {
+    Decision::Deny { rule: None, reason, layer: Layer::Own }
 }
 
 /// See [`Context::enter_dns_query`].

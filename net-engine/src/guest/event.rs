@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use net_core::{Flow, HostName};
@@ -19,8 +20,10 @@ pub enum Event {
     Opened {
         /// Its 5-tuple.
         flow: Flow,
-        /// The name it shows, where it shows one.
+        /// The name it shows, where it shows one, or that its address stands for.
         name: Option<HostName>,
+        /// The name's real address, where the flow's own stands for the name.
+        real: Option<IpAddr>,
         /// The rule, readable.
         why: String,
     },
@@ -30,6 +33,8 @@ pub enum Event {
         flow: Flow,
         /// The name it was for, where one is known.
         name: Option<HostName>,
+        /// The name's real address, where the flow's own stands for the name.
+        real: Option<IpAddr>,
         /// The rule or the reason.
         why: Denial,
     },
@@ -39,6 +44,8 @@ pub enum Event {
         flow: Flow,
         /// The name it was for, where it was for one.
         name: Option<HostName>,
+        /// The name's real address, where the flow's own stands for the name.
+        real: Option<IpAddr>,
         /// What was asked.
         request: DeniedRequest,
         /// The rule or the reason.
@@ -55,6 +62,10 @@ pub enum Event {
     DialFailed {
         /// Its 5-tuple.
         flow: Flow,
+        /// The name that its address stands for, if it is one of those.
+        name: Option<HostName>,
+        /// The name's real address that was tried last.
+        real: Option<IpAddr>,
         /// What went wrong.
         error: DialError,
     },
@@ -99,25 +110,32 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Opened { flow, name, why } => {
-                write!(f, "opened {} {}: {why}", flow.protocol, Target(flow, name.as_ref()))
+            Self::Opened { flow, name, real, why } => {
+                write!(f, "opened {} {}: {why}", flow.protocol, Target(flow, name.as_ref(), *real))
             }
-            Self::Denied { flow, name, why } => {
-                write!(f, "denied {} {}: {why}", flow.protocol, Target(flow, name.as_ref()))
+            Self::Denied { flow, name, real, why } => {
+                write!(f, "denied {} {}: {why}", flow.protocol, Target(flow, name.as_ref(), *real))
             }
-            Self::RequestDenied { flow, name, request, why } => {
-                write!(f, "denied {} {}: {request}: {why}", flow.protocol, Target(flow, name.as_ref()))
+            Self::RequestDenied { flow, name, real, request, why } => {
+                let target = Target(flow, name.as_ref(), *real);
+                write!(f, "denied {} {target}: {request}: {why}", flow.protocol)
             }
             Self::NameRefused { name, why } => write!(f, "denied dns {name}: {why}"),
-            Self::DialFailed { flow, error } => write!(f, "failed {}: {error}", Target(flow, None)),
+            Self::DialFailed { flow, name, real, error } => {
+                write!(f, "failed {}: {error}", Target(flow, name.as_ref(), *real))
+            }
             Self::InterceptFailed { flow, name, error } => {
-                write!(f, "ended {}: {}: {error}", Target(flow, name.as_ref()), error.name())
+                write!(f, "ended {}: {}: {error}", Target(flow, name.as_ref(), None), error.name())
             }
             Self::EndedUnread { flow, name } => {
-                write!(f, "ended {}: it was not searched when secrets came", Target(flow, name.as_ref()))
+                write!(
+                    f,
+                    "ended {}: it was not searched when secrets came",
+                    Target(flow, name.as_ref(), None)
+                )
             }
             Self::Violation { flow, name, why } => {
-                write!(f, "violation {}: {why}", Target(flow, name.as_ref()))
+                write!(f, "violation {}: {why}", Target(flow, name.as_ref(), None))
             }
             Self::LimitReached { limit } => write!(f, "refused: limit {limit} is reached"),
             Self::LinkClosed { reason } => write!(f, "link closed: {reason}"),
@@ -125,13 +143,16 @@ impl fmt::Display for Event {
     }
 }
 
-struct Target<'t>(&'t Flow, Option<&'t HostName>);
+/// The far end: its name, the address the guest uses and the real one where that is another.
+struct Target<'t>(&'t Flow, Option<&'t HostName>, Option<IpAddr>);
 
 impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            Some(name) => write!(f, "{name} ({})", self.0.upstream),
-            None => write!(f, "{}", self.0.upstream),
+        let Self(Flow { upstream, .. }, name, real) = self;
+        match (name, real) {
+            (Some(name), Some(real)) => write!(f, "{name} ({upstream}, which stands for {real})"),
+            (Some(name), None) => write!(f, "{name} ({upstream})"),
+            (None, _) => write!(f, "{upstream}"),
         }
     }
 }

@@ -54,6 +54,16 @@ pub enum InterceptError {
     /// No certificate could be minted for the name.
     #[error("no certificate could be minted")]
     Mint,
+    /// The guest asks for more new names a second than
+    /// [`Limits::leaves_per_second`](net_core::Limits::leaves_per_second).
+    #[error("the guest asks for certificates of too many names at once")]
+    MintLimit,
+    /// The authority's name constraints do not permit the name: the policy has grown since it was made,
+    /// or the stream shows a name no rule is about.
+    #[error(
+        "the authority is not permitted to sign for the name: it needs a new one, or name_constraints off"
+    )]
+    NeedsNewAuthority,
 }
 
 impl InterceptError {
@@ -73,6 +83,8 @@ impl InterceptError {
             Self::Violation => "Violation",
             Self::UpstreamHttp => "UpstreamHttp",
             Self::Mint => "Mint",
+            Self::MintLimit => "MintLimit",
+            Self::NeedsNewAuthority => "NeedsNewAuthority",
         }
     }
 
@@ -87,9 +99,11 @@ impl InterceptError {
             | Self::GuestClosed
             | Self::HandshakeTimeout
             | Self::HandshakeRefused(_)
-            | Self::Violation => Fault::Guest,
+            | Self::Violation
+            | Self::MintLimit => Fault::Guest,
             Self::Dial(error) => error.fault(),
             Self::UpstreamTls(_) | Self::UpstreamHttp => Fault::Upstream,
+            Self::NeedsNewAuthority => Fault::Host,
             Self::Mint => Fault::Internal,
         }
     }
@@ -98,10 +112,10 @@ impl InterceptError {
     /// Without one the stream is reset, or was over before.
     pub fn alert(&self) -> Option<u8> {
         match self {
-            Self::NoName | Self::InvalidName => Some(112), // unrecognized_name
-            Self::HelloTooLarge => Some(50),               // decode_error
-            Self::Mint => Some(80),                        // internal_error
-            Self::UpstreamTls(_) => Some(40),              // handshake_failure
+            Self::NoName | Self::InvalidName | Self::NeedsNewAuthority => Some(112), // unrecognized_name
+            Self::HelloTooLarge => Some(50),                                         // decode_error
+            Self::Mint | Self::MintLimit => Some(80),                                // internal_error
+            Self::UpstreamTls(_) => Some(40),                                        // handshake_failure
             Self::HelloTimeout
             | Self::NotTls
             | Self::GuestClosed

@@ -26,6 +26,7 @@ mod shown_name;
 mod stack;
 mod stream_info;
 mod tls_parts;
+mod virtual_flows;
 
 pub(crate) use activity::Activity;
 pub(crate) use bound_rule::BoundRule;
@@ -56,6 +57,8 @@ pub(crate) use shown_name::ShownName;
 pub(crate) use stack::Stack;
 pub(crate) use stream_info::StreamInfo;
 pub(crate) use tls_parts::TlsParts;
+use virtual_flows::{Far, VirtualFlows};
+pub(crate) use virtual_flows::{VirtualFlow, dial_flow};
 
 /// The clock of the shell.
 pub(crate) fn now() -> std::time::Instant {

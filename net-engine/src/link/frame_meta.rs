@@ -27,14 +27,14 @@ pub enum Checksum {
     },
 }
 
-/// A TCP super-segment: the payload is cut into pieces of `size`, each with a copy of the headers.
+/// A super-segment: the payload is cut into pieces of `size`, each with a copy of the headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segmentation {
     /// The family of the network header.
     pub kind: SegmentationKind,
-    /// Bytes of Ethernet, IP and TCP header together.
+    /// Bytes of Ethernet, IP and transport header together.
     pub header_bytes: u16,
-    /// Payload bytes of each segment: the receiver's MSS.
+    /// Payload bytes of each segment: the receiver's MSS, or those of a datagram.
     pub size: u16,
 }
 
@@ -45,4 +45,6 @@ pub enum SegmentationKind {
     TcpV4,
     /// TCP over IPv6.
     TcpV6,
+    /// UDP over either: each piece is a datagram. Taken from the guest, never given to it.
+    Udp,
 }

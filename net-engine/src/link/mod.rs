@@ -28,7 +28,7 @@ pub struct LinkCapabilities {
     /// The IP MTU the guest's interface has, in bytes (Ethernet header not counted).
     pub mtu: u16,
     /// Whether frames carry virtio-net metadata in both directions: partial checksums and TCP
-    /// super-segments of up to 64 KiB. Without it every frame is complete and fits the MTU.
+    /// super-segments of up to 64 KiB; those of UDP from the guest alone. Without it every frame is complete and fits the MTU.
     pub offload: bool,
 }
 

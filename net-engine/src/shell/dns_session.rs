@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use net_core::Flow;
+use net_core::{Flow, HostName};
 use net_tls::LeafSubject;
 
 use super::first_flight::{FirstFlight, first_flight};
@@ -22,7 +22,7 @@ pub(crate) fn start(lookups: &Rc<Lookups>, id: FlowId, flow: Flow) {
     let is_tls = flow.upstream.port() == DNS_OVER_TLS_PORT;
     if is_tls && !context.opens_tls() {
         let why = Denial::Protocol("names are asked for on port 53 where no TLS is opened");
-        context.events.push(Event::Denied { flow, name: None, why });
+        context.events.push(Event::Denied { flow, name: None, real: None, why });
         context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
         return;
     }
@@ -33,32 +33,38 @@ async fn serve(lookups: Rc<Lookups>, id: FlowId, flow: Flow, is_tls: bool) {
     let Some(guest) = accept(&lookups.context, id) else { return };
     if !is_tls {
         serve_stream(&lookups, guest).await;
-    } else if let Err(error) = Box::pin(serve_tls(&lookups, &flow, guest)).await {
-        lookups.context.events.push(Event::InterceptFailed { flow, name: None, error });
+    } else if let Err((error, name)) = Box::pin(serve_tls(&lookups, &flow, guest)).await {
+        lookups.context.events.push(Event::InterceptFailed { flow, name, error });
     }
 }
 
 /// The guest is shown a leaf for the name it wants, or for the address.
-async fn serve_tls(lookups: &Rc<Lookups>, flow: &Flow, guest: GuestStream) -> Result<(), InterceptError> {
+async fn serve_tls(
+    lookups: &Rc<Lookups>,
+    flow: &Flow,
+    guest: GuestStream,
+) -> Result<(), (InterceptError, Option<HostName>)> {
     let context = &lookups.context;
     let flight = match first_flight(&guest, Wait::ForName, None, &context.limits).await {
         Ok(flight) => flight,
-        Err(error) => return Err(fail(&guest, error).await),
+        Err(error) => return Err((fail(&guest, error).await, None)),
     };
     let FirstFlight::Tls { prefix, hello } = flight else {
-        return Err(fail(&guest, InterceptError::NotTls).await);
+        return Err((fail(&guest, InterceptError::NotTls).await, None));
     };
-    let subject = match hello.name {
-        Ok(Some(name)) => LeafSubject::Name(name),
-        Ok(None) => LeafSubject::Address(flow.upstream.ip()),
-        Err(()) => return Err(fail(&guest, InterceptError::InvalidName).await),
+    let Ok(name) = hello.name else {
+        return Err((fail(&guest, InterceptError::InvalidName).await, None));
+    };
+    let subject = match name.clone() {
+        Some(name) => LeafSubject::Name(name),
+        None => LeafSubject::Address(flow.upstream.ip()),
     };
     let alpn = hello.alpn.iter().any(|offered| offered == ALPN).then_some(ALPN);
     let config = match context.tls.guest_config(&subject, alpn) {
         Ok(config) => config,
-        Err(error) => return Err(fail(&guest, error).await),
+        Err(error) => return Err((fail(&guest, error).await, name)),
     };
-    let guest = accept_guest(context, config, guest, prefix).await?;
+    let guest = accept_guest(context, config, guest, prefix).await.map_err(|error| (error, name))?;
     serve_stream(lookups, guest).await;
     Ok(())
 }

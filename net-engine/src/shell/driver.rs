@@ -120,6 +120,16 @@ impl Driver {
                                 }
                             }
                         }
+                        Ingress::Datagrams { flow, payload, packet, piece_bytes } => {
+                            for piece in payload.chunks(piece_bytes.get().into()) {
+                                match take_datagram(context, udp, &flow, piece, now) {
+                                    Ok(Some(query)) => query.answer(Rc::clone(lookups)),
+                                    Ok(None) => {}
+                                    Err(why) => gateway.push_unreachable(packet, why),
+                                }
+                            }
+                            continue;
+                        }
                         Ingress::Reassembled(datagram) => {
                             match take_datagram(context, udp, datagram.flow(), datagram.payload(), now) {
                                 Ok(Some(query)) => Asked::Answer(query),
@@ -174,7 +184,8 @@ impl Driver {
         let deadlines = [stack.with(Gateway::poll_timeout), self.udp.poll_timeout()];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             let deadline = Instant::from_std(deadline);
-            if timer.deadline() != deadline {
+            // A deadline that moved away is found out when the old one fires: every datagram moves one.
+            if deadline < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
             if timer.poll(task).is_ready() {

@@ -13,13 +13,14 @@ use super::relay;
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::guest::{
     ACCESS_DENIED, Context, Event, GuestStream, HttpVersion, InterceptError, Offer, Opaque, Stage,
-    StreamInfo, Tls, dial, fail, send_alert,
+    StreamInfo, Tls, dial_flow, fail, send_alert,
 };
 use crate::http;
 use crate::tls::intercept;
 
 /// Decides a new flow; where it may go on, a task of the guest's thread carries it.
 pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
+    let far = context.enter_virtual(&flow);
     let terms = context.terms(&flow, None);
     let decision = terms.decision;
     if let Decision::Deny { .. } = decision {
@@ -33,7 +34,12 @@ pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
         context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
         return;
     }
-    let work = run(Rc::clone(context), id, flow, decision);
+    let run = run(Rc::clone(context), id, flow, decision);
+    let work = async move {
+        // To the end of the session.
+        let _far = far;
+        run.await;
+    };
     spawn(context, id, flow, Stage::Open, terms.rests_on_pins(), work);
 }
 
@@ -69,10 +75,10 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
     let mut upstream = None;
     if let Decision::Allow { .. } | Decision::PerRequest { .. } = decision {
         // Upstream first: the guest's SYN waits, so that it sees the refusal upstream gave.
-        match dial(context.dial_address(&flow), context.limits.connect_timeout).await {
+        match dial_flow(&context, &flow).await {
             Ok(connected) => upstream = Some(connected),
             Err(error) => {
-                context.events.push(Event::DialFailed { flow, error });
+                context.report_dial_failure(&flow, error);
                 context.stack.with(|gateway| gateway.refuse(id, error.refusal()));
                 context.stack.wake_driver();
                 return;
@@ -199,6 +205,8 @@ impl Opening<'_> {
         let Ok(name) = hello.name.clone() else {
             return Err((fail(&guest, InterceptError::InvalidName).await, None));
         };
+        // What shows no name is for the one its address stands for.
+        let name = name.or_else(|| context.virtual_name(&flow));
         if let Some(name) = &name
             && let Err(violation) = context.secrets().check(name.as_str().as_bytes())
         {
@@ -225,7 +233,7 @@ impl Opening<'_> {
             Some(connected) => connected,
             None => {
                 let dialled = tokio::select! {
-                    dialled = dial(context.dial_address(&flow), context.limits.connect_timeout) => dialled,
+                    dialled = dial_flow(context, &flow) => dialled,
                     () = context.stack.guest_reset(id) => return Ok(()),
                 };
                 match dialled {

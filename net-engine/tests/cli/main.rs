@@ -1,5 +1,7 @@
 //! The verbs of the binary that start nothing: what they print, and how they end.
 
+mod ca;
+
 use std::process::{Command, Output};
 
 const POLICY: &str = r#"
@@ -178,6 +180,29 @@ fn explain_says_what_becomes_of_a_request() {
         let output = run(POLICY, &["explain"], &[&TO, *arguments].concat());
         assert_eq!(output.status.code(), Some(*status), "{arguments:?}: {output:?}");
         assert_eq!(lines(&output.stdout).last().map(String::as_str), Some(*last), "{arguments:?}");
+    }
+}
+
+#[test]
+fn names_with_addresses_of_their_own_are_said_to_have_them() {
+    const POLICY: &str =
+        "allow = [\"any\"]\n[[rules]]\naction = \"allow\"\nto = \"db.example:22\"\nvirtual_ip = true\n";
+    let output = run(POLICY, &["check"], &[]);
+    assert_eq!(lines(&output.stdout)[0], "  1  allow db.example:22 by an address of its own", "{output:?}");
+    const OWN: &str = "it is answered with an address of its own, which stands for what it resolves to";
+    // arguments, exit status, whether the name has one, the last line
+    const CASES: &[(&[&str], i32, bool, &str)] = &[
+        (&["tcp", "db.example:22"], 0, true, "allowed: rule 1: allow db.example:22 by an address of its own"),
+        (&["tcp", "web.example:22"], 0, false, "allowed: rule 2: allow any"),
+        (&["tcp", "198.18.0.1:22"], 1, false, "denied: no name was answered with it here"),
+        (&["tcp", "[fd6e:6574:1::1]:22"], 1, false, "denied: no name was answered with it here"),
+    ];
+    for (arguments, status, has_own, last) in CASES {
+        let output = run(POLICY, &["explain"], arguments);
+        let shown = lines(&output.stdout);
+        assert_eq!(output.status.code(), Some(*status), "{arguments:?}: {output:?}");
+        assert_eq!(shown.iter().any(|shown| shown == OWN), *has_own, "{arguments:?}: {shown:#?}");
+        assert_eq!(shown.last().map(String::as_str), Some(*last), "{arguments:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use net_core::{Flow, Limits, Protocol};
 use net_engine::core::{DropReason, GuestAddresses, Ingress, Unreachable};
-use net_engine::link::FrameMeta;
+use net_engine::link::{FrameMeta, Segmentation, SegmentationKind};
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet, UdpPacket};
 
 use crate::raw::{ETHERNET_BYTES, GUEST_PORT, Segment, cut, datagram, icmp_of};
@@ -138,6 +138,37 @@ fn fragments_of_the_guest_are_one_datagram_in_any_order() {
                 assert_eq!(icmp_of(&answers[0]), Some(expected));
             }
         }
+    }
+}
+
+#[test]
+fn datagrams_that_share_a_frame_are_told_apart_within_reason() {
+    let addresses = GuestAddresses::default();
+    for server in SERVERS {
+        let frame = datagram(&addresses, SocketAddr::new(server, 7), &bytes(5_000));
+        let pieces = |size, kind| {
+            let mut world = World::new(Setup::default());
+            let segmentation = Some(Segmentation { kind, header_bytes: 42, size });
+            let meta = FrameMeta { segmentation, ..FrameMeta::default() };
+            match world.gateway.handle_frame(&meta, &frame, world.now) {
+                Ingress::Datagrams { payload, piece_bytes, .. } => {
+                    assert_eq!(payload, bytes(5_000));
+                    Some(Some(piece_bytes.get()))
+                }
+                Ingress::Datagram { .. } => Some(None),
+                Ingress::Handled
+                | Ingress::Syn { .. }
+                | Ingress::GivenUp { .. }
+                | Ingress::Reassembled(_) => None,
+            }
+        };
+        assert_eq!(pieces(1_200, SegmentationKind::Udp), Some(Some(1_200)));
+        assert_eq!(pieces(5_000, SegmentationKind::Udp), Some(Some(5_000)));
+        // 128 pieces, and one more.
+        assert_eq!(pieces(40, SegmentationKind::Udp), Some(Some(40)));
+        assert_eq!(pieces(39, SegmentationKind::Udp), None);
+        assert_eq!(pieces(0, SegmentationKind::Udp), None);
+        assert_eq!(pieces(1, SegmentationKind::TcpV4), Some(None));
     }
 }
 

@@ -69,7 +69,9 @@ fn outcome(frame: &[u8]) -> String {
     let mut world = World::new(Setup::default());
     let outcome = match world.gateway.handle_frame(&FrameMeta::default(), frame, world.now) {
         Ingress::Syn { flow, .. } => format!("syn {} {}", flow.guest.ip(), flow.upstream),
-        Ingress::Datagram { flow, .. } => format!("datagram {} {}", flow.guest.ip(), flow.upstream),
+        Ingress::Datagram { flow, .. } | Ingress::Datagrams { flow, .. } => {
+            format!("datagram {} {}", flow.guest.ip(), flow.upstream)
+        }
         Ingress::Reassembled(datagram) => {
             format!("whole {} {}", datagram.flow().guest.ip(), datagram.flow().upstream)
         }

@@ -143,7 +143,8 @@ impl World {
         match self.gateway.handle_frame(&FrameMeta::default(), frame, self.now) {
             Ingress::Syn { id, flow } => self.syns.push((id, flow)),
             Ingress::GivenUp { id } => self.given_up.push(id),
-            Ingress::Handled | Ingress::Datagram { .. } | Ingress::Reassembled(_) => {}
+            Ingress::Handled | Ingress::Datagram { .. } => {}
+            Ingress::Datagrams { .. } | Ingress::Reassembled(_) => {}
         }
     }
 

@@ -24,5 +24,6 @@ mod udp;
 #[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
 #[path = "../../examples/demo/upstream.rs"]
 mod upstream;
+mod virtual_ip;
 mod wire;
 mod world;

@@ -7,7 +7,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::guest::Datagrams;
-use crate::quic_client::flight;
+use crate::quic_client::{flight, initial};
 use crate::world::{ALIAS, HOST_A, PATIENCE, Setup, World, placeholder, policy, run};
 
 const PORT_UNREACHABLE: (u8, u8) = (3, 3);
@@ -161,7 +161,13 @@ fn what_is_not_quic_passes_a_port_that_is_looked_into_only_by_its_address() {
             Case::new(443, Setup { allow: &["9.9.9.1"], trusts: trusting(), ..Setup::default() }).await;
         case.send(&no_quic);
         case.passes(&no_quic).await;
-        // It does not open the port for QUIC.
+        // What begins as QUIC and cannot be read is not taken for something else.
+        let other = case.world.guest.datagrams();
+        other.send(case.to, &initial(&[9; 8], 0, 0, &[2, 0, 0, 0]));
+        assert_eq!(timeout(PATIENCE, other.error()).await.expect("an error"), PORT_UNREACHABLE);
+        let event = case.world.event().await;
+        assert!(event.to_string().contains("cannot be read"), "{event}");
+        // Nor does the one open the port for the other.
         case.send(&flight(&[1; 8], "a.example"));
         assert_eq!(case.told().await, PORT_UNREACHABLE);
         case.send(&no_quic);

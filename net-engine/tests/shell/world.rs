@@ -1,7 +1,7 @@
 //! An engine with one guest, whose destinations are servers of the test.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::{Message, Query};
@@ -12,7 +12,7 @@ use net_engine::{
     Engine, Event, GuestConfig, Interception, Nameserver, Nameservers, TerminationHook, ViolationAction,
 };
 use net_policy::dns::DenialStyle;
-use net_policy::{Action, Policy, Rule, parse_target};
+use net_policy::{Action, Policy, Rule, VirtualPools, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretValue};
 use net_tls::{Authority, AuthorityParams, UpstreamTrust, parse_ca_pem};
 use rustls::pki_types::ServerName;
@@ -39,10 +39,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Setup {
     /// `allow`ed targets, in order.
     pub(crate) allow: &'static [&'static str],
-    /// Denied targets, before those.
+    /// Targets that are allowed before those, by addresses of their own.
+    pub(crate) virtually: &'static [&'static str],
+    pub(crate) virtual_pools: VirtualPools,
+    /// Denied targets, before all.
     pub(crate) deny: &'static [&'static str],
     /// Where an address and port lead.
     pub(crate) redirects: Vec<((Ipv4Addr, u16), SocketAddr)>,
+    pub(crate) redirects_v6: Vec<((Ipv6Addr, u16), SocketAddr)>,
     /// Names whose TLS is passed on.
     pub(crate) bypass: &'static [&'static str],
     /// Whether a secret is configured, for `secret.example` unless `bound_to` says otherwise.
@@ -100,6 +104,14 @@ pub(crate) fn rules(deny: &[&str], allow: &[&str]) -> Policy {
     Policy::new([rules(Action::Deny, deny), rules(Action::Allow, allow)].concat())
 }
 
+/// Denials, then what is allowed by addresses of its own, then other things that are allowed.
+pub(crate) fn virtual_rules(deny: &[&str], virtually: &[&str], allow: &[&str]) -> Policy {
+    let own = virtually.iter().map(|text| parse_target(text).unwrap().into_rule(Action::Allow));
+    let own: Vec<Rule> = own.map(|rule| rule.virtually().unwrap()).collect();
+    let (deny, allow) = (rules(deny, &[]), rules(&[], allow));
+    Policy::new([deny.rules(), &own, allow.rules()].concat())
+}
+
 impl World {
     pub(crate) async fn new(setup: Setup) -> Self {
         let upstream = Upstream::start(&[HOST_A, HOST_B, ALIAS]).await.unwrap();
@@ -112,6 +124,7 @@ impl World {
             .redirects
             .into_iter()
             .map(|((address, port), to)| (SocketAddr::new(IpAddr::V4(address), port), to))
+            .chain(setup.redirects_v6.into_iter().map(|(from, to)| (from.into(), to)))
             .collect();
         let authority = Authority::generate(&AuthorityParams::default(), SystemTime::now()).unwrap();
         let authority_pem = authority.certificate_pem().to_owned();
@@ -127,7 +140,8 @@ impl World {
         let nameservers =
             if setup.nameservers.is_empty() { vec![upstream.resolver.into()] } else { setup.nameservers };
         let config = GuestConfig {
-            policy: rules(setup.deny, setup.allow),
+            policy: virtual_rules(setup.deny, setup.virtually, setup.allow),
+            virtual_pools: setup.virtual_pools,
             interception,
             upstream_trust,
             secrets,

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::Place;
+use super::Position;
 use super::cases::{Cases, CasesBuilder, Id, least};
 use super::condition::Wanted;
 
@@ -71,9 +71,9 @@ struct Node {
     /// The longest prefix around this one.
     parent: u32,
     /// The least of its rules.
-    first: Place,
+    first: Position,
     /// The least of its rules and all those around it.
-    first_around: Place,
+    first_around: Position,
     cases: Id,
     /// Whether a rule of it or around it allows egress.
     is_permitted: bool,
@@ -82,9 +82,9 @@ struct Node {
 impl<K: Bits> AddressTrie<K> {
     /// A tree of prefixes, each a first address, a length, and its rules in ascending order.
     pub(super) fn new(
-        prefixes: BTreeMap<(K, u8), Vec<Place>>,
+        prefixes: BTreeMap<(K, u8), Vec<Position>>,
         builder: &mut CasesBuilder,
-        permits: impl Fn(Place) -> bool,
+        permits: impl Fn(&Position) -> bool + Copy,
     ) -> Self {
         let mut trie = Self {
             starts: Vec::new(),
@@ -96,17 +96,17 @@ impl<K: Bits> AddressTrie<K> {
         // The prefixes around the current one, each with its last address.
         let mut around: Vec<(u32, K)> = Vec::new();
         // Shorter prefixes come before the longer ones that start at the same address.
-        for ((start, prefix_len), places) in prefixes {
+        for ((start, prefix_len), positions) in prefixes {
             trie.leave(&mut around, Some(start));
             let parent = around.last().map_or(NO_NODE, |(node, _)| *node);
-            let (mut first_around, mut is_permitted) = (least(&places), places.iter().any(|it| permits(*it)));
+            let (mut first_around, mut is_permitted) = (least(&positions), positions.iter().any(permits));
             if let Some(parent) = trie.nodes.get(parent as usize) {
                 first_around = first_around.min(parent.first_around);
                 is_permitted |= parent.is_permitted;
             }
-            let cases = builder.cases(&places);
+            let cases = builder.cases(&positions);
             let node = u32::try_from(trie.nodes.len()).unwrap_or(NO_NODE);
-            trie.nodes.push(Node { parent, first: least(&places), first_around, cases, is_permitted });
+            trie.nodes.push(Node { parent, first: least(&positions), first_around, cases, is_permitted });
             trie.segment(start, node);
             around.push((node, start.last_of(prefix_len)));
         }
@@ -169,7 +169,7 @@ impl<K: Bits> AddressTrie<K> {
     }
 
     /// The first rule for an address that covers the flow, or `limit` where that comes first.
-    pub(super) fn first(&self, address: K, cases: &Cases, wanted: &Wanted, limit: Place) -> Place {
+    pub(super) fn first(&self, address: K, cases: &Cases, wanted: &Wanted, limit: Position) -> Position {
         let mut first = limit;
         let mut next = self.longest(address);
         while let Some(node) = next.filter(|node| node.first_around < first) {

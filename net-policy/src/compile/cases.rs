@@ -2,7 +2,7 @@ use crate::UnixTime;
 
 use super::condition::{Condition, PortSets, Wanted};
 use super::port_table::PortTable;
-use super::{NONE, Place};
+use super::{NONE, Position};
 
 /// So many rules for one place are tried one after the other; more get a [`PortTable`].
 const FEW: usize = 4;
@@ -15,11 +15,11 @@ const FEW: usize = 4;
 pub(crate) struct Cases {
     conditions: Vec<Condition>,
     port_sets: PortSets,
-    places: Vec<Place>,
+    positions: Vec<Position>,
     tables: Vec<PortTable>,
 }
 
-/// The rules of one place: a slice of `places`, or one of `tables`.
+/// The rules of one place: a slice of `positions`, or one of `tables`.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Id {
     start: u32,
@@ -44,9 +44,9 @@ pub(super) struct List {
 #[derive(Clone, Copy)]
 pub(crate) struct Found {
     /// The first that does.
-    pub(crate) first: Place,
+    pub(crate) first: Position,
     /// The first that decides, too.
-    pub(crate) decides: Place,
+    pub(crate) decides: Position,
 }
 
 impl Cases {
@@ -56,58 +56,58 @@ impl Cases {
         list: List,
         wanted: &Wanted,
         found: &mut Found,
-        decides: impl Fn(Place) -> bool,
+        decides: impl Fn(Position) -> bool,
     ) {
-        let places = slice(&self.places, list.start, list.len);
-        for place in places {
-            if *place >= found.decides {
+        let positions = slice(&self.positions, list.start, list.len);
+        for position in positions {
+            if *position >= found.decides {
                 return;
             }
-            if !self.condition(*place).is_some_and(|it| it.covers(wanted, &self.port_sets)) {
+            if !self.condition(*position).is_some_and(|it| it.covers(wanted, &self.port_sets)) {
                 continue;
             }
-            found.first = found.first.min(*place);
-            if decides(*place) {
-                found.decides = *place;
+            found.first = found.first.min(*position);
+            if decides(*position) {
+                found.decides = *position;
             }
         }
     }
 
     /// The first rule of a place that covers the flow, or `limit` where that comes first.
-    pub(super) fn first(&self, id: Id, wanted: &Wanted, limit: Place) -> Place {
+    pub(super) fn first(&self, id: Id, wanted: &Wanted, limit: Position) -> Position {
         if id.len as usize <= FEW {
-            let places = slice(&self.places, id.start, id.len);
-            let first = places.iter().find(|place| {
-                **place >= limit
-                    || self.condition(**place).is_some_and(|it| it.covers(wanted, &self.port_sets))
+            let positions = slice(&self.positions, id.start, id.len);
+            let first = positions.iter().find(|position| {
+                **position >= limit
+                    || self.condition(**position).is_some_and(|it| it.covers(wanted, &self.port_sets))
             });
-            return first.map_or(limit, |place| limit.min(*place));
+            return first.map_or(limit, |position| limit.min(*position));
         }
         let Some(table) = self.tables.get(id.start as usize) else { return limit };
         let first = table.first(wanted).min(limit);
-        let expiring = table.expiring().iter().take_while(|place| **place < first).find(|place| {
-            self.condition(**place).is_some_and(|condition| condition.covers(wanted, &self.port_sets))
+        let expiring = table.expiring().iter().take_while(|position| **position < first).find(|position| {
+            self.condition(**position).is_some_and(|condition| condition.covers(wanted, &self.port_sets))
         });
         expiring.copied().unwrap_or(first)
     }
 
     /// The first rule that has not expired, or `limit` where that comes first.
-    pub(super) fn first_alive(&self, ordered: Ordered, wall: UnixTime, limit: Place) -> Place {
-        let places = slice(&self.places, ordered.start, ordered.len);
-        let mut alive = places.iter().filter(|place| {
-            self.condition(**place).is_some_and(|condition| condition.is_alive(wall.as_secs()))
+    pub(super) fn first_alive(&self, ordered: Ordered, wall: UnixTime, limit: Position) -> Position {
+        let positions = slice(&self.positions, ordered.start, ordered.len);
+        let mut alive = positions.iter().filter(|position| {
+            self.condition(**position).is_some_and(|condition| condition.is_alive(wall.as_secs()))
         });
-        alive.next().map_or(limit, |place| limit.min(*place))
+        alive.next().map_or(limit, |position| limit.min(*position))
     }
 
-    fn condition(&self, place: Place) -> Option<&Condition> {
-        self.conditions.get(place as usize)
+    fn condition(&self, position: Position) -> Option<&Condition> {
+        self.conditions.get(position as usize)
     }
 }
 
-fn slice(places: &[Place], start: u32, len: u32) -> &[Place] {
+fn slice(positions: &[Position], start: u32, len: u32) -> &[Position] {
     let start = start as usize;
-    places.get(start..start + len as usize).unwrap_or_default()
+    positions.get(start..start + len as usize).unwrap_or_default()
 }
 
 /// Makes [`Cases`]; every condition is added before the first place.
@@ -123,45 +123,46 @@ impl CasesBuilder {
     }
 
     /// The rules of a place, in ascending order.
-    pub(super) fn cases(&mut self, places: &[Place]) -> Id {
-        self.with_expiry(places, true)
+    pub(super) fn cases(&mut self, positions: &[Position]) -> Id {
+        self.with_expiry(positions, true)
     }
 
     /// The same, as if none of them ever expired.
-    pub(super) fn cases_that_never_expire(&mut self, places: &[Place]) -> Id {
-        self.with_expiry(places, false)
+    pub(super) fn cases_that_never_expire(&mut self, positions: &[Position]) -> Id {
+        self.with_expiry(positions, false)
     }
 
-    fn with_expiry(&mut self, places: &[Place], is_heeded: bool) -> Id {
-        let len = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    fn with_expiry(&mut self, positions: &[Position], is_heeded: bool) -> Id {
+        let len = u32::try_from(positions.len()).unwrap_or(u32::MAX);
         let Cases { conditions, port_sets, tables, .. } = &mut self.cases;
-        if places.len() > FEW {
+        if positions.len() > FEW {
             let start = u32::try_from(tables.len()).unwrap_or(u32::MAX);
-            tables.push(PortTable::new(places, conditions, port_sets, is_heeded));
+            tables.push(PortTable::new(positions, conditions, port_sets, is_heeded));
             return Id { start, len };
         }
-        Id { start: self.append(places), len }
+        Id { start: self.append(positions), len }
     }
 
     /// Rules in ascending order, as far as one can matter.
-    pub(super) fn ordered(&mut self, places: &[Place]) -> Ordered {
-        let never_expires =
-            |place: &Place| self.cases.conditions.get(*place as usize).is_some_and(Condition::never_expires);
-        let end = places.iter().position(never_expires).map_or(places.len(), |last| last + 1);
-        let places = places.get(..end).unwrap_or_default();
-        let len = u32::try_from(places.len()).unwrap_or(u32::MAX);
-        Ordered { start: self.append(places), len }
+    pub(super) fn ordered(&mut self, positions: &[Position]) -> Ordered {
+        let never_expires = |position: &Position| {
+            self.cases.conditions.get(*position as usize).is_some_and(Condition::never_expires)
+        };
+        let end = positions.iter().position(never_expires).map_or(positions.len(), |last| last + 1);
+        let positions = positions.get(..end).unwrap_or_default();
+        let len = u32::try_from(positions.len()).unwrap_or(u32::MAX);
+        Ordered { start: self.append(positions), len }
     }
 
     /// Rules in ascending order.
-    pub(super) fn list(&mut self, places: &[Place]) -> List {
-        let len = u32::try_from(places.len()).unwrap_or(u32::MAX);
-        List { start: self.append(places), len }
+    pub(super) fn list(&mut self, positions: &[Position]) -> List {
+        let len = u32::try_from(positions.len()).unwrap_or(u32::MAX);
+        List { start: self.append(positions), len }
     }
 
-    fn append(&mut self, places: &[Place]) -> u32 {
-        let start = u32::try_from(self.cases.places.len()).unwrap_or(u32::MAX);
-        self.cases.places.extend_from_slice(places);
+    fn append(&mut self, positions: &[Position]) -> u32 {
+        let start = u32::try_from(self.cases.positions.len()).unwrap_or(u32::MAX);
+        self.cases.positions.extend_from_slice(positions);
         start
     }
 
@@ -172,6 +173,6 @@ impl CasesBuilder {
 }
 
 /// The least of some rules in ascending order.
-pub(super) fn least(places: &[Place]) -> Place {
-    places.first().copied().unwrap_or(NONE)
+pub(super) fn least(positions: &[Position]) -> Position {
+    positions.first().copied().unwrap_or(NONE)
 }

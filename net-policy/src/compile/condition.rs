@@ -142,14 +142,14 @@ impl PortSets {
         if let Some(known) = self.known.get(ranges) {
             return *known;
         }
-        let place = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
+        let position = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
         self.sets.push(ranges.into());
-        self.known.insert(ranges.into(), place);
-        place
+        self.known.insert(ranges.into(), position);
+        position
     }
 
-    fn get(&self, place: u32) -> &[(u16, u16)] {
-        self.sets.get(place as usize).map_or(&[], |set| set)
+    fn get(&self, position: u32) -> &[(u16, u16)] {
+        self.sets.get(position as usize).map_or(&[], |set| set)
     }
 
     /// Forgets what is only needed to keep each set once.

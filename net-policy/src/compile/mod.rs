@@ -24,11 +24,11 @@ use cases::{Cases, CasesBuilder, Found, Ordered};
 pub(crate) use condition::Wanted;
 use name_map::NameMap;
 
-/// The place of a rule in its policy, counted from 0.
-pub(crate) type Place = u32;
+/// The position of a rule in its policy, counted from 0.
+pub(crate) type Position = u32;
 
 /// Behind every rule: none matches.
-pub(crate) const NONE: Place = Place::MAX;
+pub(crate) const NONE: Position = Position::MAX;
 
 /// The rules of one policy, by what they are about.
 #[derive(Default)]
@@ -66,96 +66,108 @@ struct GroupRules {
 #[derive(Clone, Copy)]
 pub(crate) struct ByAddress {
     /// Of all rules that are not for a name.
-    pub(crate) first: Place,
+    pub(crate) first: Position,
     /// Of those for an address, a prefix or a group.
-    pub(crate) as_such: Place,
+    pub(crate) as_such: Position,
 }
 
 /// The first rules for a name.
 #[derive(Clone, Copy)]
 pub(crate) struct ByName {
     /// Of those that allow it.
-    pub(crate) allow: Place,
+    pub(crate) allow: Position,
     /// Of those that deny it.
-    pub(crate) deny: Place,
+    pub(crate) deny: Position,
     /// Of those that allow some requests to it.
     pub(crate) allows_some: Found,
     /// Of those that deny some requests to it.
     pub(crate) denies_some: Found,
 }
 
-impl Index {
-    pub(crate) fn new(rules: &[Rule]) -> Self {
-        let mut builder = CasesBuilder::default();
-        let mut index = Self::default();
-        let (mut any, mut domains, mut resolve) = (Vec::new(), Vec::new(), Vec::new());
-        let mut groups: [Vec<Place>; Group::COUNT] = Default::default();
-        let (mut v4, mut v6, mut translated) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut names = name_map::Builder::default();
-        for (place, rule) in (0..NONE).zip(rules) {
-            builder.add(rule);
-            let is_egress = rule.direction.covers(Direction::Egress);
-            let allows_egress = is_egress && rule.action == Action::Allow;
-            match &rule.destination {
-                Destination::Any => {
-                    any.push(place);
-                    index.allows_any |= allows_egress;
-                    index.reaches_host |= allows_egress;
-                    if allows_egress || (is_egress && rule.covers_everything()) {
-                        resolve.push(place);
-                    }
-                }
-                Destination::Group(group) => {
-                    groups[group.place()].push(place);
-                    index.has_groups = true;
-                    index.groups[group.place()].is_permitted |= allows_egress;
-                    if *group == Group::Host {
-                        index.reaches_host |= allows_egress;
-                    } else if allows_egress {
-                        resolve.push(place);
-                    }
-                }
-                Destination::Cidr(prefix) => {
-                    if allows_egress {
-                        resolve.push(place);
-                    }
-                    match prefix {
-                        IpNet::V4(net) => {
-                            let key = (u32::from(net.network()), net.prefix_len());
-                            v4.entry(key).or_insert_with(Vec::new).push(place);
-                        }
-                        IpNet::V6(net) => {
-                            let key = (u128::from(net.network()), net.prefix_len());
-                            v6.entry(key).or_insert_with(Vec::new).push(place);
-                            if judges_own_bits(prefix, rule.action) {
-                                translated.entry(key).or_insert_with(Vec::new).push(place);
-                            }
-                        }
-                    }
-                }
-                Destination::Domain(pattern) => {
-                    domains.push(place);
-                    names.add(pattern, place, rule);
+/// The rules of each place, in their order.
+#[derive(Default)]
+struct Places {
+    any: Vec<Position>,
+    groups: [Vec<Position>; Group::COUNT],
+    v4: BTreeMap<(u32, u8), Vec<Position>>,
+    v6: BTreeMap<(u128, u8), Vec<Position>>,
+    translated: BTreeMap<(u128, u8), Vec<Position>>,
+    names: name_map::Builder,
+    domains: Vec<Position>,
+    resolve: Vec<Position>,
+}
+
+impl Places {
+    fn add(&mut self, position: Position, rule: &Rule) {
+        match &rule.destination {
+            Destination::Any => self.any.push(position),
+            Destination::Group(group) => self.groups[group.place()].push(position),
+            Destination::Cidr(IpNet::V4(net)) => {
+                let key = (u32::from(net.network()), net.prefix_len());
+                self.v4.entry(key).or_default().push(position);
+            }
+            Destination::Cidr(IpNet::V6(net)) => {
+                let key = (u128::from(net.network()), net.prefix_len());
+                self.v6.entry(key).or_default().push(position);
+                if judges_own_bits(&IpNet::V6(*net), rule.action) {
+                    self.translated.entry(key).or_default().push(position);
                 }
             }
+            Destination::Domain(pattern) => {
+                self.domains.push(position);
+                self.names.add(pattern, position, rule, lets_resolve(rule));
+            }
         }
-        index.any = builder.cases(&any);
-        for (group, places) in index.groups.iter_mut().zip(&groups) {
-            group.cases = builder.cases(places);
-        }
-        let permits = |place: Place| {
-            rules
-                .get(place as usize)
-                .is_some_and(|rule| rule.action == Action::Allow && rule.direction.covers(Direction::Egress))
+        let is_for_any_name = match rule.destination {
+            // The host has a name of its own, and a rule for a name is for that name.
+            Destination::Group(Group::Host) | Destination::Domain(_) => false,
+            Destination::Any => lets_resolve(rule),
+            // Some other address of the name may not be denied.
+            Destination::Group(_) | Destination::Cidr(_) => allows_egress(rule),
         };
-        index.v4 = AddressTrie::new(v4, &mut builder, permits);
-        index.v6 = AddressTrie::new(v6, &mut builder, permits);
-        index.translated = AddressTrie::new(translated, &mut builder, permits);
-        index.names = names.build(&mut builder);
-        index.domains = builder.cases_that_never_expire(&domains);
-        index.resolve = builder.ordered(&resolve);
-        index.cases = builder.build();
-        index
+        if is_for_any_name {
+            self.resolve.push(position);
+        }
+    }
+}
+
+/// Whether a rule for the place of a name says if the name may be resolved: one that allows does, and
+/// one that denies where it is for every flow.
+fn lets_resolve(rule: &Rule) -> bool {
+    allows_egress(rule) || (rule.direction.covers(Direction::Egress) && rule.covers_everything())
+}
+
+fn allows_egress(rule: &Rule) -> bool {
+    rule.action == Action::Allow && rule.direction.covers(Direction::Egress)
+}
+
+impl Index {
+    pub(crate) fn new(rules: &[Rule]) -> Self {
+        let (mut builder, mut places) = (CasesBuilder::default(), Places::default());
+        for (position, rule) in (0..NONE).zip(rules) {
+            builder.add(rule);
+            places.add(position, rule);
+        }
+        let permits = |position: &Position| rules.get(*position as usize).is_some_and(allows_egress);
+        let groups = places.groups.each_ref().map(|positions| GroupRules {
+            cases: builder.cases(positions),
+            is_permitted: positions.iter().any(permits),
+        });
+        let allows_any = places.any.iter().any(permits);
+        Self {
+            any: builder.cases(&places.any),
+            has_groups: places.groups.iter().any(|positions| !positions.is_empty()),
+            v4: AddressTrie::new(places.v4, &mut builder, permits),
+            v6: AddressTrie::new(places.v6, &mut builder, permits),
+            translated: AddressTrie::new(places.translated, &mut builder, permits),
+            names: places.names.build(&mut builder),
+            domains: builder.cases_that_never_expire(&places.domains),
+            resolve: builder.ordered(&places.resolve),
+            reaches_host: allows_any || groups[Group::Host.place()].is_permitted,
+            allows_any,
+            groups,
+            cases: builder.build(),
+        }
     }
 
     /// The first rules for an address; `normal` is what is reached by way of it.
@@ -186,14 +198,14 @@ impl Index {
         &self,
         name: &HostName,
         wanted: &Wanted,
-        limit: Place,
-        decides: impl Fn(Place) -> bool,
+        limit: Position,
+        decides: impl Fn(Position) -> bool,
     ) -> ByName {
         self.names.first(name, &self.cases, wanted, limit, decides)
     }
 
     /// The first rule that says whether a name may be resolved.
-    pub(crate) fn resolves(&self, name: &HostName, wall: UnixTime) -> Place {
+    pub(crate) fn resolves(&self, name: &HostName, wall: UnixTime) -> Position {
         let first = self.cases.first_alive(self.resolve, wall, NONE);
         self.names.resolves(name, &self.cases, wall, first)
     }
@@ -214,7 +226,7 @@ impl Index {
     }
 
     /// The first rule for any name that covers the flow, which is a timeless one.
-    pub(crate) fn first_domain(&self, wanted: &Wanted) -> Place {
+    pub(crate) fn first_domain(&self, wanted: &Wanted) -> Position {
         self.cases.first(self.domains, wanted, NONE)
     }
 }

@@ -1,13 +1,13 @@
 use std::hash::{DefaultHasher, Hasher as _};
 
 use hashbrown::HashTable;
-use net_core::{Direction, HostName, HostPattern};
+use net_core::{HostName, HostPattern};
 
 use crate::{Action, Rule, UnixTime};
 
 use super::cases::{Cases, CasesBuilder, Found, Id, List, Ordered, least};
 use super::condition::Wanted;
-use super::{ByName, NONE, Place};
+use super::{ByName, NONE, Position};
 
 /// The rules for names: a tree of labels from the right, so that a name passes every apex it is below.
 ///
@@ -38,7 +38,7 @@ struct Rules {
     allows_some: List,
     denies_some: List,
     /// The least of all these.
-    first: Place,
+    first: Position,
     resolve: Ordered,
 }
 
@@ -105,8 +105,8 @@ impl NameMap {
         name: &HostName,
         cases: &Cases,
         wanted: &Wanted,
-        limit: Place,
-        decides: impl Fn(Place) -> bool,
+        limit: Position,
+        decides: impl Fn(Position) -> bool,
     ) -> ByName {
         let none = Found { first: limit, decides: limit };
         let mut found = ByName { allow: limit, deny: limit, allows_some: none, denies_some: none };
@@ -123,7 +123,13 @@ impl NameMap {
     }
 
     /// The first rule that says whether a name may be resolved, or `limit` where that comes first.
-    pub(super) fn resolves(&self, name: &HostName, cases: &Cases, wall: UnixTime, limit: Place) -> Place {
+    pub(super) fn resolves(
+        &self,
+        name: &HostName,
+        cases: &Cases,
+        wall: UnixTime,
+        limit: Position,
+    ) -> Position {
         let mut first = limit;
         self.walk(name, |rules| {
             if rules.first < first {
@@ -143,19 +149,16 @@ pub(super) struct Builder {
 
 #[derive(Default)]
 struct Places {
-    allow: Vec<Place>,
-    deny: Vec<Place>,
-    allows_some: Vec<Place>,
-    denies_some: Vec<Place>,
-    resolve: Vec<Place>,
+    allow: Vec<Position>,
+    deny: Vec<Position>,
+    allows_some: Vec<Position>,
+    denies_some: Vec<Position>,
+    resolve: Vec<Position>,
 }
 
 impl Builder {
-    /// Adds a rule; one that denies ends the search for who may resolve a name only where it is for
-    /// all flows.
-    pub(super) fn add(&mut self, pattern: &HostPattern, place: Place, rule: &Rule) {
-        let lets_resolve = rule.action == Action::Allow || rule.covers_everything();
-        let resolves = rule.direction.covers(Direction::Egress) && lets_resolve;
+    /// Adds a rule; `lets_resolve` where it says whether its names may be resolved.
+    pub(super) fn add(&mut self, pattern: &HostPattern, position: Position, rule: &Rule, lets_resolve: bool) {
         if self.nodes.is_empty() {
             self.nodes.push(Default::default());
         }
@@ -176,28 +179,28 @@ impl Builder {
         };
         for list in lists {
             match (rule.action, &rule.http) {
-                (Action::Allow, None) => list.allow.push(place),
-                (Action::Deny, None) => list.deny.push(place),
-                (Action::Allow, Some(_)) => list.allows_some.push(place),
-                (Action::Deny, Some(_)) => list.denies_some.push(place),
+                (Action::Allow, None) => list.allow.push(position),
+                (Action::Deny, None) => list.deny.push(position),
+                (Action::Allow, Some(_)) => list.allows_some.push(position),
+                (Action::Deny, Some(_)) => list.denies_some.push(position),
             }
-            if resolves {
-                list.resolve.push(place);
+            if lets_resolve {
+                list.resolve.push(position);
             }
         }
     }
 
     pub(super) fn build(self, builder: &mut CasesBuilder) -> NameMap {
-        let mut rules = |places: &Places| Rules {
-            allow: builder.cases(&places.allow),
-            deny: builder.cases(&places.deny),
-            allows_some: builder.list(&places.allows_some),
-            denies_some: builder.list(&places.denies_some),
-            first: [&places.allow, &places.deny, &places.allows_some, &places.denies_some]
-                .map(|places| least(places))
+        let mut rules = |positions: &Places| Rules {
+            allow: builder.cases(&positions.allow),
+            deny: builder.cases(&positions.deny),
+            allows_some: builder.list(&positions.allows_some),
+            denies_some: builder.list(&positions.denies_some),
+            first: [&positions.allow, &positions.deny, &positions.allows_some, &positions.denies_some]
+                .map(|positions| least(positions))
                 .into_iter()
-                .fold(NONE, Place::min),
-            resolve: builder.ordered(&places.resolve),
+                .fold(NONE, Position::min),
+            resolve: builder.ordered(&positions.resolve),
         };
         let nodes =
             self.nodes.iter().map(|(at, below)| Node { at: rules(at), below: rules(below) }).collect();

@@ -1,5 +1,5 @@
 use super::condition::{Condition, FLOW_KINDS, PortSets, Wanted};
-use super::{NONE, Place};
+use super::{NONE, Position};
 
 /// Many rules for one place: which is the first, for every kind of flow and every port.
 ///
@@ -9,11 +9,11 @@ pub(super) struct PortTable {
     /// The first port of each segment; the first segment starts at 0.
     starts: Box<[u16]>,
     /// For each segment the first rule that never expires, by kind of flow.
-    firsts: Box<[[Place; FLOW_KINDS]]>,
+    firsts: Box<[[Position; FLOW_KINDS]]>,
     /// The same for flows that have no port.
-    portless: [Place; FLOW_KINDS],
+    portless: [Position; FLOW_KINDS],
     /// In ascending order; these are tried one after the other.
-    expiring: Box<[Place]>,
+    expiring: Box<[Position]>,
 }
 
 impl PortTable {
@@ -22,12 +22,13 @@ impl PortTable {
     /// Takes O(ranges × log segments) for each kind of flow: a segment is filled once, by the first
     /// rule that covers it, and skipped from then on.
     pub(super) fn new(
-        places: &[Place],
+        positions: &[Position],
         conditions: &[Condition],
         port_sets: &PortSets,
         heeds_expiry: bool,
     ) -> Self {
-        let rules = || places.iter().filter_map(|place| Some((*place, conditions.get(*place as usize)?)));
+        let rules =
+            || positions.iter().filter_map(|position| Some((*position, conditions.get(*position as usize)?)));
         let lasting = || rules().filter(|(_, condition)| !heeds_expiry || condition.never_expires());
         let mut starts = vec![0];
         for (first, last) in lasting().flat_map(|(_, condition)| condition.ranges(port_sets)) {
@@ -40,12 +41,12 @@ impl PortTable {
         let mut portless = [NONE; FLOW_KINDS];
         for (kind, portless) in portless.iter_mut().enumerate() {
             let mut unfilled = Unfilled::new(starts.len());
-            for (place, condition) in lasting().filter(|(_, condition)| condition.has_kind(kind)) {
-                *portless = place.min(*portless);
+            for (position, condition) in lasting().filter(|(_, condition)| condition.has_kind(kind)) {
+                *portless = position.min(*portless);
                 for (first, last) in condition.ranges(port_sets) {
                     let mut segment = unfilled.from(starts.partition_point(|start| start < first));
                     while let Some(row) = firsts.get_mut(segment).filter(|_| starts[segment] <= *last) {
-                        row[kind] = place;
+                        row[kind] = position;
                         unfilled.fill(segment);
                         segment = unfilled.from(segment);
                     }
@@ -53,12 +54,12 @@ impl PortTable {
             }
         }
         let expiring = rules().filter(|(_, condition)| heeds_expiry && !condition.never_expires());
-        let expiring = expiring.map(|(place, _)| place).collect();
+        let expiring = expiring.map(|(position, _)| position).collect();
         Self { starts: starts.into(), firsts: firsts.into(), portless, expiring }
     }
 
     /// The first rule that never expires and covers the flow.
-    pub(super) fn first(&self, wanted: &Wanted) -> Place {
+    pub(super) fn first(&self, wanted: &Wanted) -> Position {
         let row = match wanted.port {
             Some(port) => self.firsts.get(self.starts.partition_point(|start| *start <= port) - 1),
             None => Some(&self.portless),
@@ -66,7 +67,7 @@ impl PortTable {
         row.and_then(|row| row.get(wanted.kind)).copied().unwrap_or(NONE)
     }
 
-    pub(super) fn expiring(&self) -> &[Place] {
+    pub(super) fn expiring(&self) -> &[Position] {
         &self.expiring
     }
 }

@@ -2,8 +2,9 @@ use std::net::IpAddr;
 
 use hickory_proto::op::{Edns, Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
-use hickory_proto::rr::rdata::{A, AAAA};
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::rr::rdata::{A, AAAA, PTR};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use net_core::HostName;
 
 use super::Question;
 
@@ -65,6 +66,10 @@ pub enum Reply {
     Failed(ExtendedError),
     /// These addresses, as far as they are of the family asked for.
     Addresses(Vec<IpAddr>),
+    /// The name of an address.
+    Pointer(HostName),
+    /// NXDOMAIN: the address has no name.
+    NoPointer,
 }
 
 /// The message for an answer of our own.
@@ -80,6 +85,13 @@ pub fn reply(question: &Question, what: &Reply) -> Message {
         Reply::Denied(DenialStyle::Refused, why) => explain(ResponseCode::Refused, *why),
         Reply::Denied(DenialStyle::NxDomain, why) => explain(ResponseCode::NXDomain, *why),
         Reply::Failed(why) => explain(ResponseCode::ServFail, *why),
+        Reply::Pointer(host) => {
+            if let Ok(host) = Name::from_ascii(format!("{host}.")) {
+                let data = RData::PTR(PTR(host));
+                message.add_answer(Record::from_rdata(question.name().clone(), OWN_TTL, data));
+            }
+        }
+        Reply::NoPointer => message.metadata.response_code = ResponseCode::NXDomain,
         Reply::Addresses(addresses) => {
             for address in addresses {
                 let data = match (address, question.record_type()) {

@@ -4,12 +4,12 @@ use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::svcb::{
     Alpn, EchConfigList, IpHint, Mandatory, SVCB, SvcParamKey, SvcParamValue, Unknown,
 };
-use hickory_proto::rr::rdata::{A, CNAME, HTTPS, NULL, SOA};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, HTTPS, NULL, SOA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use net_core::HostName;
 
 use super::*;
-use crate::{Action, HostAddresses, Policy, parse_target};
+use crate::{Action, HostAddresses, Policy, VirtualPair, parse_target};
 
 fn name(text: &str) -> Name {
     Name::from_ascii(text).expect(text)
@@ -263,4 +263,119 @@ fn addresses_take_turns_and_aliases_keep_their_place() {
         let told: Vec<Record> = answer.answers[1..].to_vec();
         assert_eq!(told, expected.map(b), "{by}");
     }
+}
+
+const PAIR: VirtualPair = VirtualPair {
+    ipv4: std::net::Ipv4Addr::new(198, 18, 0, 1),
+    ipv6: std::net::Ipv6Addr::new(0xfd6e, 0x6574, 1, 0, 0, 0, 0, 1),
+};
+
+#[test]
+fn a_virtual_answer_has_the_families_of_the_real_one_and_no_alias() {
+    let v4 = |owner: &str, ttl| Record::from_rdata(name(owner), ttl, RData::A(A([9, 9, 9, 9].into())));
+    let v6 = |ttl| record(ttl, RData::AAAA(AAAA("2620:fe::9".parse().unwrap())));
+    let alias = record(30, RData::CNAME(CNAME(name("b.example."))));
+    // What a resolver says; of each record what the guest is told, and for how long.
+    let cases: [(Vec<Record>, &[&str]); 5] = [
+        (vec![v4("a.example.", 300), v4("a.example.", 300)], &["60 198.18.0.1"]),
+        (vec![alias.clone(), v4("b.example.", 300)], &["30 198.18.0.1"]),
+        (vec![v6(10)], &["10 fd6e:6574:1::1"]),
+        (vec![v4("a.example.", 0), v6(90)], &["0 198.18.0.1", "0 fd6e:6574:1::1"]),
+        (vec![alias], &[]),
+    ];
+    for (answers, expected) in cases {
+        let asked = ask(&query(RecordType::A));
+        let mut message = Message::response(7, OpCode::Query);
+        message.metadata.authentic_data = true;
+        message.answers = answers.clone();
+        match virtual_ttl(&message) {
+            Some(ttl) => answer_virtually(&asked, &mut message, PAIR, ttl),
+            None => {
+                assert_eq!(expected.len(), 0, "{answers:?}");
+                continue;
+            }
+        }
+        assert!(!message.metadata.authentic_data);
+        let shown: Vec<String> = message
+            .answers
+            .iter()
+            .map(|record| {
+                assert_eq!(record.name, name("a.example."));
+                format!("{} {}", record.ttl, record.data)
+            })
+            .collect();
+        assert_eq!(shown, expected, "{answers:?}");
+    }
+}
+
+#[test]
+fn an_address_is_found_in_a_question_for_its_name() {
+    const CASES: &[(&str, RecordType, Option<&str>)] = &[
+        ("1.0.18.198.in-addr.arpa.", RecordType::PTR, Some("198.18.0.1")),
+        ("1.0.18.198.IN-ADDR.ARPA.", RecordType::PTR, Some("198.18.0.1")),
+        ("1.0.18.198.in-addr.arpa.", RecordType::A, None),
+        ("18.198.in-addr.arpa.", RecordType::PTR, None),
+        ("300.0.18.198.in-addr.arpa.", RecordType::PTR, None),
+        ("a.example.", RecordType::PTR, None),
+        (
+            "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.4.7.5.6.e.6.d.f.ip6.arpa.",
+            RecordType::PTR,
+            Some("fd6e:6574:1::1"),
+        ),
+    ];
+    for (text, kind, expected) in CASES {
+        let mut message = Message::query();
+        message.add_query(Query::query(name(text), *kind));
+        let found = ask(&message).reverse().map(|address| address.to_string());
+        assert_eq!(found.as_deref(), *expected, "{text}");
+    }
+    let mut message = Message::query();
+    message.add_query(Query::query(name("1.0.18.198.in-addr.arpa."), RecordType::PTR));
+    let told = reply(&ask(&message), &Reply::Pointer("a.example".parse().unwrap()));
+    assert!(matches!(&told.answers[..], [record] if record.data.to_string() == "a.example."));
+}
+
+#[test]
+fn the_corpora_hold() {
+    let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for target in ["dns_answer_filter", "dns_query"] {
+        let files: Vec<_> = std::fs::read_dir(fuzz.join(target)).expect("a corpus").collect();
+        assert!(files.len() >= 2, "the corpus of {target} is small");
+        for file in files {
+            let bytes = std::fs::read(file.expect("a file").path()).expect("a readable file");
+            // Queries of the guest are as hostile as answers of upstream.
+            crate::fuzzing::answer_stays_within_the_policy(&bytes);
+            crate::fuzzing::query_is_answered(&bytes);
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_no_danger(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100)) {
+        crate::fuzzing::answer_stays_within_the_policy(&bytes);
+        crate::fuzzing::query_is_answered(&bytes);
+    }
+}
+
+/// Writes the corpora anew: answers and queries as these tests make them.
+#[test]
+#[ignore = "writes into the checkout"]
+fn write_the_corpora() {
+    let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    std::fs::create_dir_all(fuzz.join("dns_query")).expect("a directory");
+    let write = |target: &str, file: &str, message: &Message| {
+        std::fs::write(fuzz.join(target).join(file), message.to_vec().expect("a message")).expect("a file");
+    };
+    write("dns_query", "plain", &query(RecordType::A));
+    write("dns_query", "edns", &with_edns(query(RecordType::HTTPS), true));
+    let hint = (SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(IpHint(vec![A::new(10, 0, 0, 1)])));
+    let mut bindings = query(RecordType::HTTPS).into_response();
+    bindings.metadata.id = 0;
+    bindings.add_answer(record(300, https(vec![alpn(&["h3", "h2"]), hint])));
+    write("dns_answer_filter", "https", &bindings);
+    let mut nothing = query(RecordType::A).into_response();
+    nothing.metadata.response_code = ResponseCode::NXDomain;
+    nothing.add_authority(soa(300, 60));
+    write("dns_answer_filter", "nothing", &nothing);
 }

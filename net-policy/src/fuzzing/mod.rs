@@ -1,53 +1,17 @@
-#![allow(clippy::wildcard_enum_match_arm, reason = "only addresses matter here")]
-
 //! What holds for every input: called by the fuzz targets and by the tests that replay their corpora.
 
-use std::net::IpAddr;
-
-use hickory_proto::op::{Message, Query};
-use hickory_proto::rr::{Name, RData, RecordType};
-
-use crate::dns::{AnswerVerdict, Question, filter_answer, fit};
 use crate::linear::Linear;
 use crate::request::normal_path;
 use crate::{
-    Action, Decision, Group, HostAddresses, HttpCondition, MAX_PATH_BYTES, NameDecision, PathPattern, Policy,
-    RequestLine, RuleId, parse_target,
+    Action, Decision, HttpCondition, MAX_PATH_BYTES, NameDecision, PathPattern, Policy, RequestLine, RuleId,
+    parse_target,
 };
 
+mod dns;
 mod world;
 
+pub use dns::{answer_stays_within_the_policy, query_is_answered};
 use world::Source;
-
-/// No address that is not public passes a policy that allows names alone, and what is pinned is
-/// what is passed on. The question is fixed: a fuzzer would hardly ever guess it.
-pub fn answers_stay_within_the_policy(bytes: &[u8]) {
-    // Queries of the guest are as hostile as answers of upstream.
-    if let Ok(question) = Question::parse(bytes) {
-        assert!(question.to_upstream().to_vec().is_ok());
-    }
-    let (Ok(name), Ok(target)) = (Name::from_ascii("a.example."), parse_target("a.example")) else { return };
-    let mut query = Message::query();
-    query.add_query(Query::query(name, RecordType::A));
-    let Ok(question) = query.to_vec().map(|bytes| Question::parse(&bytes)) else { return };
-    let Ok(question) = question else { return };
-    let policy = Policy::new(vec![target.into_rule(Action::Allow)]);
-    let hosts = HostAddresses::default();
-    let verdict = filter_answer(&question, bytes, &policy, &hosts, false);
-    let AnswerVerdict::Forward { message, pins, lifetime } = verdict else { return };
-    assert!(message.answers.iter().all(|record| u64::from(record.ttl) >= lifetime.as_secs()));
-    let mut addresses = message.answers.iter().filter_map(|record| match &record.data {
-        RData::A(a) => Some(IpAddr::V4(a.0)),
-        RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
-        _ => None,
-    });
-    assert!(addresses.all(|address| Group::of(address, &hosts) == Some(Group::Public)));
-    assert!(pins.iter().all(|pin| Group::of(pin.address, &hosts) == Some(Group::Public)));
-    assert!(pins.len() <= message.answers.len());
-    if let Some(fitted) = fit(&question, *message, 512) {
-        assert!(fitted.len() <= 512 && Message::from_vec(&fitted).is_ok());
-    }
-}
 
 /// What is parsed prints as something that parses to the same.
 pub fn targets_round_trip(text: &str) {
@@ -199,10 +163,9 @@ pub(crate) fn shadowed_rules_decide_nothing(bytes: &[u8]) {
         others.remove(rule.index());
         let without = Policy::with_defaults(others, defaults);
         // There is no ICMP of one IP version to an address of the other.
-        let is_real = |flow: &&world::Flow| match flow.protocol {
-            Protocol::IcmpV4 => flow.address.is_ipv4(),
-            Protocol::IcmpV6 => flow.address.is_ipv6(),
-            _ => true,
+        let is_real = |flow: &&world::Flow| {
+            let other_version = if flow.address.is_ipv4() { Protocol::IcmpV6 } else { Protocol::IcmpV4 };
+            flow.protocol != other_version
         };
         for flow in flows.iter().filter(is_real) {
             let query = flow.query(&pins, &hosts, now);
@@ -227,6 +190,81 @@ pub(crate) fn shadowed_rules_decide_nothing(bytes: &[u8]) {
                 );
             }
         }
+    }
+}
+
+/// A policy that is said not to widen another allows no flow and no name that the other does not.
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "virtual time starts from some instant")]
+pub(crate) fn policies_that_do_not_widen_allow_no_more(bytes: &[u8]) {
+    let mut source = Source::new(bytes);
+    let now = std::time::Instant::now();
+    let (hosts, pins) = (source.hosts(), source.pins(now));
+    let (flows, names): (Vec<_>, Vec<_>) = (0..32).map(|_| (source.flow(), source.name())).unzip();
+    let requests: Vec<_> = (0..4).map(|_| source.request()).collect();
+    let defaults = [source.defaults(), source.defaults()];
+    let floors = [source.byte(), source.byte()].map(|byte| byte.is_multiple_of(4));
+    // Few rules and small changes, or nothing would ever be no wider.
+    let (mut older, mut newer) = (Vec::new(), Vec::new());
+    while !source.is_empty() && older.len() < 6 {
+        let rule = source.rule();
+        match source.byte() % 8 {
+            0 => newer.push(rule),
+            1 => older.push(rule),
+            2 => {
+                older.push(rule.clone());
+                newer.insert(0, rule);
+            }
+            3 => {
+                newer.push(crate::Rule { ports: crate::PortSet::single(80), ..rule.clone() });
+                older.push(rule);
+            }
+            4 => {
+                newer.push(crate::Rule { action: Action::Deny, ..rule.clone() });
+                older.push(rule);
+            }
+            5 => {
+                newer.push(rule.clone());
+                older.push(crate::Rule { http: None, ..rule });
+            }
+            _ => {
+                newer.push(rule.clone());
+                older.push(rule);
+            }
+        }
+    }
+    let floor = Policy::new(older.iter().take(2).cloned().collect());
+    let over = |policy: Policy, is_floored| {
+        if is_floored { policy.with_floor(&floor).expect("one floor") } else { policy }
+    };
+    let older = over(Policy::with_defaults(older, defaults[0]), floors[0]);
+    let newer = over(Policy::with_defaults(newer, defaults[1]), floors[1]);
+    if newer.widens(&older).is_some() {
+        return;
+    }
+    for (flow, name) in flows.iter().zip(names) {
+        let query = flow.query(&pins, &hosts, now);
+        let hold = |before: Decision, after: Decision, asked: &dyn std::fmt::Debug| {
+            let is_wider = match after {
+                Decision::Allow { .. } => !matches!(before, Decision::Allow { .. }),
+                Decision::PerRequest { .. } | Decision::NeedName => matches!(before, Decision::Deny { .. }),
+                Decision::Deny { .. } => false,
+            };
+            let (older, newer) = (older.rules(), newer.rules());
+            assert!(!is_wider, "{before:?} became {after:?}: {older:?} {newer:?} {query:?} {asked:?}");
+        };
+        hold(older.decide(&query), newer.decide(&query), &"the flow");
+        hold(older.decide_unseen(&query), newer.decide_unseen(&query), &"unseen");
+        for request in &requests {
+            let after = newer.decide_request(&query, request);
+            // A malformed request is not judged where the names of its address have to tell first.
+            if request.normal_path().is_some() || after != Decision::NeedName {
+                hold(older.decide_request(&query, request), after, request);
+            }
+        }
+        let resolves =
+            |policy: &Policy| matches!(policy.decide_name(&name, flow.wall), NameDecision::Allow { .. });
+        assert!(resolves(&older) || !resolves(&newer), "{name}: {:?} {:?}", older.rules(), newer.rules());
     }
 }
 

@@ -170,7 +170,7 @@ impl<'b> Source<'b> {
     }
 
     fn rule_for_flows(&mut self) -> Rule {
-        Rule {
+        let rule = Rule {
             direction: self.pick(&[
                 RuleDirection::Egress,
                 RuleDirection::Egress,
@@ -181,7 +181,8 @@ impl<'b> Source<'b> {
             ports: self.ports(),
             expires: (self.one_in(4)).then(|| self.time()),
             ..Rule::new(self.action(), self.destination())
-        }
+        };
+        if self.one_in(4) { rule.clone().virtually().unwrap_or(rule) } else { rule }
     }
 
     /// Up to 255 rules; every third policy piles them on one destination.

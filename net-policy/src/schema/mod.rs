@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::{
-    Action, Defaults, HttpCondition, HttpConditionError, Method, PathPattern, Policy, Preset, Protocols,
-    Rule, RuleDirection, Target, UnixTime,
+    Action, Defaults, HttpCondition, Method, PathPattern, Policy, Preset, Protocols, Rule, RuleDirection,
+    RuleError, Target, UnixTime,
 };
 
 /// A policy as it is written.
@@ -51,6 +51,10 @@ pub(crate) struct RuleDef {
     /// The paths of requests it is for, where `to` is a name; without them every path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     paths: Vec<PathPattern>,
+    /// Whether the names it allows are answered with addresses that stand for them alone; only for rules
+    /// that allow a name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    virtual_ip: bool,
     /// From then on it matches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<UnixTime>,
@@ -64,9 +68,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl TryFrom<RuleDef> for Rule {
-    type Error = HttpConditionError;
+    type Error = RuleError;
 
-    fn try_from(def: RuleDef) -> Result<Self, HttpConditionError> {
+    fn try_from(def: RuleDef) -> Result<Self, RuleError> {
         let RuleDef {
             name,
             action,
@@ -75,22 +79,28 @@ impl TryFrom<RuleDef> for Rule {
             protocols,
             methods,
             paths,
+            virtual_ip,
             expires,
             comment,
         } = def;
+        let rule =
+            Self { name, direction, protocols, ports, expires, comment, ..Self::new(action, destination) };
         let has_condition = !methods.is_empty() || !paths.is_empty();
-        let http = if has_condition { Some(HttpCondition::new(methods, paths)?) } else { None };
-        Self { name, direction, destination, protocols, ports, action, http, expires, comment }.checked()
+        let rule = if has_condition { rule.for_requests(HttpCondition::new(methods, paths)?)? } else { rule };
+        Ok(if virtual_ip { rule.virtually()? } else { rule })
     }
 }
 
 impl From<Rule> for RuleDef {
     fn from(rule: Rule) -> Self {
-        let Rule { name, direction, destination, protocols, ports, action, http, expires, comment } = rule;
+        // What it cannot mean it is not written with: it would not be read again.
+        let virtual_ip = rule.is_virtual();
+        let Rule { name, direction, destination, protocols, ports, action, http, expires, comment, .. } =
+            rule;
         let to = Target { destination, ports };
         let methods = http.as_ref().map_or_else(Vec::new, |http| http.methods().to_vec());
         let paths = http.as_ref().map_or_else(Vec::new, |http| http.paths().to_vec());
-        Self { name, action, to, direction, protocols, methods, paths, expires, comment }
+        Self { name, action, to, direction, protocols, methods, paths, virtual_ip, expires, comment }
     }
 }
 

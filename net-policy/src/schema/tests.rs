@@ -17,6 +17,11 @@ expires = "2026-12-31T23:59:59Z"
 comment = "until the mirror is up"
 
 [[rules]]
+action = "allow"
+to = "*.db.example:5432"
+virtual_ip = true
+
+[[rules]]
 action = "deny"
 to = "[fd00::/8]:53"
 
@@ -25,6 +30,7 @@ action = "allow"
 to = ".api.example.com"
 methods = ["GET", "HEAD"]
 paths = ["/v1/models/*", "/health"]
+virtual_ip = true
 "#;
 
 #[test]
@@ -35,14 +41,15 @@ fn a_written_policy_is_read() {
         shown,
         [
             "allow registry.example.com:443 tcp,udp both ways until 2026-12-31T23:59:59Z (registry)",
-            "deny fd00::/8:53",
-            "allow .api.example.com for GET,HEAD /v1/models/*,/health",
+            "allow *.db.example:5432 by an address of its own",
+            "deny [fd00::/8]:53",
+            "allow .api.example.com for GET,HEAD /v1/models/*,/health by an address of its own",
             "allow public",
         ]
     );
     assert_eq!(policy.rules()[0].comment.as_deref(), Some("until the mirror is up"));
     assert_eq!(policy.defaults(), Defaults { egress: Action::Deny, ingress: Action::Allow });
-    assert_eq!(policy.rules()[3].destination, Destination::Group(Group::Public));
+    assert_eq!(policy.rules()[4].destination, Destination::Group(Group::Public));
     // A preset is written as its rules.
     let toml = toml::to_string(&policy).expect("TOML");
     assert_eq!(Policy::from_toml(&toml).as_ref(), Ok(&policy), "{toml}");
@@ -101,6 +108,10 @@ fn an_error_names_line_and_key() {
         (
             "[[rules]]\naction = \"allow\"\nto = \"public:443\"\npaths = [\"/v1\"]\n",
             "line 1: rules[0]: `methods` and `paths` are for a rule whose destination is a name",
+        ),
+        (
+            "[[rules]]\naction = \"allow\"\nto = \"public\"\nvirtual_ip = true\n",
+            "line 1: rules[0]: virtual_ip is for rules that allow a name, and flows from the guest",
         ),
         ("[defaults]\nboth = \"deny\"\n", "line 2: defaults.both: unknown field `both`"),
         ("rules = [\n", "line 1: "),

@@ -20,9 +20,9 @@ const BAND: f64 = 0.10;
 const SLACK: f64 = 0.1;
 
 const HEAD: &str = "\
-# What one unit (MiB, flow, packet, datagram and its answer) costs the engine's worker thread: `cargo xtask cost` holds a change
-# against these figures, `cargo xtask cost --accept` writes them. With another toolchain than this one
-# the instructions are not held against anything: it is what writes them.
+# What one unit (MiB, flow, packet, datagram and its answer) costs the engine's worker thread: `cargo
+# xtask cost` holds a change against these figures, `cargo xtask cost --accept` writes them. With another
+# toolchain than this one the instructions are not held against anything: it is what writes them.
 ";
 
 /// What is in the file.

@@ -88,9 +88,18 @@ fn prepare(scratch: &Scratch) -> Result<()> {
         "requests.toml",
         b"[[rules]]\naction = \"allow\"\nto = \"web.test\"\nmethods = [\"GET\"]\npaths = [\"/hello\"]\n",
     )?;
+    let virtually = ["peer.test:7000", "twin.test:7001", "web.test", "v4.test"];
+    let virtually =
+        virtually.map(|to| format!("[[rules]]\naction = \"allow\"\nto = \"{to}\"\nvirtual_ip = true\n\n"));
+    scratch.write("virtual.toml", virtually.concat().as_bytes())?;
+    scratch.write(
+        "virtual-group.toml",
+        b"[[rules]]\naction = \"allow\"\nto = \"public\"\nvirtual_ip = true\n",
+    )?;
     scratch.write("unknown-key.toml", b"alow = [\"web.test:80\"]\n")?;
     scratch.write("bad-pattern.toml", b"allow = [\"web.test\"]\ndeny = [\"we*b.test\"]\n")?;
     scratch.write("port-0.toml", b"intercept = [0]\n")?;
+    scratch.write("two-authorities.toml", b"ca_dir = \"a\"\nca_key = \"b\"\n")?;
     scratch.write("malformed.toml", b"allow = [\n")?;
     scratch.copy_setuid_program("id", "setuid-id")
 }
@@ -180,11 +189,11 @@ impl Matrix<'_> {
     fn run_row(&self, cell: Cell, row: &Row) {
         let label = format!("{} {}", cell.label(), row.name);
         let line = match self.outcome(cell, row) {
-            Ok((took, failures)) if failures.is_empty() => {
+            Ok((took, failures, figures)) if failures.is_empty() => {
                 self.count(|tally| tally.passed += 1);
-                format!("pass  {label} ({})", elapsed(took))
+                format!("pass  {label} ({}){figures}", elapsed(took))
             }
-            Ok((took, failures)) => {
+            Ok((took, failures, _)) => {
                 self.count(|tally| tally.failed.push(label.clone()));
                 format!("FAIL  {label} ({})\n      {}", elapsed(took), failures.join("\n      "))
             }
@@ -200,7 +209,8 @@ impl Matrix<'_> {
         change(&mut self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 
-    fn outcome(&self, cell: Cell, row: &Row) -> Result<(Duration, Vec<String>)> {
+    /// How long it took, what did not hold, and the figures it printed.
+    fn outcome(&self, cell: Cell, row: &Row) -> Result<(Duration, Vec<String>, String)> {
         let id = format!("{}-{}", row.name.replace('_', "-"), cell.label().replace('/', "-"));
         let words = Words { id: &id, scratch: self.scratch, sha: self.sha };
         let entry = self.world.host.entry();
@@ -225,7 +235,9 @@ impl Matrix<'_> {
             failures.push(format!("stdout: {}", brief(&finished.stdout)));
             failures.push(format!("stderr: {}", brief(&finished.stderr)));
         }
-        Ok((finished.took, failures))
+        let figures = finished.stdout.lines().filter(|line| line.starts_with("figure "));
+        let figures = figures.map(|line| format!("\n      {line}")).collect();
+        Ok((finished.took, failures, figures))
     }
 }
 

@@ -7,7 +7,7 @@ use super::mount_attributes::{Attribute, restrict};
 use super::mounts::bind;
 use super::setup_error::{SetupError, Step};
 
-/// A file that the command must not read.
+/// A file or a directory that the command must not read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cover {
     /// Canonical.
@@ -17,9 +17,9 @@ pub(crate) struct Cover {
 }
 
 const REMEDY: &str =
-    "nothing was started: give this secret by env: or cmd:, or keep the file where a mount can hide it";
+    "nothing was started: keep it where a mount can hide it, or give a secret by env: or cmd:";
 
-/// Puts an empty read-only file over each file to be covered, in the mount namespace of the caller.
+/// Puts an empty read-only file or directory over each one to be covered, in the mount namespace of the caller.
 ///
 /// The command cannot take the mounts away: it has no capability here, and in a mount namespace of
 /// its own the kernel locks the mounts of this more privileged one. What is covered is the file
@@ -31,8 +31,9 @@ pub(super) fn cover(plan: &SandboxPlan) -> Result<(), SetupError> {
             // Removed since it was read, or below a directory that the command does not see.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
             Err(error) => return Err(SetupError::new(step(), error, REMEDY)),
-            Ok(_) => {
-                bind(&plan.empty, path).step(step(), REMEDY)?;
+            Ok(found) => {
+                let empty = if found.is_dir() { &plan.empty_directory } else { &plan.empty };
+                bind(empty, path).step(step(), REMEDY)?;
                 restrict(path, Attribute::ReadOnly).step(step(), REMEDY)?;
             }
         }

@@ -54,6 +54,8 @@ pub(crate) struct SandboxPlan {
     pub(crate) ca_bundle: Option<PathBuf>,
     /// What the command must not read.
     pub(crate) covers: Vec<Cover>,
-    /// An empty file that stands in place of those.
+    /// An empty file that stands in place of those that are files.
     pub(crate) empty: PathBuf,
+    /// An empty directory that stands in place of the others.
+    pub(crate) empty_directory: PathBuf,
 }

@@ -18,7 +18,7 @@ use net_core::{Flow, HostName, Protocol};
 use net_policy::Decision;
 
 use crate::core::{Ended, Refusal, UdpCounters, UdpTable, Unreachable};
-use crate::guest::{Context, Datagram, Denial, DialError, Event, Quic, Terms};
+use crate::guest::{Context, Datagram, DialError, Event, Quic, Terms, VirtualFlow};
 use host_socket::SendError;
 use inbox::Inbox;
 use quic_gate::{ConnectionId, Held, QuicGates, Seen};
@@ -61,6 +61,8 @@ struct Peer {
     names: Vec<HostName>,
     /// The pins of this address do not expire while the guest sends there.
     held_pins: Option<IpAddr>,
+    /// Where its address stands for a name it means no other meanwhile.
+    _far: Option<VirtualFlow>,
 }
 
 impl Udp {
@@ -103,21 +105,24 @@ impl Udp {
         state.settle(&self.context);
     }
 
-    /// Ends what a new policy does not allow.
-    pub(crate) fn policy_changed(&self) {
+    /// Ends what a new policy does not allow; how many flows that were.
+    pub(crate) fn policy_changed(&self) -> usize {
         let context = &*self.context;
         let mut state = self.state();
         state.gates.clear();
+        let mut ended = 0;
         state.table.retain(|guest, upstream, peer| {
             let flow = Flow { protocol: Protocol::Udp, guest, upstream };
             let refused = peer.refused_name(context, &flow);
             if let Some((name, decision)) = &refused {
                 context.report_denial(&flow, name.clone(), decision);
+                ended += 1;
             }
             peer.is_watched = context.terms(&flow, None).must_look();
             refused.is_none()
         });
         state.settle(context);
+        ended
     }
 
     /// Takes a datagram of the guest. Whatever becomes of it has become of it on return.
@@ -141,7 +146,7 @@ impl Udp {
             Some(false) => state.forward(self, flow, payload),
             Some(true) => match state.gates.see(flow, payload, true, now) {
                 Seen::NoHello => state.forward(self, flow, payload),
-                Seen::Held | Seen::Dropped | Seen::Unreadable { .. } => Ok(()),
+                Seen::Held | Seen::Dropped | Seen::Unreadable => Ok(()),
                 Seen::Hello { id, name, held } => {
                     let admitted = state.admit(self, flow, name, now);
                     state.pass(self, flow, admitted, Some(id), &held, payload)
@@ -156,6 +161,8 @@ impl State {
     /// Takes the datagram of a flow that is not carried yet.
     fn begin(&mut self, udp: &Rc<Udp>, flow: &Flow, payload: &[u8], now: Instant) -> Result<(), Unreachable> {
         let context = &*udp.context;
+        // Whom it is for, while it is decided; a peer that is opened holds it by itself.
+        let _far = udp.context.enter_virtual(flow);
         let terms = context.terms(flow, None);
         match terms.datagram() {
             Datagram::Carry => {
@@ -168,9 +175,10 @@ impl State {
                     let admitted = self.admit_opaque(udp, flow, &terms, now);
                     self.pass(udp, flow, admitted, None, &Held::default(), payload)
                 }
-                Seen::Unreadable { held } => {
-                    let admitted = self.admit_opaque(udp, flow, &terms, now);
-                    self.pass(udp, flow, admitted, None, &held, payload)
+                Seen::Unreadable => {
+                    // Some server may read it all the same.
+                    deny(context, flow, None, "it begins as quic, and cannot be read");
+                    Err(Unreachable::Port)
                 }
                 Seen::Hello { id, name, held } => {
                     let admitted = self.admit(udp, flow, name, now);
@@ -281,7 +289,8 @@ impl State {
             context.with_policy(|_, pins, _| pins.hold(address));
         }
         let (is_quic, names) = (false, Vec::new());
-        let peer = Peer { is_watched: terms.must_look(), is_quic, names, held_pins };
+        let _far = udp.context.enter_virtual(flow);
+        let peer = Peer { is_watched: terms.must_look(), is_quic, names, held_pins, _far };
         let (ports, dialled) = ((flow.guest, flow.upstream), context.dial_address(flow));
         // Its socket is opened by the first datagram.
         self.table.open(ports, dialled, peer, Sockets::default, now);
@@ -305,7 +314,7 @@ impl State {
             Ok(socket) => socket.send(payload, outbound.dialled),
             Err(error) => {
                 let error = DialError::from(error);
-                context.events.push(Event::DialFailed { flow: *flow, error });
+                context.report_dial_failure(flow, error);
                 self.table.end(flow.guest, flow.upstream);
                 self.settle(context);
                 return Err(unreachable_of(error));
@@ -386,5 +395,5 @@ fn unreachable_of(error: DialError) -> Unreachable {
 }
 
 fn deny(context: &Context, flow: &Flow, name: Option<HostName>, why: &'static str) {
-    context.events.push(Event::Denied { flow: *flow, name, why: Denial::Protocol(why) });
+    context.report_protocol(flow, name, why);
 }

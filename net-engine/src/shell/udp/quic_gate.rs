@@ -62,11 +62,8 @@ pub(super) enum Seen {
         /// To be sent before the datagram.
         held: Held,
     },
-    /// The beginning of a connection that cannot be read.
-    Unreadable {
-        /// To be sent before the datagram, if that is.
-        held: Held,
-    },
+    /// The beginning of a connection that cannot be read, on a flow of which nothing was let through.
+    Unreadable,
 }
 
 impl Held {
@@ -171,7 +168,7 @@ impl QuicGates {
                     // A connection that goes on with an ID the server has chosen.
                     true if is_continued => Seen::NoHello,
                     true => Seen::Dropped,
-                    false => Seen::Unreadable { held },
+                    false => Seen::Unreadable,
                 }
             }
         }

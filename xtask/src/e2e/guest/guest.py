@@ -4,6 +4,8 @@ Each verb prints what it saw, in words that the table of tests looks for.
 """
 
 import errno
+import pathlib
+import resource
 import socket
 import ssl
 import sys
@@ -89,6 +91,31 @@ def quiet(host, port, seconds):
     sent = float(sock.makefile().readline())
     late = time.monotonic() - sent
     print("at once" if late < 0.9 else f"{late:.3f} s late")
+
+
+def carry_on(host, kept, ended, count, mark):
+    """Holds connections to two ports while the rules change under them.
+
+    Whoever changes the rules waits for the file `mark`, and writes down when in `mark`.changed.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    connections = [connect(host, kept) for _ in range(int(count))]
+    for sock in connections:
+        assert sock.recv(100).startswith(b"220 ")
+    victim = connect(host, ended)
+    open(mark, "w").close()
+    how = ending(victim)
+    at = time.time()
+    alive = 0
+    for sock in connections:
+        sock.sendall(b"still here\n")
+        alive += sock.recv(100) == b"still here\n"
+    while not (changed := pathlib.Path(mark + ".changed")).exists():
+        time.sleep(0.01)
+    late_ms = (at - float(changed.read_text())) * 1e3
+    print("ended by", how, "while", alive, "carry on")
+    print(f"figure reload/{count} {late_ms:.1f} ms {late_ms:.1f}..{late_ms:.1f}")
 
 
 def client_hello(name):
@@ -203,9 +230,20 @@ def say(host, port, text):
     print(outcome, "fast" if time.monotonic() - began < 2.0 else "slow")
 
 
-def say_much(host, port, size):
-    """Sends datagrams that fit no packet, one after the other; whether all of each comes back."""
+def say_much(host, port, size, segment=None):
+    """Sends datagrams that fit no packet, one after the other; whether all of each comes back.
+
+    With `segment` the kernel, or whatever is behind it, cuts one write into datagrams of that size.
+    """
     sock = datagrams(host, port)
+    if segment is not None:
+        # SOL_UDP and UDP_SEGMENT of <linux/udp.h>.
+        sock.setsockopt(17, 103, int(segment))
+        data = b"".join(bytes([65 + index]) * int(segment) for index in range(int(size) // int(segment)))
+        sock.send(data)
+        answers = [sock.recv(1 << 16) for _ in range(0, len(data), int(segment))]
+        print("the same" if b"".join(answers) == data else "another", [len(answer) for answer in answers])
+        return
     for index in range(10):
         data = bytes((index + byte * byte) % 251 for byte in range(int(size)))
         sock.send(data)
@@ -229,6 +267,21 @@ def seen_as(port, *hosts):
     print(len(ports), "port for", len(hosts), "destinations")
 
 
-VERBS = [say, say_much, seen_as, fetch, dial, banner, ends_first, upload, ends_last, quiet, silent, junk, finished_flight]
+VERBS = [
+    carry_on,
+    say,
+    say_much,
+    seen_as,
+    fetch,
+    dial,
+    banner,
+    ends_first,
+    upload,
+    ends_last,
+    quiet,
+    silent,
+    junk,
+    finished_flight,
+]
 if __name__ == "__main__":
     dict((verb.__name__, verb) for verb in VERBS)[sys.argv[1]](*sys.argv[2:])

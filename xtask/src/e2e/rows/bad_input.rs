@@ -21,6 +21,11 @@ pub(crate) const ROWS: &[Row] = &[
         &["--config", "{dir}/port-0.toml"],
         &[Rejected(&["intercept: 0 is no port"])],
     ),
+    rejected(
+        "virtual_ip_without_a_name",
+        &["--config", "{dir}/virtual-group.toml"],
+        &[Rejected(&["virtual-group.toml line 1: rules[0]", "virtual_ip", "a name"])],
+    ),
     rejected("bad_cidr", &["--allow", "10.0.0.0/33"], &[Rejected(&["--allow", "10.0.0.0/33"])]),
     rejected("bad_pattern", &["--allow", "we*b.test"], &[Rejected(&["--allow", "we*b.test"])]),
     rejected("bad_deny_pattern", &["--deny", "a..b"], &[Rejected(&["--deny", "a..b"])]),

@@ -57,6 +57,13 @@ pub(crate) const ROWS: &[Row] = &[
     )
     .judged(),
     row(
+        "udp_segmented_by_the_link",
+        &["--allow", "public"],
+        "python3 {dir}/guest.py say_much 192.31.196.3 7000 4800 1200; \
+         python3 {dir}/guest.py say_much 2001:4:112::3 7000 4800 1200",
+        &[Exit(0), Out("the same [1200, 1200, 1200, 1200]\nthe same [1200, 1200, 1200, 1200]")],
+    ),
+    row(
         "udp_where_nobody_listens",
         &["--allow", "public"],
         "python3 {dir}/guest.py say 192.31.196.3 9 {id}; python3 {dir}/guest.py say 2001:4:112::3 9 {id}",

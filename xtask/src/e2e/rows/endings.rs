@@ -1,7 +1,23 @@
 //! How streams begin and end: half-close, refusals as upstream gave them, who speaks first.
 
-use crate::e2e::row::Expect::{Exit, Out, Upstream};
+use super::lines::DENIED;
+use crate::e2e::row::Expect::{Err, Exit, Out, Upstream};
 use crate::e2e::row::{Row, row};
+
+/// Replaces the rules once the guest is ready, and writes down when.
+const CHANGING_RULES: &[&str] = &[
+    "sh",
+    "-c",
+    "f={dir}/started/{id}
+     echo 'allow = [\"192.31.196.3\"]' > $f.toml
+     ( until [ -e $f.mark ]; do sleep 0.05; done
+       echo 'allow = [\"192.31.196.3:7000\"]' > $f.new
+       date +%s.%N > $f.mark.new
+       mv $f.new $f.toml
+       mv $f.mark.new $f.mark.changed ) &
+     exec \"$@\"",
+    "sh",
+];
 
 pub(crate) const ROWS: &[Row] = &[
     row(
@@ -53,6 +69,29 @@ pub(crate) const ROWS: &[Row] = &[
         &[Exit(28), Out("no answer slow")],
     )
     .patient(),
+    row(
+        "rules_that_change_end_what_they_deny_and_nothing_else",
+        &["--config", "{dir}/started/{id}.toml", "--watch"],
+        "python3 {dir}/guest.py carry_on 192.31.196.3 7000 7001 1000 {dir}/started/{id}.mark",
+        &[
+            Exit(0),
+            Out("ended by reset while 1000 carry on"),
+            Out("figure reload/1000"),
+            Err(&["1 rules taken over", "1 connections ended"]),
+            Err(&[DENIED, "192.31.196.3:7001"]),
+        ],
+    )
+    .wrapped(CHANGING_RULES)
+    .judged(),
+    row(
+        "rules_that_are_wrong_change_nothing",
+        &["--config", "{dir}/started/{id}.toml", "--watch"],
+        "echo 'alow = []' >> {dir}/started/{id}.toml; sleep 0.5; \
+         curl -sS http://192.31.196.2/hello?{id}",
+        &[Exit(0), Out("hello from nginx"), Err(&["line 2", "alow", "the rules stay as they were"])],
+    )
+    .wrapped(&["sh", "-c", "echo 'allow = [\"192.31.196.2\"]' > {dir}/started/{id}.toml; exec \"$@\"", "sh"])
+    .judged(),
     row(
         "server_first_by_address",
         &["--allow", "192.31.196.3"],

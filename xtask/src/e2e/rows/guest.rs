@@ -40,10 +40,12 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "variables_name_the_bundle",
         &["--allow", "web.test"],
-        "for name in SSL_CERT_FILE CURL_CA_BUNDLE REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS GIT_SSL_CAINFO; \
+        "for name in SSL_CERT_FILE CURL_CA_BUNDLE REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS GIT_SSL_CAINFO \
+         AWS_CA_BUNDLE CARGO_HTTP_CAINFO PIP_CERT NIX_SSL_CERT_FILE DENO_CERT; \
          do eval \"file=\\$$name\"; grep -q 'BEGIN CERTIFICATE' \"$file\" || echo \"$name: $file\"; done; \
-         echo checked",
-        &[Exit(0), NotOut(": "), Out("checked\n")],
+         openssl pkcs12 -in $(expr \"$JAVA_TOOL_OPTIONS\" : '.*trustStore=\\([^ ]*\\)') -passin pass:changeit -nokeys \
+         | grep -c 'subject=.*net-engine sandbox authority'; echo checked",
+        &[Exit(0), NotOut(": "), Out("1\nchecked\n")],
     )
     .judged(),
     row(

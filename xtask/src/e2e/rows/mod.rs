@@ -2,6 +2,7 @@
 //!
 //! Names and addresses are those of [`crate::e2e::world`] and the zone in `upstream/dns.py`.
 
+mod authority;
 mod bad_input;
 mod datagrams;
 mod endings;
@@ -17,6 +18,7 @@ mod secrets;
 mod silence;
 mod tls;
 mod transfer;
+mod virtual_ip;
 
 use crate::e2e::row::Row;
 
@@ -27,7 +29,9 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("reach", reach::ROWS),
         ("names", names::ROWS),
         ("resolver", resolver::ROWS),
+        ("virtual_ip", virtual_ip::ROWS),
         ("tls", tls::ROWS),
+        ("authority", authority::ROWS),
         ("requests", requests::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),

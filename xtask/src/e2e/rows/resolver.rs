@@ -95,6 +95,12 @@ pub(crate) const ROWS: &[Row] = &[
         &[Exit(0), Out(" tc "), Out("ANSWER: 100"), Out("100")],
     ),
     row(
+        "a_resolver_is_given_by_name",
+        &["--nameserver", "resolver.test:53", "--allow", "words.case.test"],
+        "dig +short TXT words.case.test",
+        &[Exit(0), Out("in so many words")],
+    ),
+    row(
         "a_resolver_is_asked_over_tcp_where_that_is_wanted",
         &["--nameserver", "tcp://192.31.196.53", "--allow", "v6.test", "--allow", "v4.test"],
         "dig +short v4.test; dig +short AAAA v6.test",
@@ -102,7 +108,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row(
         "dns_over_tls_is_answered_by_us",
-        &["--nameserver", SERVER, "--allow", "web.case.test"],
+        &["--nameserver", SERVER, "--allow", "web.case.test", "--name-constraints", "off"],
         "kdig +tls +tls-ca=$SSL_CERT_FILE +tls-host=dns.quad9.net @9.9.9.9 web.case.test; \
          kdig +tls +tls-ca=$SSL_CERT_FILE +tls-host=dns.quad9.net @9.9.9.9 other.case.test; \
          kdig +tls +tls-ca=$SSL_CERT_FILE @2620:fe::fe web.case.test",

@@ -21,7 +21,10 @@ ZONE = {
     "expired.test": WEB,
     "selfsigned.test": WEB,
     "peer.test": PEER,
+    "twin.test": PEER,
     "v4.test": {A: WEB[A]},
+    # Where dnsmasq is.
+    "resolver.test": {A: ["192.31.196.54"]},
     "v6.test": {AAAA: WEB[AAAA]},
     "alias.test": {CNAME: ["web.test"]},
     # Public names that lead into a private network.

@@ -9,6 +9,7 @@ usage: streams.py LOG BLOB
 """
 
 import hashlib
+import resource
 import socket
 import socketserver
 import sys
@@ -91,6 +92,9 @@ def serve(port, service):
     threading.Thread(target=Server(("::", port), Handler).serve_forever).start()
 
 
+# A row opens a thousand connections.
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 LOG = open(sys.argv[1], "ab", buffering=0)
 BLOB = sys.argv[2]
 for port, service in SERVICES.items():

@@ -1,3 +1,0 @@
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| net_policy::fuzzing::answers_stay_within_the_policy(bytes));
