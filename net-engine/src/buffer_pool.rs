@@ -23,9 +23,9 @@ use smoltcp::socket::tcp::{Socket, SocketBuffer};
 
 pub(crate) use self::ring_use::RingUse;
 
-/// What `madvise` counts in, or a part of it: with larger pages a discard that is not aligned fails, and
-/// the pages stay.
-const PAGE_BYTES: usize = 4_096;
+/// A multiple of every page size Linux has here (4, 16 and 64 KiB): a discard of whole ones touches nothing
+/// beside them, and what does not fill one stays.
+const DISCARD_BYTES: usize = 64 << 10;
 
 /// Mappings kept for the next flow.
 const MAX_SPARE: usize = 64;
@@ -57,10 +57,13 @@ impl Mapping {
     /// Nobody may rely on the bytes there: they are in no slice, or one whose bytes will be written before
     /// they are read.
     unsafe fn discard(&self, from: usize, to: usize) {
-        let (from, to) = (from.next_multiple_of(PAGE_BYTES), to.min(self.bytes.get()));
+        let (from, to) = (from.next_multiple_of(DISCARD_BYTES), to.min(self.bytes.get()));
         let Some(length) = to.checked_sub(from).filter(|length| *length > 0) else { return };
         // The tail of the mapping ends in a page of its own, which is ours too.
-        let length = if to == self.bytes.get() { length } else { length / PAGE_BYTES * PAGE_BYTES };
+        let length = if to == self.bytes.get() { length } else { length / DISCARD_BYTES * DISCARD_BYTES };
+        if length == 0 {
+            return;
+        }
         // SAFETY: the range lies in our mapping and its contents are nobody's, by the caller's word. A
         // failure keeps the pages, which costs memory and nothing else.
         let _ = unsafe { madvise(self.start.byte_add(from), length, MmapAdvise::MADV_DONTNEED) };

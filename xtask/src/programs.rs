@@ -34,6 +34,9 @@ pub(crate) const E2E: &[Program] = &[
 /// What installs the QUIC stack of the end-to-end tests.
 pub(crate) const PIP: &[Program] = &[("pip3", "python3-pip")];
 
+/// Who judges the certificates that net-tls makes.
+pub(crate) const JUDGES: &[Program] = &[("openssl", "openssl"), ("certtool", "gnutls-bin")];
+
 /// What compiling a fuzz crate runs: libFuzzer is C++.
 pub(crate) const FUZZ: &[Program] = &[("c++", "g++")];
 

@@ -45,6 +45,9 @@ impl Test {
         });
         steps.add("each crate on its own", || alone(workspace, &members));
         steps.add("unit tests", || {
+            if let [(program, package), ..] = *programs::ensure(programs::JUDGES)? {
+                bail!("certificates cannot be judged without `{program}` (Debian package {package})");
+            }
             let kinds = ["--lib", "--bins", "--tests", "--examples"];
             process::run(on(workspace, name, &["test", "--quiet", "--all-features"]).args(kinds))
         });

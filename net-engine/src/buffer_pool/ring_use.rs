@@ -1,12 +1,13 @@
 /// A page of the host's memory, or a part of one.
 const PAGE_BYTES: usize = 4_096;
 
-/// How much memory the rings of a flow may have touched: never less than they have.
+/// How much memory the rings of a flow may have touched: never less than they have, but for the few pages that
+/// rings keep warm from the flow before.
 ///
 /// smoltcp does not say where its rings stand, so this mirrors them: the receive ring only goes forward, and
 /// round; the send ring starts from its beginning whenever it was empty. A page that was touched stays until
 /// it is [given back](crate::buffer_pool::BufferPool::give_back_rx).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RingUse {
     rx_capacity: usize,
     tx_capacity: usize,
@@ -130,7 +131,8 @@ impl RingUse {
         let ahead = i64::from(seq.wrapping_sub(front).cast_signed());
         let capacity = i64::try_from(self.rx_capacity).unwrap_or(i64::MAX);
         let end = ahead.saturating_add(i64::try_from(payload).unwrap_or(i64::MAX));
-        if payload == 0 || ahead >= capacity {
+        // Behind the guest's FIN the window lies one further: it has a sequence number too.
+        if payload == 0 || ahead > capacity {
             return 0;
         }
         self.taken + u64::try_from(end.min(capacity)).unwrap_or(0)
@@ -204,10 +206,14 @@ mod tests {
         rings.note_read(100);
         let before = rings.rx_resident();
         let beyond = 1_100 + u32::try_from(RX).unwrap();
-        for seq in [900, 1_000, beyond, beyond + (1 << 30), 1_100 + (1 << 31)] {
+        for seq in [900, 1_000, beyond + 1, beyond + (1 << 30), 1_100 + (1 << 31)] {
             rings.note_segment(seq, 100);
             assert_eq!((rings.rx_resident(), rings.has_holes(0)), (before, false), "{seq}");
         }
+        // The window's last byte behind a FIN.
+        let mut behind_fin = rings.clone();
+        behind_fin.note_segment(beyond, 1);
+        assert!(behind_fin.has_holes(0));
         // Half in the window: what is beyond is cut off.
         rings.note_segment(beyond - 50, 100);
         assert_eq!((rings.rx_resident(), rings.has_holes(0)), (RX, true));

@@ -68,10 +68,17 @@ impl AuthoritySettings {
         })
     }
 
-    /// Reads or makes the authority; also what holds its key and must be hidden.
-    pub(super) fn prepare(&self, policy: &Policy, ports: &BTreeSet<u16>) -> Result<(Authority, Vec<Cover>)> {
+    /// Reads or makes the authority; also what holds its key and must be hidden. Where the rules may change
+    /// it is good for all names: those of tomorrow are not known.
+    pub(super) fn prepare(
+        &self,
+        policy: &Policy,
+        ports: &BTreeSet<u16>,
+        rules_may_change: bool,
+    ) -> Result<(Authority, Vec<Cover>)> {
+        let constraints = if rules_may_change { ConstraintsArg::Off } else { self.constraints };
         match &self.source {
-            Source::Ephemeral => Ok((ephemeral(self.constraints, policy, ports)?, Vec::new())),
+            Source::Ephemeral => Ok((ephemeral(constraints, policy, ports)?, Vec::new())),
             Source::Directory(written) => {
                 let context = || written.named();
                 let store = AuthorityStore::open(Path::new(&written.text)).with_context(context)?;

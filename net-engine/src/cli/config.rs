@@ -149,7 +149,11 @@ impl Config {
         Ok((Self::parse(&file, &text)?, place))
     }
 
-    fn parse(file: &str, text: &str) -> Result<Self> {
+    /// What the text of a file says.
+    ///
+    /// # Errors
+    /// One line that names the file, the line and what is wrong there.
+    pub(super) fn parse(file: &str, text: &str) -> Result<Self> {
         let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
         let wrong = |key: &str, error: &toml::de::Error| {
             let line = error.span().map_or(1, |span| line(span.start));

@@ -12,6 +12,7 @@ use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
 use super::trust::{Anchors, TrustFiles};
+use super::watch::Place;
 use super::{resolver, sources};
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
@@ -31,6 +32,8 @@ pub(super) struct Plan {
     pub(super) covers: Vec<Cover>,
     /// What the file says.
     pub(super) config: Config,
+    /// Where it is, if its rules are taken over as they change.
+    pub(super) watched: Option<Place>,
 }
 
 /// Flags and file joined and checked, as far as that needs no secret's value.
@@ -113,6 +116,11 @@ impl Plan {
         };
         let settings = Settings::new(&args.policy, &config)?;
         let Secrets { secrets, removed_variables, mut covers } = read_secrets(settings.secrets)?;
+        let watched = match &args.config {
+            Some(path) if args.watch => Some(Place::find(path)?),
+            Some(_) | None => None,
+        };
+        covers.extend(watched.as_ref().map(Place::cover));
         // A source may be a command with a value in it.
         if let Some(path) = config_file
             && !config.secrets.is_empty()
@@ -122,7 +130,8 @@ impl Plan {
         let authority = if settings.ports.is_empty() {
             None
         } else {
-            let (authority, hidden) = settings.authority.prepare(&settings.policy, &settings.ports)?;
+            let (authority, hidden) =
+                settings.authority.prepare(&settings.policy, &settings.ports, watched.is_some())?;
             covers.extend(hidden);
             Some(authority)
         };
@@ -147,7 +156,7 @@ impl Plan {
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
         let mtu = args.mtu.unwrap_or(settings.mtu);
-        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config })
+        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config, watched })
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -36,13 +36,22 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     let user_namespace = sandbox::make_user_namespace();
     let plan = Plan::new(&args)?;
     let user_namespace = user_namespace.map_err(|error| anyhow!("{error}"))?;
-    let RunArgs { command, config: config_path, watch, policy, verbose, .. } = *args;
+    let RunArgs { command, policy, verbose, .. } = *args;
     let command: Vec<CString> = command
         .into_iter()
         .map(|argument| CString::new(argument.into_vec()))
         .collect::<Result<_, _>>()
         .context("COMMAND: an argument holds a NUL byte")?;
     let files = Files::write(&plan).context("a directory for the command's files")?;
+    if let Some(place) =
+        plan.watched.as_ref().filter(|place| files.directory.path().starts_with(&place.directory))
+    {
+        bail!(
+            "--watch: {} is hidden from the command, and holds its temporary files: keep the file in a directory \
+             of its own",
+            place.directory.display()
+        );
+    }
     let environment = environment::of_command(&plan, files.trust.as_ref());
     let sandbox_plan = SandboxPlan {
         link: plan.link,
@@ -61,8 +70,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         sandbox::spawn(&sandbox_plan, &user_namespace).map_err(|error| anyhow!("{error}"))?;
     drop(user_namespace);
     // After the sandbox was split off, which has no part in it.
-    let watch = config_path.filter(|_| watch).map(|path| Watch::new(&path, policy, &plan.config));
-    let watch = watch.transpose()?;
+    let rules = plan.guest.policy.clone();
+    let watch = plan.watched.map(|place| Watch::new(place, policy, rules, &plan.config)).transpose()?;
     let confinement = confine(files.directory.path(), watch.as_ref().map(Watch::directory));
     if verbose > 0 {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
@@ -101,6 +110,10 @@ async fn carry(
     let mut ended = signal(SignalKind::child())?;
     let mut signals = Signals::listen()?;
     let mut watching = watch.map(Watching::new).transpose()?;
+    if let Some(watching) = &mut watching {
+        // It may have changed since it was read.
+        watching.take_over(&guest).await;
+    }
     sandbox.start().context("the sandbox ended before its command could start")?;
     let status = loop {
         tokio::select! {

@@ -43,6 +43,17 @@ pub(crate) async fn answer_message(lookups: &Rc<Lookups>, query: &[u8]) -> Optio
     }
 }
 
+/// The answer to a query for which there is no place among those in flight; `None` when none is due.
+pub(crate) fn answer_busy(query: &[u8]) -> Option<Vec<u8>> {
+    match Question::parse(query) {
+        Ok(question) => {
+            let busy = reply(&question, &Reply::Failed(ExtendedError::Other("too many questions")));
+            fit(&question, busy, MAX_STREAM_BYTES)
+        }
+        Err(error) => error.reply(),
+    }
+}
+
 async fn answer(lookups: &Rc<Lookups>, question: &Question, max_bytes: usize) -> Option<Vec<u8>> {
     let context = &*lookups.context;
     let own = |what: Reply| fit(question, reply(question, &what), max_bytes);
@@ -90,6 +101,11 @@ async fn answer(lookups: &Rc<Lookups>, question: &Question, max_bytes: usize) ->
     };
     // The policy that is asked now, which may be another than before the exchange.
     let generation = context.generation();
+    let decision = context.decide_name(host);
+    if let NameDecision::Deny { reason, .. } = decision {
+        let why = context.with_policy(|policy, _, _| policy.describe_name(&decision));
+        return deny(why, reason.as_str());
+    }
     let allows_quic = !context.intercepts(HTTPS_PORT, Some(host));
     let verdict =
         context.with_policy(|policy, _, hosts| filter_answer(question, &asked, policy, hosts, allows_quic));

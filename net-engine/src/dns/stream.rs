@@ -6,7 +6,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::Lookups;
-use super::service::answer_message;
+use super::service::{answer_busy, answer_message};
+
+/// A query is a name and some options (RFC 1035, section 2.3.4; RFC 6891): what states more is none.
+const MAX_QUERY_BYTES: u16 = 4_096;
 
 /// Queries of one stream that are answered at one time; those behind them wait in the stream.
 const MAX_PIPELINED: usize = 16;
@@ -24,7 +27,8 @@ pub(crate) async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(lookups: &Rc
     while has_more || !answers.is_empty() {
         tokio::select! {
             answer = answers.next(), if !answers.is_empty() => {
-                let Some(Some(answer)) = answer else { break };
+                // What was no query gets no answer, and those beside it theirs.
+                let Some(Some(answer)) = answer else { continue };
                 if !matches!(timeout(idle, write_message(&mut writer, answer)).await, Ok(Some(()))) {
                     break;
                 }
@@ -45,13 +49,15 @@ pub(crate) async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(lookups: &Rc
 }
 
 async fn answer(lookups: &Rc<Lookups>, query: Vec<u8>) -> Option<Vec<u8>> {
-    let _place = lookups.context.enter_dns_query()?;
-    answer_message(lookups, &query).await
+    match lookups.context.enter_dns_query() {
+        Some(_place) => answer_message(lookups, &query).await,
+        None => answer_busy(&query),
+    }
 }
 
 /// The next message, and where to read on.
 async fn read_message<R: AsyncRead + Unpin>(reader: &mut R) -> Option<(Vec<u8>, &mut R)> {
-    let length = reader.read_u16().await.ok()?;
+    let length = reader.read_u16().await.ok().filter(|length| *length <= MAX_QUERY_BYTES)?;
     let mut message = vec![0; usize::from(length)];
     reader.read_exact(&mut message).await.ok()?;
     Some((message, reader))

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -13,12 +14,16 @@ use hickory_net::tcp::TcpClientStream;
 use hickory_net::tls::tls_exchange;
 use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::{DnsExchange, DnsHandle, DnsRequestSender};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::guest::{Context, DnsTransport, Nameserver};
 
 /// How often each resolver is asked: a datagram may be lost.
 const ROUNDS: u32 = 2;
+
+/// A resolver that has answered something this long ago is not dead.
+const LIVES: Duration = Duration::from_secs(5);
 
 /// How long a resolver that did not answer is asked after the others.
 const SET_BACK: Duration = Duration::from_secs(10);
@@ -30,6 +35,10 @@ pub(crate) struct Upstreams {
     provider: TokioRuntimeProvider,
     /// Connections to those that are asked over TCP or TLS.
     connections: RefCell<HashMap<Nameserver, DnsExchange<TokioRuntimeProvider>>>,
+    /// Held while one is connected to: the others wait for that connection.
+    connecting: RefCell<HashMap<Nameserver, Rc<Mutex<()>>>>,
+    /// When each has answered last.
+    answered: RefCell<HashMap<Nameserver, Instant>>,
     failed: RefCell<HashMap<Nameserver, Instant>>,
 }
 
@@ -61,13 +70,20 @@ impl Upstreams {
         let share = context.limits.dns_timeout / attempts;
         let mut second_best = None;
         for nameserver in (0..ROUNDS).flat_map(|_| &nameservers) {
+            let began = crate::guest::now();
             let attempt = timeout(share, self.ask_one(context, nameserver, question, share)).await;
             match attempt.unwrap_or(Attempt::Failed) {
                 Attempt::Answered(answer) => {
-                    self.failed.borrow_mut().remove(nameserver);
+                    self.note_answer(nameserver);
                     return Some(answer);
                 }
-                Attempt::Unable(answer) => second_best = Some(answer),
+                Attempt::Unable(answer) => {
+                    self.note_answer(nameserver);
+                    second_best = Some(answer);
+                }
+                // A name whose own servers are slow says nothing of the resolver, which answers others: a guest
+                // does not choose who is asked.
+                Attempt::Failed if self.has_answered_since(nameserver, began) => {}
                 Attempt::Failed => {
                     self.connections.borrow_mut().remove(nameserver);
                     self.failed.borrow_mut().insert(nameserver.clone(), crate::guest::now());
@@ -75,6 +91,17 @@ impl Upstreams {
             }
         }
         second_best
+    }
+
+    fn note_answer(&self, nameserver: &Nameserver) {
+        self.failed.borrow_mut().remove(nameserver);
+        self.answered.borrow_mut().insert(nameserver.clone(), crate::guest::now());
+    }
+
+    /// Whether it has answered anything since, or not long before: it lives.
+    fn has_answered_since(&self, nameserver: &Nameserver, began: Instant) -> bool {
+        let answered = self.answered.borrow();
+        answered.get(nameserver).is_some_and(|at| *at + LIVES >= began)
     }
 
     fn is_set_back(&self, nameserver: &Nameserver, now: Instant) -> bool {
@@ -85,6 +112,8 @@ impl Upstreams {
     /// The host's resolvers change with its network.
     fn forget_others(&self, nameservers: &[Nameserver]) {
         self.failed.borrow_mut().retain(|nameserver, _| nameservers.contains(nameserver));
+        self.answered.borrow_mut().retain(|nameserver, _| nameservers.contains(nameserver));
+        self.connecting.borrow_mut().retain(|nameserver, _| nameservers.contains(nameserver));
         self.connections.borrow_mut().retain(|nameserver, _| nameservers.contains(nameserver));
     }
 
@@ -105,12 +134,30 @@ impl Upstreams {
                 Attempt::Failed => {}
                 answered @ (Attempt::Answered(_) | Attempt::Unable(_)) => return answered,
             }
+            self.connections.borrow_mut().remove(nameserver);
         }
-        let Ok(connection) = self.connect(context, nameserver, patience).await else {
-            return Attempt::Failed;
-        };
+        match self.connection(context, nameserver, patience).await {
+            Ok(connection) => ask_over(&connection, question).await,
+            Err(_) => Attempt::Failed,
+        }
+    }
+
+    /// The one connection to a resolver, made if there is none.
+    async fn connection(
+        &self,
+        context: &Context,
+        nameserver: &Nameserver,
+        patience: Duration,
+    ) -> Result<DnsExchange<TokioRuntimeProvider>, NetError> {
+        let connecting = Rc::clone(self.connecting.borrow_mut().entry(nameserver.clone()).or_default());
+        let _turn = connecting.lock().await;
+        let made = self.connections.borrow().get(nameserver).cloned();
+        if let Some(connection) = made {
+            return Ok(connection);
+        }
+        let connection = self.connect(context, nameserver, patience).await?;
         self.connections.borrow_mut().insert(nameserver.clone(), connection.clone());
-        ask_over(&connection, question).await
+        Ok(connection)
     }
 
     async fn connect(
@@ -120,13 +167,14 @@ impl Upstreams {
         patience: Duration,
     ) -> Result<DnsExchange<TokioRuntimeProvider>, NetError> {
         let (address, provider) = (nameserver.address, self.provider.clone());
+        let at_once = Some(context.limits.max_dns_queries);
         match &nameserver.transport {
             DnsTransport::Tls(name) => {
                 let config = context.tls.resolver_config();
-                tls_exchange(address, name.clone(), config, patience, None, provider).await
+                tls_exchange(address, name.clone(), config, patience, at_once, provider).await
             }
             DnsTransport::Udp | DnsTransport::Tcp => {
-                TcpClientStream::exchange(address, None, patience, None, provider).await
+                TcpClientStream::exchange(address, None, patience, at_once, provider).await
             }
         }
     }

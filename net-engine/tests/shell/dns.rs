@@ -306,3 +306,70 @@ fn answers_that_come_all_at_once_wait_for_room_in_the_link() {
         assert_eq!(answered, vec![true; 50]);
     });
 }
+
+#[test]
+fn a_name_that_is_slow_does_not_choose_another_resolver_for_the_others() {
+    run(async {
+        let first = Resolver::start(Manner::SilentOfSlow).await;
+        let second = Resolver::start(Manner::at_once(0)).await;
+        let world = world(&[&first, &second]).await;
+        assert!(is_resolved(&world.ask("a.example").await));
+        assert!(is_resolved(&world.ask("slow.example").await));
+        let (asked_first, asked_second) = (first.asked.datagrams.get(), second.asked.datagrams.get());
+        assert_eq!(asked_second, 1);
+        assert!(is_resolved(&world.ask("b.example").await));
+        assert_eq!(
+            (first.asked.datagrams.get(), second.asked.datagrams.get()),
+            (asked_first + 1, asked_second)
+        );
+    });
+}
+
+#[test]
+fn many_questions_at_once_go_over_one_connection() {
+    run(async {
+        let resolver = Resolver::start(Manner::at_once(60)).await;
+        let nameservers = vec![Nameserver { address: resolver.address, transport: DnsTransport::Tcp }];
+        let world = World::new(Setup { allow: ALLOW, nameservers, ..Setup::default() }).await;
+        let names: Vec<String> = (0..60).map(|index| format!("n{index}.example")).collect();
+        let asking = names.iter().map(|name| async { is_resolved(&world.ask(name).await) });
+        let answered = timeout(PATIENCE, futures_util::future::join_all(asking)).await.expect("every answer");
+        assert_eq!(answered, vec![true; 60]);
+        assert_eq!(resolver.asked.connections.get(), 1);
+    });
+}
+
+#[test]
+fn a_stream_with_something_else_than_queries_ends_and_what_it_asked_is_answered() {
+    run(async {
+        let resolver = Resolver::start(Manner::at_once(60)).await;
+        let world = world(&[&resolver]).await;
+        let mut stream = world.guest.connect(world.resolver).await.unwrap();
+        // A response is no query and gets nothing; the query behind it its answer.
+        let bytes = query("a.example").into_response().to_vec().unwrap();
+        let length = u16::try_from(bytes.len()).unwrap();
+        stream.write_all(&[&length.to_be_bytes()[..], &bytes].concat()).await.unwrap();
+        send(&mut stream, "a.example", 5).await;
+        assert_eq!(receive(&mut stream).await.metadata.id, 5);
+        // No query is that long.
+        stream.write_all(&60_000u16.to_be_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("an end").unwrap();
+        assert!(rest.is_empty());
+    });
+}
+
+#[test]
+fn a_query_for_which_there_is_no_place_is_told_so() {
+    run(async {
+        let resolver = Resolver::start(Manner::Silent).await;
+        let limits = Limits { max_dns_queries: 1, ..Limits::default() };
+        let nameservers = vec![resolver.address.into()];
+        let world = World::new(Setup { allow: ALLOW, nameservers, limits, ..Setup::default() }).await;
+        let mut stream = world.guest.connect(world.resolver).await.unwrap();
+        send(&mut stream, "a.example", 1).await;
+        send(&mut stream, "b.example", 2).await;
+        let refused = receive(&mut stream).await;
+        assert_eq!((refused.metadata.id, code(&refused)), (2, ResponseCode::ServFail));
+    });
+}

@@ -26,6 +26,8 @@ pub(crate) enum Manner {
     Fails,
     /// Says nothing.
     Silent,
+    /// Says nothing of names that begin with `slow`, and answers all others at once.
+    SilentOfSlow,
 }
 
 impl Manner {
@@ -51,6 +53,10 @@ impl Manner {
             Self::Truncates => say(60),
             Self::Fails => reply.metadata.response_code = ResponseCode::ServFail,
             Self::Silent => return None,
+            Self::SilentOfSlow if question.name().to_ascii().to_lowercase().starts_with("slow") => {
+                return None;
+            }
+            Self::SilentOfSlow => say(0),
         }
         reply.to_vec().ok()
     }

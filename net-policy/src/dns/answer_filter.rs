@@ -178,9 +178,10 @@ fn lifetime(reply: &Message) -> Duration {
         RData::SOA(soa) => Some(seconds(soa.minimum.min(record.ttl)).min(MAX_NEGATIVE_LIFETIME)),
         _ => None,
     });
-    let has_addresses = reply.answers.iter().any(|record| !matches!(record.data, RData::CNAME(_)));
+    let is_data = |record: &Record| !matches!(record.record_type(), RecordType::CNAME | RecordType::RRSIG);
+    let has_data = reply.answers.iter().any(is_data);
     match reply.metadata.response_code {
-        ResponseCode::NoError if has_addresses => least.unwrap_or_default().min(MAX_LIFETIME),
+        ResponseCode::NoError if has_data => least.unwrap_or_default().min(MAX_LIFETIME),
         // An alias of nothing, or nothing at all: no longer than either is known to be so.
         ResponseCode::NoError | ResponseCode::NXDomain => match (least, negative) {
             (Some(least), Some(negative)) => least.min(negative),

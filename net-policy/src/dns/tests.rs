@@ -189,7 +189,7 @@ fn an_answer_lives_as_long_as_its_shortest_record_and_nothing_as_its_soa_says() 
     let alias = |ttl| record(ttl, RData::CNAME(CNAME(name("b.example."))));
     let b = |ttl| Record::from_rdata(name("b.example."), ttl, RData::A(A::new(1, 1, 1, 2)));
     let none = ResponseCode::NXDomain;
-    let cases: [(ResponseCode, Vec<Record>, Vec<Record>, u64); 11] = [
+    let cases: [(ResponseCode, Vec<Record>, Vec<Record>, u64); 12] = [
         (ResponseCode::NoError, vec![a(300)], vec![], 300),
         (ResponseCode::NoError, vec![a(300), a(20)], vec![], 20),
         (ResponseCode::NoError, vec![a(0)], vec![], 0),
@@ -200,6 +200,13 @@ fn an_answer_lives_as_long_as_its_shortest_record_and_nothing_as_its_soa_says() 
         (none, vec![], vec![soa(86_400, 86_400)], 900),
         (none, vec![], vec![], 0),
         (ResponseCode::NoError, vec![alias(10)], vec![soa(300, 60)], 10),
+        // An alias and its signature are nothing, too.
+        (
+            ResponseCode::NoError,
+            vec![alias(9_000), record(9_000, signature_of(RecordType::CNAME))],
+            vec![soa(300, 60)],
+            60,
+        ),
         (ResponseCode::ServFail, vec![a(300)], vec![], 0),
     ];
     for (code, answers, authorities, expected) in cases {
