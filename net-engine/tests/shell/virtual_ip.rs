@@ -10,7 +10,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use net_core::Limits;
 use net_engine::link::{self, LinkCapabilities};
 use net_engine::{AttachError, Engine, Event, GuestConfig};
-use net_policy::VirtualPools;
+use net_policy::{Action, HttpCondition, Policy, VirtualPools, parse_target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::timeout;
@@ -246,6 +246,50 @@ fn an_answer_may_not_point_at_another_name_s_address() {
             let event = world.event().await.to_string();
             assert!(event.ends_with("it resolves to an address that is kept for names"), "{event}");
         }
+    });
+}
+
+#[test]
+fn requests_to_a_name_s_own_address_are_decided_by_its_real_one() {
+    run(async {
+        let nameservers = vec![resolver(&[SHARED], &[], 300).await.into()];
+        let (server, seen) = http_recorder().await;
+        let redirects = vec![((SHARED, 80), server), ((SHARED, 7000), server)];
+        let world = World::new(Setup { redirects, nameservers, ..Setup::default() }).await;
+        let rule = |action, text| parse_target(text).unwrap().into_rule(action);
+        let reads = HttpCondition::parse(&["GET"], &["/health"]).unwrap();
+        let own = rule(Action::Allow, "a.example").for_requests(reads).unwrap().virtually().unwrap();
+        // Whoever asked about the address the guest sees would be told of the last.
+        let others = [rule(Action::Deny, "9.9.9.1"), rule(Action::Allow, "any")];
+        world.handle.swap_policy(Policy::new([&[own], &others[..]].concat())).await;
+        let a = v4_of(&world, "a.example").await;
+        assert_eq!(a, IpAddr::V4(KEPT));
+        let mut stream = connect(&world, a, 80).await;
+        for (method, path, status) in [
+            ("GET", "/health", "200"),
+            ("POST", "/health", "403"),
+            ("GET", "/health/../x", "403"),
+            ("GET", "//health", "403"),
+            ("GET", "/health?x", "200"),
+        ] {
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            assert_eq!(statuses(&read_responses(&mut stream, 1).await), [status], "{method} {path}");
+            if status == "403" {
+                let event = world.event().await.to_string();
+                let start = "denied tcp a.example (198.18.0.1:80, which stands for 9.9.9.1): ";
+                assert!(event.starts_with(&format!("{start}{method}")), "{event}");
+            }
+        }
+        assert_eq!(seen.borrow().len(), 2);
+        // What is not HTTP shows no request.
+        let mut stream = connect(&world, a, 7000).await;
+        stream.write_all(b"\0not http").await.unwrap();
+        let event = world.event().await.to_string();
+        let expected =
+            "denied tcp a.example (198.18.0.1:7000, which stands for 9.9.9.1): rule 2: deny 9.9.9.1";
+        assert_eq!(event, expected);
+        assert_eq!(seen.borrow().len(), 2);
     });
 }
 
