@@ -252,16 +252,18 @@ fn an_answer_may_not_point_at_another_name_s_address() {
 #[test]
 fn requests_to_a_name_s_own_address_are_decided_by_its_real_one() {
     run(async {
-        let nameservers = vec![resolver(&[SHARED], &[], 300).await.into()];
+        let nameservers = vec![resolver(&[SHARED, OTHER], &[], 300).await.into()];
         let (server, seen) = http_recorder().await;
         let redirects = vec![((SHARED, 80), server), ((SHARED, 7000), server)];
         let world = World::new(Setup { redirects, nameservers, ..Setup::default() }).await;
         let rule = |action, text| parse_target(text).unwrap().into_rule(action);
         let reads = HttpCondition::parse(&["GET"], &["/health"]).unwrap();
         let own = rule(Action::Allow, "a.example").for_requests(reads).unwrap().virtually().unwrap();
-        // Whoever asked about the address the guest sees would be told of the last.
-        let others = [rule(Action::Deny, "9.9.9.1"), rule(Action::Allow, "any")];
-        world.handle.swap_policy(Policy::new([&[own], &others[..]].concat())).await;
+        // The address that would be tried first is denied. Whoever asked about the one the guest sees would be
+        // told of the last rule.
+        let (other, shared) = (rule(Action::Deny, "9.9.9.2"), rule(Action::Deny, "9.9.9.1"));
+        let policy = Policy::new(vec![other, own, shared, rule(Action::Allow, "any")]);
+        world.handle.swap_policy(policy).await;
         let a = v4_of(&world, "a.example").await;
         assert_eq!(a, IpAddr::V4(KEPT));
         let mut stream = connect(&world, a, 80).await;
@@ -287,7 +289,7 @@ fn requests_to_a_name_s_own_address_are_decided_by_its_real_one() {
         stream.write_all(b"\0not http").await.unwrap();
         let event = world.event().await.to_string();
         let expected =
-            "denied tcp a.example (198.18.0.1:7000, which stands for 9.9.9.1): rule 2: deny 9.9.9.1";
+            "denied tcp a.example (198.18.0.1:7000, which stands for 9.9.9.1): rule 3: deny 9.9.9.1";
         assert_eq!(event, expected);
         assert_eq!(seen.borrow().len(), 2);
     });

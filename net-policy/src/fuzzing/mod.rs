@@ -199,15 +199,23 @@ pub(crate) fn shadowed_rules_decide_nothing(bytes: &[u8]) {
 pub(crate) fn policies_that_do_not_widen_allow_no_more(bytes: &[u8]) {
     let mut source = Source::new(bytes);
     let now = std::time::Instant::now();
-    let (hosts, pins) = (source.hosts(), source.pins(now));
-    let (flows, names): (Vec<_>, Vec<_>) = (0..32).map(|_| (source.flow(), source.name())).unzip();
+    let (hosts, mut pins) = (source.hosts(), source.pins(now));
+    let (mut flows, names): (Vec<_>, Vec<_>) = (0..32).map(|_| (source.flow(), source.name())).unzip();
+    // Few of those would meet a rule for a name: these show one that their address is pinned to.
+    for flow in flows.iter_mut().take(12) {
+        let name = source.name();
+        pins.pin(&name, flow.address, std::time::Duration::from_secs(60), now);
+        (flow.direction, flow.protocol) = (net_core::Direction::Egress, net_core::Protocol::Tcp);
+        flow.name = Some(name);
+    }
     let requests: Vec<_> = (0..4).map(|_| source.request()).collect();
     let defaults = [source.defaults(), source.defaults()];
     let floors = [source.byte(), source.byte()].map(|byte| byte.is_multiple_of(4));
     // Few rules and small changes, or nothing would ever be no wider.
     let (mut older, mut newer) = (Vec::new(), Vec::new());
     while !source.is_empty() && older.len() < 6 {
-        let rule = source.rule();
+        let is_for_requests = source.byte().is_multiple_of(3);
+        let rule = if is_for_requests { source.rule_for_requests() } else { source.rule() };
         match source.byte() % 8 {
             0 => newer.push(rule),
             1 => older.push(rule),
@@ -226,6 +234,10 @@ pub(crate) fn policies_that_do_not_widen_allow_no_more(bytes: &[u8]) {
             5 => {
                 newer.push(rule.clone());
                 older.push(crate::Rule { http: None, ..rule });
+            }
+            6 => {
+                newer.push(crate::Rule { http: None, ..rule.clone() });
+                older.push(rule);
             }
             _ => {
                 newer.push(rule.clone());

@@ -169,6 +169,13 @@ impl<'b> Source<'b> {
         Rule { http: has_condition.then(|| self.condition()), ..rule }
     }
 
+    /// A rule for some requests, and no other condition.
+    #[cfg(test)]
+    pub(crate) fn rule_for_requests(&mut self) -> Rule {
+        let place = Destination::Domain(HostPattern::Suffix(self.name()));
+        Rule { http: Some(self.condition()), ..Rule::new(self.action(), place) }
+    }
+
     fn rule_for_flows(&mut self) -> Rule {
         let rule = Rule {
             direction: self.pick(&[
