@@ -36,11 +36,7 @@ fn wider(newer: &Compiled, older: &Compiled) -> Option<RuleId> {
     let allows_names = |rule: &Rule| rule.destination.is_domain() && rule.action == Action::Allow;
     if found.is_none() && newer_rules.iter().any(allows_names) {
         // Where a name may lead is for the rules for addresses to say, of which only they count.
-        let as_such = |rules: &[Rule]| -> Vec<Rule> {
-            let is_as_such =
-                |rule: &&Rule| matches!(rule.destination, Destination::Cidr(_) | Destination::Group(_));
-            rules.iter().filter(is_as_such).cloned().collect()
-        };
+        let as_such = |rules| as_such(rules).cloned().collect::<Vec<Rule>>();
         let wider = first_wider(&as_such(&newer_rules), &as_such(&older_rules));
         return wider.and_then(|_| newer_rules.iter().position(allows_names)).map(id);
     }
@@ -56,14 +52,22 @@ fn with_defaults(layer: &Compiled) -> Vec<Rule> {
     rules
 }
 
+/// The rules that say where names may lead.
+fn as_such(rules: &[Rule]) -> impl Iterator<Item = &Rule> {
+    rules.iter().filter(|rule| matches!(rule.destination, Destination::Cidr(_) | Destination::Group(_)))
+}
+
 fn first_wider(newer: &[Rule], older: &[Rule]) -> Option<usize> {
+    let leads_alike = as_such(newer).eq(as_such(older));
     let mut allowing = newer.iter().enumerate().filter(|(_, rule)| rule.action == Action::Allow);
-    let wider = allowing.find(|(index, rule)| !is_held(rule, newer.get(..*index).unwrap_or_default(), older));
+    let before = |index| newer.get(..index).unwrap_or_default();
+    let wider = allowing.find(|(index, rule)| !is_held(rule, before(*index), older, leads_alike));
     wider.map(|(index, _)| index)
 }
 
-/// Whether what a rule allows, behind those `before` it, is allowed by the older rules.
-fn is_held(rule: &Rule, before: &[Rule], older: &[Rule]) -> bool {
+/// Whether what a rule allows, behind those `before` it, is allowed by the older rules; `leads_alike` where
+/// names lead to the same addresses among both.
+fn is_held(rule: &Rule, before: &[Rule], older: &[Rule], leads_alike: bool) -> bool {
     let denials = before.iter().filter(|rule| rule.action == Action::Deny);
     // It allows nothing, and lets no name be resolved.
     let hides = |denial: &Rule| {
@@ -74,16 +78,22 @@ fn is_held(rule: &Rule, before: &[Rule], older: &[Rule]) -> bool {
         return true;
     }
     let is_for_all = |rule: &Rule| rule.http.is_none();
+    // Only what is written for every flow keeps a name from being resolved.
+    let denies_alike = |denial: &Rule, old: &Rule| {
+        covers(denial, old) && (denial.covers_everything() || !old.covers_everything())
+    };
+    // A rule that allows a name matches only where the name may lead.
+    let stands_for = |it: &Rule, old: &Rule| (it.action == Action::Deny || leads_alike) && covers(it, old);
     for old in older {
         match old.action {
             Action::Allow if covers(old, rule) => return true,
             // Where a rule is for some requests a malformed one is denied, which a later rule for all does not
             // do by itself.
             Action::Allow if is_for_all(old) || !is_for_all(rule) || !overlaps(old, rule) => {}
-            Action::Allow if before.iter().any(|it| covers(it, old)) => {}
+            Action::Allow if before.iter().any(|it| stands_for(it, old)) => {}
             Action::Allow => return false,
             Action::Deny if !overlaps(old, rule) => {}
-            Action::Deny if denials.clone().any(|denial| covers(denial, old)) => {}
+            Action::Deny if denials.clone().any(|denial| denies_alike(denial, old)) => {}
             Action::Deny => return false,
         }
     }
@@ -150,6 +160,13 @@ mod tests {
             (&["allow a.example GET", "allow a.example"], &["allow a.example"], Some(1)),
             (&["allow a.example GET", "allow any"], &["allow a.example GET", "allow any"], None),
             (&["allow a.example GET", "allow a.example"], &["allow a.example PUT"], None),
+            (&["allow a.example GET", "allow any"], &["deny a.example", "allow any"], None),
+            // A name that leads there no more would be decided by the last rule.
+            (
+                &["allow a.example GET", "allow private", "allow any"],
+                &["allow a.example GET", "allow any"],
+                Some(2),
+            ),
         ];
         for (older, newer, expected) in CASES {
             let found = policy(newer).widens(&policy(older)).map(|rule| rule.index() + 1);
@@ -168,6 +185,16 @@ mod tests {
         assert_eq!(floored.widens(&floored), None);
         assert!(Policy::allow_all().widens(&floored).is_some());
         assert_eq!(Policy::public_only().widens(&floored), None);
+    }
+
+    #[test]
+    fn a_denial_for_each_protocol_lets_names_be_resolved_that_one_for_all_does_not() {
+        let older = policy(&["deny a.example", "allow 1.1.1.1"]);
+        let [denies, allows] = older.rules() else { panic!("two rules") };
+        let denies = Rule { protocols: net_core::Protocol::ALL.into_iter().collect(), ..denies.clone() };
+        let newer = Policy::new(vec![denies, allows.clone()]);
+        assert_eq!(newer.widens(&older).map(RuleId::index), Some(1));
+        assert_eq!(older.widens(&newer), None);
     }
 
     proptest! {

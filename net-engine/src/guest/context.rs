@@ -169,7 +169,7 @@ impl Context {
 
     /// May a flow leave for a name's real address, as far as is known?
     pub(super) fn is_allowed_at(&self, flow: &Flow, real: IpAddr, name: &HostName) -> bool {
-        let decision = self.ask_at(flow, real, Some(name), Policy::decide);
+        let decision = self.decide_at(flow, real, Some(name), Policy::decide);
         matches!(decision, Decision::Allow { .. } | Decision::PerRequest { .. })
     }
 
@@ -183,16 +183,16 @@ impl Context {
     ) -> Decision {
         let far = self.virtual_flows.borrow().far(flow);
         match far {
-            Far::Address => self.ask_at(flow, flow.upstream.ip(), name, ask),
+            Far::Address => self.decide_at(flow, flow.upstream.ip(), name, ask),
             Far::Nobody => denied(DenyReason::Unassigned),
             Far::Name(own, _) if name.is_some_and(|name| *name != own) => denied(DenyReason::OtherName),
             // Nothing is pinned to the name any more.
             Far::Name(_, None) => denied(DenyReason::NotPinned),
-            Far::Name(own, Some(real)) => self.ask_at(flow, real, Some(&own), ask),
+            Far::Name(own, Some(real)) => self.decide_at(flow, real, Some(&own), ask),
         }
     }
 
-    fn ask_at(
+    fn decide_at(
         &self,
         flow: &Flow,
         address: IpAddr,
