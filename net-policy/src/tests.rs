@@ -682,6 +682,11 @@ proptest! {
     }
 
     #[test]
+    fn order_matters_only_where_rules_overlap(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        crate::fuzzing::order_matters_only_where_rules_overlap(&bytes);
+    }
+
+    #[test]
     fn what_is_said_to_be_shadowed_decides_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         crate::fuzzing::shadowed_rules_decide_nothing(&bytes);
     }

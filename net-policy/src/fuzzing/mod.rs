@@ -62,6 +62,47 @@ pub(crate) fn tried(pattern: &[u8], path: &[u8]) -> bool {
     }
 }
 
+/// Two neighbours that no flow can both match may change places: every flow fares as before.
+#[allow(clippy::disallowed_methods, reason = "virtual time starts from some instant")]
+pub fn order_matters_only_where_rules_overlap(bytes: &[u8]) {
+    let mut source = Source::new(bytes);
+    let now = std::time::Instant::now();
+    let (hosts, pins, defaults) = (source.hosts(), source.pins(now), source.defaults());
+    let flows: Vec<_> = (0..8).map(|_| source.flow()).collect();
+    let request = source.request();
+    let rules = source.rules();
+    let policy = Policy::with_defaults(rules.clone(), defaults);
+    for index in 1..rules.len() {
+        if crate::covers::overlaps(&rules[index - 1], &rules[index]) {
+            continue;
+        }
+        let mut others = rules.clone();
+        others.swap(index - 1, index);
+        let other = Policy::with_defaults(others, defaults);
+        for flow in &flows {
+            let query = flow.query(&pins, &hosts, now);
+            let pairs = [
+                (policy.decide(&query), other.decide(&query)),
+                (policy.decide_unseen(&query), other.decide_unseen(&query)),
+                (policy.decide_request(&query, &request), other.decide_request(&query, &request)),
+            ];
+            for (before, after) in pairs {
+                assert_eq!(kind(before), kind(after), "{index} of {rules:?} {query:?}");
+            }
+        }
+    }
+}
+
+/// What becomes of a flow, whichever rule says so.
+fn kind(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Allow { .. } => "allow",
+        Decision::PerRequest { .. } => "per request",
+        Decision::Deny { .. } => "deny",
+        Decision::NeedName => "need a name",
+    }
+}
+
 /// The index and the reference model agree on every policy and every flow, and a floor never widens.
 #[allow(clippy::disallowed_methods, reason = "virtual time starts from some instant")]
 pub fn compiled_policies_equal_linear_ones(bytes: &[u8]) {
