@@ -132,6 +132,7 @@ impl Engine {
                 link: link.capabilities(),
                 limits: config.limits.clone(),
                 random_seed,
+                autoconfiguration: config.autoconfiguration.clone(),
             },
             now(),
         )?;

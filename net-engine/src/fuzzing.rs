@@ -1,14 +1,14 @@
 //! What holds for every input: called by the fuzz target and by the test that replays its corpus.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use net_core::{Flow, Limits};
 use smoltcp::wire::{IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 
 use crate::core::{
-    Counters, FlowId, Gateway, GatewayConfig, GuestAddresses, Ingress, Refusal, StreamRead, StreamWrite,
-    Unreachable,
+    Autoconfiguration, Counters, FlowId, Gateway, GatewayConfig, GuestAddresses, Ingress, Refusal,
+    StreamRead, StreamWrite, Unreachable,
 };
 use crate::link::{FrameMeta, LinkCapabilities, Segmentation, SegmentationKind};
 
@@ -32,6 +32,11 @@ pub fn a_gateway_stays_itself(bytes: &[u8]) -> Option<Reached> {
         run.check();
     }
     Some(run.end())
+}
+
+/// Whatever a client of DHCP sends, what it is answered is sound; whether it was answered.
+pub fn dhcp_replies_are_sound(bytes: &[u8]) -> bool {
+    crate::core::dhcp::replies_are_sound(bytes)
 }
 
 /// Whatever fragments of datagrams come in whatever order, what is put together is what a naive reading
@@ -114,6 +119,7 @@ impl Run {
             link: LinkCapabilities { mtu: 1500, offload },
             limits,
             random_seed: 1,
+            autoconfiguration: Some(Autoconfiguration { search_domain: "guest.test".parse().ok() }),
         };
         let gateway = Gateway::new(config, now).ok()?;
         Some(Self {
@@ -347,12 +353,15 @@ impl Run {
         }
     }
 
-    fn is_guest(&self, address: std::net::IpAddr) -> bool {
-        self.addresses.ipv4.is_some_and(|pair| address == pair.guest)
-            || self
-                .addresses
-                .ipv6
-                .is_some_and(|pair| address == pair.guest || address == self.addresses.guest_mac.link_local())
+    fn is_guest(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.addresses.ipv4.is_some_and(|pair| v4 == pair.guest),
+            // It may choose: all of its prefix but for the gateway's, and link-local ones on the link.
+            IpAddr::V6(v6) => self.addresses.ipv6.is_some_and(|pair| {
+                let is_own = v6.octets()[..8] == pair.guest.octets()[..8] && v6 != pair.gateway;
+                is_own || v6.is_unicast_link_local()
+            }),
+        }
     }
 
     /// Sends everything; a gateway that never has enough is a bug.
@@ -429,6 +438,13 @@ mod tests {
     #[test]
     fn the_corpus_of_fragments_holds() {
         corpus("fragments").iter().for_each(|bytes| super::fragments_agree_with_a_model(bytes));
+    }
+
+    #[test]
+    fn the_corpus_of_dhcp_holds_and_is_answered() {
+        let all = corpus("dhcp");
+        let answered = all.iter().filter(|bytes| super::dhcp_replies_are_sound(bytes)).count();
+        assert!(answered >= 4, "{answered} of {}", all.len());
     }
 
     proptest::proptest! {

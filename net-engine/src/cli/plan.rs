@@ -142,6 +142,8 @@ impl Plan {
             None => None,
         };
         let guest = GuestConfig {
+            // The interface is set up before the command starts.
+            autoconfiguration: None,
             policy: settings.policy,
             interception: Interception { ports: settings.ports, bypass: settings.bypass, authority },
             secrets,

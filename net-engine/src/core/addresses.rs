@@ -44,6 +44,13 @@ pub struct Ipv4Pair {
     pub prefix_len: u8,
 }
 
+impl Ipv4Pair {
+    /// Everybody on the link.
+    pub(crate) const fn broadcast(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.guest.to_bits() | (u32::MAX >> self.prefix_len))
+    }
+}
+
 /// The two IPv6 addresses of a guest's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv6Pair {

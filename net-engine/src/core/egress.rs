@@ -38,6 +38,7 @@ impl Gateway {
     pub fn poll_flows(&mut self, now: Instant) -> bool {
         self.wire.queue.trim(now);
         self.fragments.handle_timeout(now);
+        self.advertise_router(now);
         while let Some(id) = self.timers.poll_expired(now) {
             if let Some(open) = self.flows.open_mut(id) {
                 open.timer = None;
@@ -145,6 +146,9 @@ impl Gateway {
 
     /// When [`poll_flows`](Self::poll_flows) must be called again at the latest.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        [self.timers.poll_timeout(), self.fragments.poll_timeout()].into_iter().flatten().min()
+        [self.timers.poll_timeout(), self.fragments.poll_timeout(), self.advertiser.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -10,14 +10,19 @@ use smoltcp::socket::tcp::State;
 use smoltcp::wire::{HardwareAddress, IpListenEndpoint, IpProtocol, Ipv6Packet, TcpPacket, TcpRepr};
 use thiserror::Error;
 
+use super::autoconfiguration::is_dhcp;
 use super::device::{PacketDevice, Wire};
 use super::ethernet::{self, EtherType, EthernetHeader};
 use super::flow_table::{FlowId, FlowTable};
 use super::fragments::Fragments;
 use super::ingress::IpPacket;
+use super::ndp::Asked;
+use super::router::Advertiser;
 use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState, seq_of};
 use super::tombstone::{TimeWait, Tombstones};
-use super::{AddressError, Counters, DropReason, GuestAddresses, Reassembled, Unreachable};
+use super::{
+    AddressError, Autoconfiguration, Claims, Counters, DropReason, GuestAddresses, Reassembled, Unreachable,
+};
 use super::{arp, icmp, ndp, tombstone, udp};
 use crate::buffer_pool::BufferPool;
 use crate::link::{Checksum, FrameMeta, LinkCapabilities};
@@ -36,6 +41,9 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// Seed of initial sequence numbers.
     pub random_seed: u64,
+    /// What the guest is told when it asks for its network; `None` where it is set up otherwise, and
+    /// then it has the addresses above and no others.
+    pub autoconfiguration: Option<Autoconfiguration>,
 }
 
 /// What a frame asks of the shell.
@@ -103,7 +111,9 @@ pub enum AcceptError {
 /// Work per frame does not depend on the number of flows: each has a socket set of its own, found
 /// by its 5-tuple.
 pub struct Gateway {
-    addresses: GuestAddresses,
+    pub(super) addresses: GuestAddresses,
+    pub(super) autoconfiguration: Option<Autoconfiguration>,
+    pub(super) advertiser: Advertiser,
     pub(super) limits: Limits,
     pub(super) interface: Interface,
     pub(super) wire: Wire,
@@ -127,7 +137,7 @@ impl Gateway {
     /// # Errors
     /// [`AddressError`] when the addresses make no link.
     pub fn new(config: GatewayConfig, now: Instant) -> Result<Self, AddressError> {
-        let GatewayConfig { addresses, link, limits, random_seed } = config;
+        let GatewayConfig { addresses, link, limits, random_seed, autoconfiguration } = config;
         addresses.validate()?;
         let macs = (addresses.guest_mac, addresses.gateway_mac);
         let mut wire = Wire::new(macs, link, limits.max_queued_frames, now);
@@ -139,6 +149,8 @@ impl Gateway {
         interface.set_any_ip(true);
         Ok(Self {
             addresses,
+            autoconfiguration,
+            advertiser: Advertiser::default(),
             interface,
             wire,
             flows: FlowTable::default(),
@@ -157,6 +169,11 @@ impl Gateway {
     /// The addresses on the guest's link.
     pub fn addresses(&self) -> &GuestAddresses {
         &self.addresses
+    }
+
+    /// From which addresses the guest may send.
+    pub(super) fn claims(&self) -> Claims {
+        Claims::new(self.addresses, self.autoconfiguration.is_some())
     }
 
     /// What went over the link so far.
@@ -209,11 +226,15 @@ impl Gateway {
             return Err(DropReason::NotForUs);
         }
         let payload = &frame[ethernet::HEADER_BYTES..];
+        let claims = self.claims();
         let packet = match header.ether_type {
             Some(EtherType::Arp) => return self.handle_arp(payload),
-            Some(EtherType::Ipv6) if is_ndp(payload) => return self.handle_ndp(payload),
-            Some(EtherType::Ipv4) => IpPacket::parse_v4(payload, &self.addresses)?,
-            Some(EtherType::Ipv6) => IpPacket::parse_v6(payload, &self.addresses)?,
+            Some(EtherType::Ipv6) if is_ndp(payload) => return self.handle_ndp(payload, now),
+            Some(EtherType::Ipv4) => match self.addresses.ipv4 {
+                Some(pair) if is_dhcp(payload, pair) => return self.handle_dhcp(meta, payload, pair),
+                Some(_) | None => IpPacket::parse_v4(payload, &claims)?,
+            },
+            Some(EtherType::Ipv6) => IpPacket::parse_v6(payload, &claims)?,
             None => return Err(DropReason::Unroutable),
         };
         if header.destination.is_group() {
@@ -223,7 +244,7 @@ impl Gateway {
         if let Some(fragment) = packet.fragment() {
             let whole = self.fragments.handle(&fragment, now)?;
             return whole.map_or(Ok(Ingress::Handled), |whole| {
-                Reassembled::new(whole, &self.addresses).map(Ingress::Reassembled)
+                Reassembled::new(whole, &claims).map(Ingress::Reassembled)
             });
         }
         let verify = meta.checksum == Checksum::Full;
@@ -257,17 +278,21 @@ impl Gateway {
         Ok(Ingress::Handled)
     }
 
-    fn handle_ndp<'f>(&mut self, payload: &[u8]) -> Result<Ingress<'f>, DropReason> {
+    fn handle_ndp<'f>(&mut self, payload: &[u8], now: Instant) -> Result<Ingress<'f>, DropReason> {
         let packet = Ipv6Packet::new_checked(payload).map_err(|_| DropReason::Malformed)?;
         if self.addresses.ipv6.is_none() {
             return Err(DropReason::Unroutable);
         }
-        if let Some(solicitation) = ndp::parse(&packet, &self.addresses)? {
-            let addresses = self.addresses;
-            self.wire.push(EtherType::Ipv6, ndp::ADVERTISEMENT_BYTES, |reply| {
-                ndp::emit_advertisement(reply, solicitation, &addresses);
-                (FrameMeta::default(), ())
-            });
+        match ndp::parse(&packet, &self.claims())? {
+            Some(Asked::Neighbor(solicitation)) => {
+                let addresses = self.addresses;
+                self.wire.push(EtherType::Ipv6, ndp::ADVERTISEMENT_BYTES, |reply| {
+                    ndp::emit_advertisement(reply, solicitation, &addresses);
+                    (FrameMeta::default(), ())
+                });
+            }
+            Some(Asked::Router { sender }) => self.handle_router_solicitation(sender, now),
+            None => {}
         }
         Ok(Ingress::Handled)
     }

@@ -4,7 +4,7 @@ use net_core::{Flow, Protocol};
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 
 use super::fragments::{Fragment, Place};
-use super::{DropReason, GuestAddresses};
+use super::{Claims, DropReason};
 
 const V6_HEADER_BYTES: usize = 40;
 
@@ -23,7 +23,7 @@ pub(crate) struct IpPacket<'f> {
 }
 
 impl<'f> IpPacket<'f> {
-    pub(crate) fn parse_v4(payload: &'f [u8], addresses: &GuestAddresses) -> Result<Self, DropReason> {
+    pub(crate) fn parse_v4(payload: &'f [u8], claims: &Claims) -> Result<Self, DropReason> {
         let packet = Ipv4Packet::new_checked(payload).map_err(|_| DropReason::Malformed)?;
         if packet.version() != 4 || packet.header_len() < 20 {
             return Err(DropReason::Malformed);
@@ -33,7 +33,7 @@ impl<'f> IpPacket<'f> {
         }
         let source = IpAddr::V4(packet.src_addr());
         let destination = packet.dst_addr();
-        if !addresses.is_guest(source) {
+        if !claims.permit(source, destination.into()) {
             return Err(DropReason::Spoofed);
         }
         let place = Place::of_v4(&packet);
@@ -46,11 +46,7 @@ impl<'f> IpPacket<'f> {
         if first == 0 || first == 127 || first >= 224 {
             return Err(DropReason::Unroutable);
         }
-        let is_link_broadcast = addresses.ipv4.is_some_and(|pair| {
-            let host_bits = u32::MAX >> pair.prefix_len;
-            destination.to_bits() == pair.guest.to_bits() | host_bits
-        });
-        if is_link_broadcast {
+        if claims.addresses().ipv4.is_some_and(|pair| destination == pair.broadcast()) {
             return Err(DropReason::Unroutable);
         }
         Ok(Self {
@@ -63,14 +59,14 @@ impl<'f> IpPacket<'f> {
         })
     }
 
-    pub(crate) fn parse_v6(payload: &'f [u8], addresses: &GuestAddresses) -> Result<Self, DropReason> {
+    pub(crate) fn parse_v6(payload: &'f [u8], claims: &Claims) -> Result<Self, DropReason> {
         let packet = Ipv6Packet::new_checked(payload).map_err(|_| DropReason::Malformed)?;
         if packet.version() != 6 {
             return Err(DropReason::Malformed);
         }
         let source = IpAddr::V6(packet.src_addr());
         let destination = packet.dst_addr();
-        if !addresses.is_guest(source) {
+        if !claims.permit(source, destination.into()) {
             return Err(DropReason::Spoofed);
         }
         if destination.is_multicast() || destination.is_unspecified() || destination.is_loopback() {

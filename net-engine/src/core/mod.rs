@@ -7,8 +7,14 @@
 
 mod addresses;
 mod arp;
+mod autoconfiguration;
+mod claims;
 mod counters;
 mod device;
+#[cfg(not(any(test, fuzzing)))]
+mod dhcp;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod dhcp;
 mod egress;
 mod ethernet;
 mod flow_io;
@@ -24,6 +30,7 @@ mod ingress;
 mod ndp;
 mod reassembled;
 mod recency;
+mod router;
 mod slots;
 mod tcp_flow;
 mod tombstone;
@@ -31,6 +38,8 @@ mod udp;
 mod udp_table;
 
 pub use addresses::{AddressError, GuestAddresses, Ipv4Pair, Ipv6Pair, MacAddress};
+pub use autoconfiguration::Autoconfiguration;
+use claims::Claims;
 pub use counters::{Counters, DropReason, UdpCounters};
 pub use flow_table::FlowId;
 pub use frame_queue::QueuedFrame;

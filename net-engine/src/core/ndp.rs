@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use smoltcp::wire::{Icmpv6Packet, IpProtocol, Ipv6Packet, Ipv6Repr};
 
-use super::{DropReason, GuestAddresses};
+use super::{Claims, DropReason, GuestAddresses};
 
 /// All-nodes multicast (RFC 4291, section 2.7.1): where a duplicate-address probe is answered.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -12,11 +12,15 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// RFC 4861 requires a hop limit of 255 of every message: proof that it crossed no router.
 const HOP_LIMIT: u8 = 255;
 
+const ROUTER_SOLICITATION: u8 = 133;
 const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 
 /// Header, reserved word and target of both messages (RFC 4861, sections 4.3 and 4.4).
 const MESSAGE_BYTES: usize = 24;
+
+/// The fixed part of a router solicitation (section 4.1).
+const SOLICITATION_BYTES: usize = 8;
 
 const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
@@ -31,6 +35,18 @@ const SOLICITED: u8 = 0b0100_0000;
 /// Bytes of the whole IPv6 packet: header, advertisement, one link-layer address option.
 pub(crate) const ADVERTISEMENT_BYTES: usize = 40 + MESSAGE_BYTES + OPTION_BYTES;
 
+/// What the guest asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Who has an address of ours.
+    Neighbor(Solicitation),
+    /// Who the router is.
+    Router {
+        /// Unspecified while the guest has no address.
+        sender: Ipv6Addr,
+    },
+}
+
 /// A solicitation for the gateway's address that the guest is entitled to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Solicitation {
@@ -42,10 +58,8 @@ pub(crate) struct Solicitation {
 /// What to do with an ICMPv6 packet of the guest that is neighbour discovery.
 ///
 /// `Ok(None)` needs no answer: another address, or a kind that only routers and hosts care for.
-pub(crate) fn parse(
-    packet: &Ipv6Packet<&[u8]>,
-    addresses: &GuestAddresses,
-) -> Result<Option<Solicitation>, DropReason> {
+pub(crate) fn parse(packet: &Ipv6Packet<&[u8]>, claims: &Claims) -> Result<Option<Asked>, DropReason> {
+    let addresses = claims.addresses();
     let message = packet.payload();
     let icmp = Icmpv6Packet::new_checked(message).map_err(|_| DropReason::Malformed)?;
     let sender = packet.src_addr();
@@ -55,13 +69,21 @@ pub(crate) fn parse(
     if !icmp.verify_checksum(&sender, &packet.dst_addr()) {
         return Err(DropReason::Checksum);
     }
-    // A guest chooses its link-local addresses itself (RFC 7217, RFC 8981), so any is its own.
-    let is_own = addresses.is_guest(IpAddr::V6(sender)) || sender.is_unicast_link_local();
+    // See `Claims::permit` about link-local addresses.
+    let is_own = claims.is_guest(IpAddr::V6(sender)) || sender.is_unicast_link_local();
     if !is_own && !sender.is_unspecified() {
         return Err(DropReason::Spoofed);
     }
-    if message.first() != Some(&NEIGHBOR_SOLICITATION) {
-        return Ok(None);
+    match message.first() {
+        Some(&NEIGHBOR_SOLICITATION) => {}
+        Some(&ROUTER_SOLICITATION) => {
+            let options = message.get(SOLICITATION_BYTES..).ok_or(DropReason::Malformed)?;
+            if source_link_layer_address(options)?.is_some_and(|mac| mac != addresses.guest_mac.0) {
+                return Err(DropReason::Spoofed);
+            }
+            return Ok(Some(Asked::Router { sender }));
+        }
+        _ => return Ok(None),
     }
     let (fixed, options) = message.split_first_chunk::<MESSAGE_BYTES>().ok_or(DropReason::Malformed)?;
     let Some(target) = fixed.last_chunk::<16>() else { return Err(DropReason::Malformed) };
@@ -69,7 +91,8 @@ pub(crate) fn parse(
         return Err(DropReason::Spoofed);
     }
     let target = Ipv6Addr::from_octets(*target);
-    Ok(addresses.is_gateway(IpAddr::V6(target)).then_some(Solicitation { target, sender }))
+    let is_ours = addresses.is_gateway(IpAddr::V6(target));
+    Ok(is_ours.then_some(Asked::Neighbor(Solicitation { target, sender })))
 }
 
 /// Walks the options; each is type, length in units of 8 bytes, value.
@@ -151,7 +174,7 @@ mod tests {
         let (mac, other_mac) = (addresses.guest_mac.0, [2, 9, 9, 9, 9, 9]);
         let stranger = Ipv6Addr::new(0xfd6e, 0x6574, 0, 0, 0, 0, 0, 3);
         let link_local = addresses.guest_mac.link_local();
-        let asked = |sender, target| Ok(Some(Solicitation { target, sender }));
+        let asked = |sender, target| Ok(Some(Asked::Neighbor(Solicitation { target, sender })));
         let gateway_local = addresses.gateway_mac.link_local();
         let cases = [
             ("guest", pair.guest, pair.gateway, mac, 255, asked(pair.guest, pair.gateway)),
@@ -170,9 +193,10 @@ mod tests {
             ("another sender", stranger, pair.gateway, mac, 255, Err(DropReason::Spoofed)),
             ("routed", pair.guest, pair.gateway, mac, 64, Err(DropReason::Malformed)),
         ];
+        let claims = Claims::new(addresses, false);
         for (case, sender, target, mac, hop_limit, expected) in cases {
             let packet = solicitation(&addresses, sender, target, mac, hop_limit);
-            let parsed = parse(&Ipv6Packet::new_checked(&packet[..]).unwrap(), &addresses);
+            let parsed = parse(&Ipv6Packet::new_checked(&packet[..]).unwrap(), &claims);
             assert_eq!(parsed, expected, "{case}");
         }
     }

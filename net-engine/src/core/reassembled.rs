@@ -2,7 +2,7 @@ use net_core::Flow;
 
 use super::fragments::Whole;
 use super::ingress::IpPacket;
-use super::{DropReason, GuestAddresses};
+use super::{Claims, DropReason};
 
 /// A UDP datagram of the guest that came in fragments.
 #[derive(Debug)]
@@ -15,14 +15,11 @@ pub struct Reassembled {
 impl Reassembled {
     /// Checks what was put together as if it had come in one piece; its checksum in any case, for no link
     /// leaves that of fragments open.
-    pub(super) fn new(whole: Whole, addresses: &GuestAddresses) -> Result<Self, DropReason> {
+    pub(super) fn new(whole: Whole, claims: &Claims) -> Result<Self, DropReason> {
         let packet = whole.packet();
         let is_v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
-        let parsed = if is_v6 {
-            IpPacket::parse_v6(packet, addresses)?
-        } else {
-            IpPacket::parse_v4(packet, addresses)?
-        };
+        let parsed =
+            if is_v6 { IpPacket::parse_v6(packet, claims)? } else { IpPacket::parse_v4(packet, claims)? };
         let (flow, payload) = parsed.udp(true)?;
         const UDP_HEADER_BYTES: usize = 8;
         let start = parsed.header_bytes + UDP_HEADER_BYTES;

@@ -11,7 +11,7 @@ use net_tls::{Authority, UpstreamTrust};
 use rustls::KeyLog;
 
 use super::{HostInterfaces, Nameservers};
-use crate::core::GuestAddresses;
+use crate::core::{Autoconfiguration, GuestAddresses};
 
 /// Which TLS streams are opened, and by whose authority.
 #[derive(Debug, Default)]
@@ -75,6 +75,9 @@ impl fmt::Debug for TerminationHook {
 pub struct GuestConfig {
     /// The addresses on the guest's link; `None` for those of its slot.
     pub addresses: Option<GuestAddresses>,
+    /// What the guest is told when it asks for its network by DHCP or as an IPv6 host does; `None` where
+    /// it is set up otherwise, and then only the addresses above are its own.
+    pub autoconfiguration: Option<Autoconfiguration>,
     /// What may leave. The default denies everything.
     pub policy: Policy,
     /// Which TLS streams are opened.
@@ -123,6 +126,7 @@ impl Default for GuestConfig {
     fn default() -> Self {
         Self {
             addresses: None,
+            autoconfiguration: Some(Autoconfiguration::default()),
             policy: Policy::default(),
             interception: Interception::default(),
             secrets: SecretSet::default(),

@@ -1,7 +1,7 @@
 //! The guest: a smoltcp stack on Ethernet, fed frame by frame.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use net_engine::core::GuestAddresses;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -20,19 +20,32 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) fn new(addresses: &GuestAddresses, mtu: usize) -> Self {
+        let mut guest = Self::blank(addresses, mtu);
+        let (v4, v6) = (addresses.ipv4.unwrap(), addresses.ipv6.unwrap());
+        guest.set_v4(v4.guest, v4.prefix_len);
+        guest.interface.update_ip_addrs(|own| {
+            own.push(IpCidr::new(IpAddr::V6(v6.guest).into(), v6.prefix_len)).unwrap();
+        });
+        guest.interface.routes_mut().add_default_ipv4_route(v4.gateway).unwrap();
+        guest.interface.routes_mut().add_default_ipv6_route(v6.gateway).unwrap();
+        guest
+    }
+
+    /// One that knows its MAC address and nothing else.
+    pub(crate) fn blank(addresses: &GuestAddresses, mtu: usize) -> Self {
         let mut device = Frames { mtu, inbound: VecDeque::new(), outbound: VecDeque::new() };
         let mac = EthernetAddress(addresses.guest_mac.0);
         let mut config = Config::new(HardwareAddress::Ethernet(mac));
         config.random_seed = 7;
-        let mut interface = Interface::new(config, &mut device, Instant::ZERO);
-        let (v4, v6) = (addresses.ipv4.unwrap(), addresses.ipv6.unwrap());
-        interface.update_ip_addrs(|own| {
-            own.push(IpCidr::new(IpAddr::V4(v4.guest).into(), v4.prefix_len)).unwrap();
-            own.push(IpCidr::new(IpAddr::V6(v6.guest).into(), v6.prefix_len)).unwrap();
-        });
-        interface.routes_mut().add_default_ipv4_route(v4.gateway).unwrap();
-        interface.routes_mut().add_default_ipv6_route(v6.gateway).unwrap();
+        let interface = Interface::new(config, &mut device, Instant::ZERO);
         Self { interface, device, sockets: SocketSet::new(Vec::new()) }
+    }
+
+    pub(crate) fn set_v4(&mut self, own: Ipv4Addr, prefix_len: u8) {
+        self.interface.update_ip_addrs(|all| {
+            all.retain(|cidr| !matches!(cidr, IpCidr::Ipv4(_)));
+            all.push(IpCidr::new(IpAddr::V4(own).into(), prefix_len)).unwrap();
+        });
     }
 
     pub(crate) fn tcp(&mut self) -> SocketHandle {

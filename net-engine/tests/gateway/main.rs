@@ -2,6 +2,7 @@
 //! reorder and damage frames, and frames no stack would send.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+mod autoconfiguration;
 mod connections;
 mod datagrams;
 mod endings;

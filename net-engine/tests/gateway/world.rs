@@ -64,7 +64,8 @@ impl World {
         let start = Instant::now();
         let addresses = GuestAddresses::default();
         let link = LinkCapabilities { mtu: 1500, offload: setup.offload };
-        let config = GatewayConfig { addresses, link, limits: setup.limits, random_seed: 1 };
+        let config =
+            GatewayConfig { addresses, link, limits: setup.limits, random_seed: 1, autoconfiguration: None };
         Self {
             gateway: Gateway::new(config, start).expect("the default addresses"),
             guest: Guest::new(&addresses, 1500),
