@@ -91,6 +91,14 @@ pub struct Limits {
     pub udp_idle_timeout: Duration,
     /// The same after a single datagram of the guest to a well-known port: a question, and its answer.
     pub udp_exchange_timeout: Duration,
+    /// Identifiers of ICMP echo that have a socket of the host; the least recently used yields.
+    pub max_echo_identifiers: usize,
+    /// Destinations of all those identifiers together; the least recently used yields.
+    pub max_echo_peers: usize,
+    /// A destination that was not asked for an echo and gave none.
+    pub echo_idle_timeout: Duration,
+    /// Echoes that are asked for, per second and as many at once; what is more is dropped.
+    pub echoes_per_second: u32,
     /// QUIC connections whose hello is read or remembered at one time, 32 KiB each; the oldest yields.
     pub max_quic_hellos: usize,
     /// Datagrams of one such connection that wait for the end of its hello, in bytes.
@@ -144,6 +152,10 @@ impl Default for Limits {
             max_udp_peers: 4_096,
             udp_idle_timeout: Duration::from_secs(120),
             udp_exchange_timeout: Duration::from_secs(30),
+            max_echo_identifiers: 64,
+            max_echo_peers: 1_024,
+            echo_idle_timeout: Duration::from_secs(30),
+            echoes_per_second: 1_000,
             max_quic_hellos: 64,
             max_held_datagram_bytes: 16 << 10,
             max_fragment_bytes: 1 << 20,

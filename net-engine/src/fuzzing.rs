@@ -7,8 +7,8 @@ use net_core::{Flow, Limits};
 use smoltcp::wire::{IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 
 use crate::core::{
-    Autoconfiguration, Counters, FlowId, Gateway, GatewayConfig, GuestAddresses, Ingress, Refusal,
-    StreamRead, StreamWrite, Unreachable,
+    Autoconfiguration, Counters, FlowId, Gateway, GatewayConfig, GuestAddresses, IcmpError, Ingress, Refusal,
+    StreamRead, StreamWrite, Undelivery, Unreachable,
 };
 use crate::link::{FrameMeta, LinkCapabilities, Segmentation, SegmentationKind};
 
@@ -202,7 +202,7 @@ impl Run {
             let Some(flow) = self.heard_from else { return };
             let payload = vec![port; usize::from(more) * 258];
             let _ = self.gateway.push_datagram(flow.upstream, flow.guest, &payload);
-            self.gateway.push_undelivered(&flow, &payload, Unreachable::Port);
+            self.gateway.push_undelivered(&flow, &payload, Unreachable::Port.into());
             return;
         }
         let payload = steps.bytes();
@@ -331,7 +331,14 @@ impl Run {
                 assert!(payload.len() <= 128 * usize::from(piece_bytes.get()));
                 self.gateway.push_unreachable(packet, Unreachable::Port);
             }
-            Ingress::Datagram { flow, payload, packet } => {
+            Ingress::Echo { flow, sequence, hops: _, data, packet } => {
+                assert!(self.is_guest(flow.guest.ip()), "{flow:?}");
+                assert!(data.len() < packet.len());
+                let error = IcmpError { why: Undelivery::TimeExceeded, from: Some(flow.upstream.ip()) };
+                self.gateway.push_no_echo(&flow, sequence, data, error);
+                let _ = self.gateway.push_echo(&flow, sequence, data);
+            }
+            Ingress::Datagram { flow, hops: _, payload, packet } => {
                 assert!(self.is_guest(flow.guest.ip()), "{flow:?}");
                 assert!(payload.len() <= packet.len() && packet.len() <= frame.len());
                 self.heard_from = Some(flow);

@@ -25,6 +25,8 @@ pub(crate) const E2E: &[Program] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("kdig", "knot-dnsutils"),
     ("ping", "iputils-ping"),
+    ("traceroute", "traceroute"),
+    ("mtr", "mtr-tiny"),
     ("python3", "python3"),
     ("setpriv", "util-linux"),
     ("sha256sum", "coreutils"),

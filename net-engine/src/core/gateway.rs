@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Instant;
 
-use net_core::{Flow, Limits, TimerQueue};
+use net_core::{Flow, Limits, Protocol, TimerQueue};
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::tcp::State;
@@ -21,7 +21,8 @@ use super::router::Advertiser;
 use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState, seq_of};
 use super::tombstone::{TimeWait, Tombstones};
 use super::{
-    AddressError, Autoconfiguration, Claims, Counters, DropReason, GuestAddresses, Reassembled, Unreachable,
+    AddressError, Autoconfiguration, Claims, Counters, DropReason, Echo, GuestAddresses, IcmpError,
+    Reassembled, Undelivery, Unreachable,
 };
 use super::{arp, icmp, ndp, tombstone, udp};
 use crate::buffer_pool::BufferPool;
@@ -68,8 +69,23 @@ pub enum Ingress<'f> {
     Datagram {
         /// Its 5-tuple.
         flow: Flow,
+        /// Routers it may cross behind this one.
+        hops: u8,
         /// Its payload.
         payload: &'f [u8],
+        /// The whole IP packet, for [`Gateway::push_unreachable`].
+        packet: &'f [u8],
+    },
+    /// A request for an echo from beyond the gateway.
+    Echo {
+        /// The two addresses; both ports are the identifier.
+        flow: Flow,
+        /// Its sequence number.
+        sequence: u16,
+        /// Routers it may cross behind this one.
+        hops: u8,
+        /// What is to come back.
+        data: &'f [u8],
         /// The whole IP packet, for [`Gateway::push_unreachable`].
         packet: &'f [u8],
     },
@@ -247,21 +263,25 @@ impl Gateway {
                 Reassembled::new(whole, &claims).map(Ingress::Reassembled)
             });
         }
+        if packet.hop_limit <= 1 && !self.addresses.is_gateway(packet.destination) {
+            if icmp::is_error(&packet) {
+                return Err(DropReason::Unroutable);
+            }
+            self.push_error(packet.bytes, IcmpError { why: Undelivery::TimeExceeded, from: None });
+            return Ok(Ingress::Handled);
+        }
         let verify = meta.checksum == Checksum::Full;
         match packet.protocol {
             IpProtocol::Tcp => self.handle_tcp(&packet, verify, now),
             IpProtocol::Udp => {
                 let (flow, payload) = packet.udp(verify)?;
-                let packet = packet.bytes;
+                let (packet, hops) = (packet.bytes, packet.hop_limit.saturating_sub(1));
                 Ok(match udp::piece_bytes(meta, payload.len())? {
-                    None => Ingress::Datagram { flow, payload, packet },
+                    None => Ingress::Datagram { flow, hops, payload, packet },
                     Some(piece_bytes) => Ingress::Datagrams { flow, payload, packet, piece_bytes },
                 })
             }
-            IpProtocol::Icmp | IpProtocol::Icmpv6 => {
-                self.handle_icmp(&packet);
-                Ok(Ingress::Handled)
-            }
+            IpProtocol::Icmp | IpProtocol::Icmpv6 => self.handle_icmp(&packet),
             _ => Err(DropReason::Unroutable),
         }
     }
@@ -297,19 +317,16 @@ impl Gateway {
         Ok(Ingress::Handled)
     }
 
-    fn handle_icmp(&mut self, packet: &IpPacket<'_>) {
-        let is_answered = if self.addresses.is_gateway(packet.destination) {
-            icmp::push_echo_reply(&mut self.wire, packet)
-        } else if icmp::is_echo_request(packet) {
-            self.push_unreachable(packet.bytes, Unreachable::Prohibited);
-            true
-        } else {
-            // An error is never answered by an error (RFC 1122, section 3.2.2; RFC 4443, section 2.4).
-            false
-        };
-        if !is_answered {
-            self.wire.counters.count_drop(DropReason::Unroutable);
+    fn handle_icmp<'f>(&mut self, packet: &IpPacket<'f>) -> Result<Ingress<'f>, DropReason> {
+        let echo = Echo::request_in(packet).ok_or(DropReason::Unroutable)?;
+        if self.addresses.is_gateway(packet.destination) {
+            icmp::push_echo_reply(&mut self.wire, packet.destination, packet.source, &echo);
+            return Ok(Ingress::Handled);
         }
+        let protocol = if packet.destination.is_ipv4() { Protocol::IcmpV4 } else { Protocol::IcmpV6 };
+        let flow = packet.flow(protocol, echo.ident, echo.ident);
+        let (sequence, hops, data) = (echo.sequence, packet.hop_limit.saturating_sub(1), echo.data);
+        Ok(Ingress::Echo { flow, sequence, hops, data, packet: packet.bytes })
     }
 
     fn handle_tcp<'f>(
@@ -488,9 +505,30 @@ impl Gateway {
 
     /// Tells the guest that the datagram in which it sent `payload` was not delivered, as
     /// [`push_unreachable`](Self::push_unreachable) does where the packet is still there.
-    pub fn push_undelivered(&mut self, flow: &Flow, payload: &[u8], why: Unreachable) {
+    pub fn push_undelivered(&mut self, flow: &Flow, payload: &[u8], error: IcmpError) {
         let payload = &payload[..payload.len().min(udp::max_fragmented_bytes(false))];
-        self.push_unreachable(&udp::sent_by_guest(flow, payload), why);
+        self.push_error(&udp::sent_by_guest(flow, payload), error);
+    }
+
+    /// Sends the echo to the guest that it has asked for with this sequence number; whether there was room
+    /// for it. One that fits no packet is never sent: what the guest asked for did.
+    #[must_use]
+    pub fn push_echo(&mut self, flow: &Flow, sequence: u16, data: &[u8]) -> bool {
+        // Their headers are as long as those of UDP.
+        if !self.wire.queue.takes_datagram() || data.len() > self.max_datagram_bytes(flow.guest.is_ipv6()) {
+            return false;
+        }
+        let echo = Echo { ident: flow.guest.port(), sequence, data };
+        icmp::push_echo_reply(&mut self.wire, flow.upstream.ip(), flow.guest.ip(), &echo);
+        true
+    }
+
+    /// Tells the guest that there will be no echo, as [`push_undelivered`](Self::push_undelivered) does of
+    /// datagrams.
+    pub fn push_no_echo(&mut self, flow: &Flow, sequence: u16, data: &[u8], error: IcmpError) {
+        let data = &data[..data.len().min(udp::max_fragmented_bytes(false))];
+        let echo = Echo { ident: flow.guest.port(), sequence, data };
+        self.push_error(&icmp::asked_by_guest(flow.guest.ip(), flow.upstream.ip(), &echo), error);
     }
 
     /// The largest UDP payload that reaches the guest in one packet.
@@ -502,16 +540,21 @@ impl Gateway {
     ///
     /// Nothing is sent while the queue is full: an error is advice, not data.
     pub fn push_unreachable(&mut self, packet: &[u8], why: Unreachable) {
+        self.push_error(packet, why.into());
+    }
+
+    fn push_error(&mut self, packet: &[u8], error: IcmpError) {
         let is_v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
         let gateway = if is_v6 {
             self.addresses.ipv6.map(|pair| IpAddr::V6(pair.gateway))
         } else {
             self.addresses.ipv4.map(|pair| IpAddr::V4(pair.gateway))
         };
-        if let Some(gateway) = gateway
+        let from = error.from.filter(|from| from.is_ipv6() == is_v6).or(gateway);
+        if let Some(from) = from
             && !self.wire.queue.is_full()
         {
-            icmp::push_unreachable(&mut self.wire, gateway, packet, why);
+            icmp::push_error(&mut self.wire, from, packet, error.why);
         }
     }
 }

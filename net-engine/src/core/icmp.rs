@@ -37,8 +37,62 @@ pub enum Unreachable {
     Prohibited,
 }
 
+/// Why a packet of the guest went no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Undelivery {
+    /// It cannot be delivered.
+    Unreachable(Unreachable),
+    /// It was to cross fewer routers than there are: what `traceroute` asks for.
+    TimeExceeded,
+}
+
+/// An error about a packet of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpError {
+    /// What happened.
+    pub why: Undelivery,
+    /// Who says so; `None` for the gateway.
+    pub from: Option<IpAddr>,
+}
+
+impl From<Unreachable> for IcmpError {
+    fn from(why: Unreachable) -> Self {
+        Self { why: Undelivery::Unreachable(why), from: None }
+    }
+}
+
+impl IcmpError {
+    /// The same as the guest is told it, which knows `dialled` as `upstream`, and this host as its gateway.
+    #[must_use]
+    pub fn seen_as(self, dialled: IpAddr, upstream: IpAddr) -> Self {
+        let from = match self.from {
+            Some(from) if from == dialled => Some(upstream),
+            from => from.filter(|from| !from.is_loopback() && from.is_ipv4() == upstream.is_ipv4()),
+        };
+        Self { from, ..self }
+    }
+}
+
+impl Undelivery {
+    /// Type and code (RFC 792, RFC 1812 section 5.2.7.1).
+    const fn kind_v4(self) -> (Icmpv4Message, u8) {
+        match self {
+            Self::Unreachable(why) => (Icmpv4Message::DstUnreachable, why.code_v4()),
+            Self::TimeExceeded => (Icmpv4Message::TimeExceeded, 0),
+        }
+    }
+
+    /// Type and code (RFC 4443, sections 3.1 and 3.3).
+    const fn kind_v6(self) -> (Icmpv6Message, u8) {
+        match self {
+            Self::Unreachable(why) => (Icmpv6Message::DstUnreachable, why.code_v6()),
+            Self::TimeExceeded => (Icmpv6Message::TimeExceeded, 0),
+        }
+    }
+}
+
 impl Unreachable {
-    /// Codes of type 3 (RFC 792, RFC 1812 section 5.2.7.1).
     const fn code_v4(self) -> u8 {
         match self {
             Self::Network => 0,
@@ -48,7 +102,6 @@ impl Unreachable {
         }
     }
 
-    /// Codes of type 1 (RFC 4443, section 3.1).
     const fn code_v6(self) -> u8 {
         match self {
             Self::Network => 0,
@@ -59,15 +112,16 @@ impl Unreachable {
     }
 }
 
-/// Queues a destination-unreachable error about `packet`, an IP packet of the guest.
-pub(crate) fn push_unreachable(wire: &mut Wire, gateway: IpAddr, packet: &[u8], why: Unreachable) {
-    match gateway {
+/// Queues an error of `from` about `packet`, an IP packet of the guest.
+pub(crate) fn push_error(wire: &mut Wire, from: IpAddr, packet: &[u8], why: Undelivery) {
+    match from {
         IpAddr::V4(_) => {
             let Ok(original) = Ipv4Packet::new_checked(packet) else { return };
             let quote = &packet[..packet.len().min(MAX_QUOTE_V4)];
-            push_v4(wire, gateway, original.src_addr().into(), quote, |icmp| {
-                icmp.set_msg_type(Icmpv4Message::DstUnreachable);
-                icmp.set_msg_code(why.code_v4());
+            let (kind, code) = why.kind_v4();
+            push_v4(wire, from, original.src_addr().into(), quote, |icmp| {
+                icmp.set_msg_type(kind);
+                icmp.set_msg_code(code);
                 // The four bytes after the checksum are unused and zero.
                 icmp.set_echo_ident(0);
                 icmp.set_echo_seq_no(0);
@@ -76,9 +130,10 @@ pub(crate) fn push_unreachable(wire: &mut Wire, gateway: IpAddr, packet: &[u8], 
         IpAddr::V6(_) => {
             let Ok(original) = Ipv6Packet::new_checked(packet) else { return };
             let quote = &packet[..packet.len().min(MAX_QUOTE_V6)];
-            push_v6(wire, gateway, original.src_addr().into(), quote, |icmp| {
-                icmp.set_msg_type(Icmpv6Message::DstUnreachable);
-                icmp.set_msg_code(why.code_v6());
+            let (kind, code) = why.kind_v6();
+            push_v6(wire, from, original.src_addr().into(), quote, |icmp| {
+                icmp.set_msg_type(kind);
+                icmp.set_msg_code(code);
                 icmp.set_echo_ident(0);
                 icmp.set_echo_seq_no(0);
             });
@@ -86,50 +141,121 @@ pub(crate) fn push_unreachable(wire: &mut Wire, gateway: IpAddr, packet: &[u8], 
     }
 }
 
-/// Whether `packet`, an ICMP packet of either family, asks for an echo.
-pub(crate) fn is_echo_request(packet: &IpPacket<'_>) -> bool {
-    match packet.destination {
-        IpAddr::V4(_) => Icmpv4Packet::new_checked(packet.payload())
-            .is_ok_and(|icmp| icmp.msg_type() == Icmpv4Message::EchoRequest),
-        IpAddr::V6(_) => Icmpv6Packet::new_checked(packet.payload())
-            .is_ok_and(|icmp| icmp.msg_type() == Icmpv6Message::EchoRequest),
+/// Whether `packet` is of ICMP and asks for no echo: no error is ever about it (RFC 1122, section 3.2.2;
+/// RFC 4443, section 2.4).
+pub(crate) fn is_error(packet: &IpPacket<'_>) -> bool {
+    let is_icmp = matches!(packet.protocol, IpProtocol::Icmp | IpProtocol::Icmpv6);
+    is_icmp && !packet.payload().first().is_some_and(|kind| ECHO_REQUESTS.contains(kind))
+}
+
+/// An echo request of the guest (RFC 792; RFC 4443, section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Echo<'f> {
+    pub(crate) ident: u16,
+    pub(crate) sequence: u16,
+    pub(crate) data: &'f [u8],
+}
+
+impl<'f> Echo<'f> {
+    /// The sound echo request in `packet`, if that is what it is.
+    pub(crate) fn request_in(packet: &IpPacket<'f>) -> Option<Self> {
+        let bytes = packet.payload();
+        let is_sound = match (packet.source, packet.destination) {
+            (IpAddr::V4(_), _) => Icmpv4Packet::new_checked(bytes)
+                .is_ok_and(|icmp| icmp.msg_type() == Icmpv4Message::EchoRequest && icmp.verify_checksum()),
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                Icmpv6Packet::new_checked(bytes).is_ok_and(|icmp| {
+                    icmp.msg_type() == Icmpv6Message::EchoRequest
+                        && icmp.verify_checksum(&source, &destination)
+                })
+            }
+            (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        };
+        let (header, data) = bytes.split_first_chunk::<HEADER_BYTES>().filter(|_| is_sound)?;
+        let [_, 0, _, _, id0, id1, seq0, seq1] = *header else { return None };
+        let [ident, sequence] = [[id0, id1], [seq0, seq1]].map(u16::from_be_bytes);
+        Some(Self { ident, sequence, data })
+    }
+
+    /// The message by which a host asks for this echo, with an identifier of its own; its checksum is the
+    /// kernel's to fill in.
+    pub(crate) fn message(&self, is_v6: bool, message: &mut Vec<u8>) {
+        const REQUEST_V4: u8 = 8;
+        const REQUEST_V6: u8 = 128;
+        let ([id0, id1], [seq0, seq1]) = (self.ident.to_be_bytes(), self.sequence.to_be_bytes());
+        message.clear();
+        message.extend_from_slice(&[
+            if is_v6 { REQUEST_V6 } else { REQUEST_V4 },
+            0,
+            0,
+            0,
+            id0,
+            id1,
+            seq0,
+            seq1,
+        ]);
+        message.extend_from_slice(self.data);
+    }
+
+    /// What a host has received as the reply to such a message, or sent as one: sequence number and data.
+    pub(crate) fn of_message(bytes: &'f [u8], kinds: [u8; 2]) -> Option<(u16, &'f [u8])> {
+        let (header, data) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let [kind, 0, _, _, _, _, seq0, seq1] = *header else { return None };
+        kinds.contains(&kind).then(|| (u16::from_be_bytes([seq0, seq1]), data))
     }
 }
 
-/// Queues the reply when `packet` is a sound echo request; whether it was one.
-pub(crate) fn push_echo_reply(wire: &mut Wire, packet: &IpPacket<'_>) -> bool {
-    match packet.destination {
-        IpAddr::V4(_) => {
-            let Ok(request) = Icmpv4Packet::new_checked(packet.payload()) else { return false };
-            if request.msg_type() != Icmpv4Message::EchoRequest || !request.verify_checksum() {
-                return false;
-            }
-            let (ident, sequence) = (request.echo_ident(), request.echo_seq_no());
-            push_v4(wire, packet.destination, packet.source, request.data(), |icmp| {
-                icmp.set_msg_type(Icmpv4Message::EchoReply);
-                icmp.set_msg_code(0);
-                icmp.set_echo_ident(ident);
-                icmp.set_echo_seq_no(sequence);
-            });
-        }
-        IpAddr::V6(destination) => {
-            let Ok(request) = Icmpv6Packet::new_checked(packet.payload()) else { return false };
-            let IpAddr::V6(source) = packet.source else { return false };
-            if request.msg_type() != Icmpv6Message::EchoRequest
-                || !request.verify_checksum(&source, &destination)
-            {
-                return false;
-            }
-            let (ident, sequence) = (request.echo_ident(), request.echo_seq_no());
-            push_v6(wire, packet.destination, packet.source, request.payload(), |icmp| {
-                icmp.set_msg_type(Icmpv6Message::EchoReply);
-                icmp.set_msg_code(0);
-                icmp.set_echo_ident(ident);
-                icmp.set_echo_seq_no(sequence);
-            });
-        }
+/// Types of messages that ask for an echo and that are one, of both versions.
+pub(crate) const ECHO_REQUESTS: [u8; 2] = [8, 128];
+pub(crate) const ECHO_REPLIES: [u8; 2] = [0, 129];
+
+/// Queues the reply of `from` to an echo request of the guest at `to`.
+pub(crate) fn push_echo_reply(wire: &mut Wire, from: IpAddr, to: IpAddr, echo: &Echo<'_>) {
+    if from.is_ipv4() {
+        push_v4(wire, from, to, echo.data, |icmp| {
+            icmp.set_msg_type(Icmpv4Message::EchoReply);
+            icmp.set_msg_code(0);
+            icmp.set_echo_ident(echo.ident);
+            icmp.set_echo_seq_no(echo.sequence);
+        });
+    } else {
+        push_v6(wire, from, to, echo.data, |icmp| {
+            icmp.set_msg_type(Icmpv6Message::EchoReply);
+            icmp.set_msg_code(0);
+            icmp.set_echo_ident(echo.ident);
+            icmp.set_echo_seq_no(echo.sequence);
+        });
     }
-    true
+}
+
+/// The packet in which the guest has asked for an echo, as far as an error quotes it.
+pub(crate) fn asked_by_guest(guest: IpAddr, upstream: IpAddr, echo: &Echo<'_>) -> Vec<u8> {
+    let (is_v6, hop_limit) = (upstream.is_ipv6(), HOP_LIMIT);
+    let mut message = Vec::new();
+    echo.message(is_v6, &mut message);
+    let payload_len = message.len();
+    let mut packet;
+    match (guest, upstream) {
+        (IpAddr::V4(src_addr), IpAddr::V4(dst_addr)) => {
+            let next_header = IpProtocol::Icmp;
+            let header = Ipv4Repr { src_addr, dst_addr, next_header, payload_len, hop_limit };
+            packet = vec![0; header.buffer_len()];
+            packet.extend_from_slice(&message);
+            header.emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &Default::default());
+            Icmpv4Packet::new_unchecked(&mut packet[header.buffer_len()..]).fill_checksum();
+        }
+        (IpAddr::V6(src_addr), IpAddr::V6(dst_addr)) => {
+            let next_header = IpProtocol::Icmpv6;
+            let header = Ipv6Repr { src_addr, dst_addr, next_header, payload_len, hop_limit };
+            packet = vec![0; header.buffer_len()];
+            packet.extend_from_slice(&message);
+            header.emit(&mut Ipv6Packet::new_unchecked(&mut packet[..]));
+            Icmpv6Packet::new_unchecked(&mut packet[header.buffer_len()..])
+                .fill_checksum(&src_addr, &dst_addr);
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => packet = Vec::new(),
+    }
+    packet
 }
 
 fn push_v4(

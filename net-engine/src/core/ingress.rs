@@ -18,6 +18,8 @@ pub(crate) struct IpPacket<'f> {
     pub(crate) destination: IpAddr,
     pub(crate) protocol: IpProtocol,
     pub(crate) header_bytes: usize,
+    /// Routers it may still cross, this one included.
+    pub(crate) hop_limit: u8,
     /// Where it belongs if it is a fragment, which none but UDP's is.
     place: Option<Place>,
 }
@@ -55,6 +57,7 @@ impl<'f> IpPacket<'f> {
             destination: IpAddr::V4(destination),
             protocol: packet.next_header(),
             header_bytes: usize::from(packet.header_len()),
+            hop_limit: packet.hop_limit(),
             place,
         })
     }
@@ -85,7 +88,8 @@ impl<'f> IpPacket<'f> {
             protocol = IpProtocol::Udp;
             header_bytes += fragment_header_bytes;
         }
-        Ok(Self { bytes, source, destination: IpAddr::V6(destination), protocol, header_bytes, place })
+        let (destination, hop_limit) = (IpAddr::V6(destination), packet.hop_limit());
+        Ok(Self { bytes, source, destination, protocol, header_bytes, hop_limit, place })
     }
 
     /// What it is a part of, if it is one.
@@ -131,7 +135,7 @@ impl<'f> IpPacket<'f> {
         Ok((flow, &self.payload()[8..len]))
     }
 
-    fn flow(&self, protocol: Protocol, guest_port: u16, upstream_port: u16) -> Flow {
+    pub(crate) fn flow(&self, protocol: Protocol, guest_port: u16, upstream_port: u16) -> Flow {
         Flow {
             protocol,
             guest: SocketAddr::new(self.source, guest_port),

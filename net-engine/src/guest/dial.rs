@@ -24,6 +24,9 @@ pub enum DialError {
     /// Nothing came back within [`Limits::connect_timeout`](net_core::Limits::connect_timeout).
     #[error("upstream did not answer")]
     TimedOut,
+    /// The host lets this process ask nobody for an echo: `net.ipv4.ping_group_range` leaves its group out.
+    #[error("this host lets nobody ping: put the engine's group into net.ipv4.ping_group_range")]
+    EchoForbidden,
     /// The host ran out of something, or forbids the connection.
     #[error("this host could not dial: {0}")]
     Host(io::ErrorKind),
@@ -36,14 +39,14 @@ impl DialError {
             Self::Refused | Self::NetworkUnreachable | Self::HostUnreachable | Self::TimedOut => {
                 Fault::Upstream
             }
-            Self::Host(_) => Fault::Host,
+            Self::EchoForbidden | Self::Host(_) => Fault::Host,
         }
     }
 
     /// What the guest is told, so that it sees what it would have seen without us.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
-            Self::Refused | Self::Host(_) => Refusal::Reset,
+            Self::Refused | Self::EchoForbidden | Self::Host(_) => Refusal::Reset,
             Self::NetworkUnreachable => Refusal::Unreachable(Unreachable::Network),
             Self::HostUnreachable => Refusal::Unreachable(Unreachable::Host),
             Self::TimedOut => Refusal::Silence,

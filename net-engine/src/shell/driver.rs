@@ -9,7 +9,7 @@ use std::time::Duration;
 use net_core::Flow;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{Udp, dns_session, session};
+use super::{Ping, Udp, dns_session, session};
 use crate::core::{FlowId, Gateway, Ingress, Unreachable};
 use crate::dns::{Lookups, answer_datagram};
 use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, Stack, now};
@@ -24,6 +24,7 @@ pub(crate) struct Driver {
     context: Rc<Context>,
     lookups: Rc<Lookups>,
     udp: Rc<Udp>,
+    ping: Rc<Ping>,
     link: Box<dyn Link>,
     buffer: Box<[u8]>,
     /// Whether sessions had their turn since frames were received. They have it before anything is
@@ -43,7 +44,8 @@ impl Driver {
     pub(crate) fn new(context: Rc<Context>, udp: Rc<Udp>, link: Box<dyn Link>) -> Self {
         let buffer = vec![0; MAX_FRAME_BYTES].into_boxed_slice();
         let lookups = Rc::new(Lookups::new(Rc::clone(&context)));
-        Self { context, lookups, udp, link, buffer, lets_sessions_answer: false }
+        let ping = Rc::new(Ping::new(Rc::clone(&context)));
+        Self { context, lookups, udp, ping, link, buffer, lets_sessions_answer: false }
     }
 
     /// Runs until the link fails or ends.
@@ -96,7 +98,7 @@ impl Driver {
     fn receive(&mut self, task: &mut TaskContext<'_>, stack: &Stack, budget: usize) -> io::Result<Progress> {
         let mut frames = 0;
         while frames < budget {
-            let Self { context, lookups, udp, link, buffer, .. } = self;
+            let Self { context, lookups, udp, ping, link, buffer, .. } = self;
             // One borrow and one look at the clock for a run of frames that ask for nothing.
             let batch = stack.with_now(|gateway, now| {
                 while frames < budget && gateway.has_room() {
@@ -110,8 +112,8 @@ impl Driver {
                         Ingress::Handled => continue,
                         Ingress::Syn { id, flow } => Asked::Session { id, flow },
                         Ingress::GivenUp { id } => Asked::GivenUp { id },
-                        Ingress::Datagram { flow, payload, packet } => {
-                            match take_datagram(context, udp, &flow, payload, now) {
+                        Ingress::Datagram { flow, hops, payload, packet } => {
+                            match take_datagram(context, udp, &flow, payload, few(hops), now) {
                                 Ok(Some(query)) => Asked::Answer(query),
                                 Ok(None) => continue,
                                 Err(why) => {
@@ -122,7 +124,7 @@ impl Driver {
                         }
                         Ingress::Datagrams { flow, payload, packet, piece_bytes } => {
                             for piece in payload.chunks(piece_bytes.get().into()) {
-                                match take_datagram(context, udp, &flow, piece, now) {
+                                match take_datagram(context, udp, &flow, piece, None, now) {
                                     Ok(Some(query)) => query.answer(Rc::clone(lookups)),
                                     Ok(None) => {}
                                     Err(why) => gateway.push_unreachable(packet, why),
@@ -130,8 +132,15 @@ impl Driver {
                             }
                             continue;
                         }
+                        Ingress::Echo { flow, sequence, hops, data, packet } => {
+                            if let Err(why) = ping.ask(&flow, sequence, data, few(hops), now) {
+                                gateway.push_unreachable(packet, why);
+                            }
+                            continue;
+                        }
                         Ingress::Reassembled(datagram) => {
-                            match take_datagram(context, udp, datagram.flow(), datagram.payload(), now) {
+                            match take_datagram(context, udp, datagram.flow(), datagram.payload(), None, now)
+                            {
                                 Ok(Some(query)) => Asked::Answer(query),
                                 Ok(None) => continue,
                                 Err(why) => {
@@ -181,7 +190,8 @@ impl Driver {
         mut timer: Pin<&mut Sleep>,
         stack: &Stack,
     ) -> Poll<io::Error> {
-        let deadlines = [stack.with(Gateway::poll_timeout), self.udp.poll_timeout()];
+        let deadlines =
+            [stack.with(Gateway::poll_timeout), self.udp.poll_timeout(), self.ping.poll_timeout()];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             let deadline = Instant::from_std(deadline);
             // A deadline that moved away is found out when the old one fires: every datagram moves one.
@@ -190,6 +200,7 @@ impl Driver {
             }
             if timer.poll(task).is_ready() {
                 self.udp.handle_timeout(now());
+                self.ping.handle_timeout(now());
                 task.waker().wake_by_ref();
             }
         }
@@ -220,12 +231,20 @@ fn take_datagram(
     udp: &Rc<Udp>,
     flow: &Flow,
     payload: &[u8],
+    hops: Option<u8>,
     now: std::time::Instant,
 ) -> Result<Option<Query>, Unreachable> {
     if flow.upstream.port() == DNS_PORT {
         return Query::of(context, flow, payload).map(Some);
     }
-    udp.send(flow, payload, now).map(|()| None)
+    udp.send(flow, payload, hops, now).map(|()| None)
+}
+
+/// How many routers a packet may cross, where whoever sent it has chosen that: `traceroute` does.
+fn few(hops: u8) -> Option<u8> {
+    /// Systems start from 64 or more, and no route is as long as half of that.
+    const MOST: u8 = 32;
+    (hops <= MOST).then_some(hops)
 }
 
 /// A DNS query on its way.

@@ -7,10 +7,14 @@
 mod dns_session;
 mod driver;
 mod first_flight;
+mod host_socket;
+mod inbox;
+mod ping;
 mod relay;
 mod session;
 mod udp;
 
 pub(crate) use driver::Driver;
+pub(crate) use ping::Ping;
 pub(crate) use relay::relay;
 pub(crate) use udp::Udp;

@@ -159,6 +159,7 @@ fn datagrams_that_share_a_frame_are_told_apart_within_reason() {
                 Ingress::Handled
                 | Ingress::Syn { .. }
                 | Ingress::GivenUp { .. }
+                | Ingress::Echo { .. }
                 | Ingress::Reassembled(_) => None,
             }
         };
@@ -252,7 +253,7 @@ fn what_was_not_delivered_is_quoted_as_the_guest_has_sent_it() {
             let mut world = World::new(Setup::default());
             let upstream = SocketAddr::new(server, 7);
             let flow = Flow { protocol: Protocol::Udp, guest: guest(&addresses, server), upstream };
-            world.gateway.push_undelivered(&flow, payload, Unreachable::Host);
+            world.gateway.push_undelivered(&flow, payload, Unreachable::Host.into());
             let answers = world.answers(&[]);
             let (expected, quote, most) =
                 if server.is_ipv4() { ((1, 3, 1), 28, 548) } else { ((58, 1, 3), 48, 1_232) };

@@ -61,6 +61,8 @@ fn samples(addresses: &GuestAddresses) -> Vec<(&'static str, Vec<u8>)> {
         ("udp v6", datagram(addresses, SocketAddr::new(SERVER_V6, 53), b"question")),
         ("ping v4", ping(addresses, gateway.into(), b"data")),
         ("ping v6", ping(addresses, gateway_v6.into(), b"data")),
+        ("echo v4", ping(addresses, SERVER_V4, b"data")),
+        ("echo v6", ping(addresses, SERVER_V6, b"data")),
     ]
 }
 
@@ -75,6 +77,7 @@ fn outcome(frame: &[u8]) -> String {
         Ingress::Reassembled(datagram) => {
             format!("whole {} {}", datagram.flow().guest.ip(), datagram.flow().upstream)
         }
+        Ingress::Echo { flow, .. } => format!("echo {} {}", flow.guest.ip(), flow.upstream.ip()),
         Ingress::GivenUp { .. } => "given up".to_owned(),
         Ingress::Handled => String::new(),
     };
@@ -99,6 +102,8 @@ fn the_samples_are_what_they_claim() {
             "syn "
         } else if name.starts_with("udp") {
             "datagram "
+        } else if name.starts_with("echo") {
+            "echo "
         } else {
             "answered"
         };
@@ -369,12 +374,22 @@ fn an_icmp_error_is_never_answered_by_one() {
     let addresses = GuestAddresses::default();
     for server in SERVERS {
         let request = ping(&addresses, server, b"data");
-        assert_eq!(outcome(&request), "answered", "{server}");
+        let hops = 14 + if server.is_ipv4() { 8 } else { 7 };
+        let last = |mut message: Vec<u8>| {
+            message[hops] = 1;
+            if server.is_ipv4() {
+                mend(&mut message);
+            }
+            message
+        };
+        assert!(outcome(&request).starts_with("echo "), "{server}");
+        assert_eq!(outcome(&last(request.clone())), "answered", "{server}");
         // Destination unreachable, time exceeded, and a reply nobody asked for.
         for kind in if server.is_ipv4() { [3, 11, 0] } else { [1, 3, 129] } {
             let mut message = request.clone();
             message[if server.is_ipv4() { 34 } else { 54 }] = kind;
             assert_eq!(outcome(&message), "dropped", "{server} type {kind}");
+            assert_eq!(outcome(&last(message)), "dropped", "{server} type {kind}, its last hop");
         }
     }
 }

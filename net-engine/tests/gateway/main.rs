@@ -5,6 +5,7 @@
 mod autoconfiguration;
 mod connections;
 mod datagrams;
+mod echo;
 mod endings;
 mod guest;
 mod hostile;

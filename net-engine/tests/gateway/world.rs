@@ -145,7 +145,7 @@ impl World {
             Ingress::Syn { id, flow } => self.syns.push((id, flow)),
             Ingress::GivenUp { id } => self.given_up.push(id),
             Ingress::Handled | Ingress::Datagram { .. } => {}
-            Ingress::Datagrams { .. } | Ingress::Reassembled(_) => {}
+            Ingress::Datagrams { .. } | Ingress::Reassembled(_) | Ingress::Echo { .. } => {}
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) host: Space,
     /// Where every server runs.
     pub(crate) upstream: Space,
+    /// Behind one more router.
+    _far: Space,
 }
 
 /// nginx and `openssl s_server`.
@@ -29,6 +31,9 @@ pub(crate) const DNS: [&str; 2] = ["192.31.196.53", "2001:4:112::53"];
 pub(crate) const DNSMASQ: [&str; 2] = ["192.31.196.54", "2001:4:112::54"];
 /// Inside a private network, where a rebinding name leads; nginx listens here too.
 pub(crate) const PRIVATE: [&str; 2] = ["10.99.0.5", "fd00:99::5"];
+
+/// Who is there: nobody but the kernel, which answers an echo and refuses what it has no server for.
+const FAR: [&str; 2] = ["192.52.193.9", "2001:3::9"];
 
 impl World {
     /// Makes the namespaces and joins them.
@@ -59,10 +64,33 @@ impl World {
              ip route add blackhole 192.175.48.0/24
              ip route add blackhole 2620:4f:8000::/48"
         ))?;
+        let far = upstream.sibling()?;
+        let [far_v4, far_v6] = FAR;
+        let [router_v4, router_v6] = WEB;
+        upstream.script(&format!(
+            "ip link add down0 type veth peer name far0 netns {far_pid}
+             ip link set down0 up
+             ip route add {far_v4}/32 dev down0 src {router_v4}
+             ip -6 address add fe80::1/64 dev down0 nodad
+             ip route add {far_v6}/128 dev down0 src {router_v6}",
+            far_pid = far.pid(),
+        ))?;
+        far.script(&format!(
+            "ip link set lo up
+             ip link set far0 up
+             echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
+             echo 0 > /proc/sys/net/ipv6/icmp/ratelimit
+             ip address add {far_v4}/32 dev far0
+             ip address add {far_v6}/128 dev far0 nodad
+             ip route add default dev far0 via {router_v4} onlink
+             ip -6 route add default via fe80::1 dev far0"
+        ))?;
         let resolv_conf = scratch.path("resolv.conf");
         fs::write(&resolv_conf, format!("nameserver {}\nnameserver {}\n", DNS[0], DNS[1]))?;
         host.script(&format!(
             "echo cubic > /proc/sys/net/ipv4/tcp_congestion_control || true
+             echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range ||
+             echo 0 0 > /proc/sys/net/ipv4/ping_group_range || true
              ip link set lo up
              ip link set out0 up
              ip address add 192.31.196.1/24 dev out0
@@ -72,6 +100,6 @@ impl World {
              mount --bind {resolv_conf} /etc/resolv.conf",
             resolv_conf = resolv_conf.display(),
         ))?;
-        Ok(Self { host, upstream })
+        Ok(Self { host, upstream, _far: far })
     }
 }

@@ -1,11 +1,9 @@
 //! UDP between the guest and upstream: decided, sent, and what comes back.
 //!
 //! Each port of the guest that may send has a socket of the host (`receiver`); whom it has sent to is
-//! in a [`UdpTable`], and nobody else is heard. Where a name matters, the beginnings of QUIC connections
+//! in a [`PortTable`], and nobody else is heard. Where a name matters, the beginnings of QUIC connections
 //! are read before anything of them leaves (`quic_gate`); [`Terms`] says what becomes of them.
 
-mod host_socket;
-mod inbox;
 mod quic_gate;
 mod receiver;
 
@@ -17,12 +15,13 @@ use std::time::Instant;
 use net_core::{Flow, HostName, Protocol};
 use net_policy::Decision;
 
-use crate::core::{Ended, Refusal, UdpCounters, UdpTable, Unreachable};
+use crate::core::{Bounds, Ended, PortTable, Refusal, UdpCounters, Unreachable};
 use crate::guest::{Context, Datagram, DialError, Event, Quic, Terms, VirtualFlow};
-use host_socket::SendError;
-use inbox::Inbox;
 use quic_gate::{ConnectionId, Held, QuicGates, Seen};
 use receiver::Receiver;
+
+use super::host_socket::SendError;
+use super::inbox::Inbox;
 
 /// Resolvers and names elsewhere than on port 53, where they are decided: NetBIOS (RFC 1002), DNS over
 /// DTLS and QUIC (RFC 8094, RFC 9250), multicast DNS (RFC 6762), LLMNR (RFC 4795).
@@ -38,7 +37,7 @@ pub(crate) struct Udp {
 }
 
 struct State {
-    table: UdpTable<Sockets, Peer>,
+    table: PortTable<Sockets, Peer>,
     gates: QuicGates,
     inbox: Inbox,
     counters: UdpCounters,
@@ -68,8 +67,14 @@ struct Peer {
 impl Udp {
     pub(crate) fn new(context: Rc<Context>) -> Self {
         let limits = &context.limits;
+        let bounds = Bounds {
+            max_mappings: (limits.max_udp_mappings, "max_udp_mappings"),
+            max_peers: (limits.max_udp_peers, "max_udp_peers"),
+            idle_timeout: limits.udp_idle_timeout,
+            exchange_timeout: limits.udp_exchange_timeout,
+        };
         let state = RefCell::new(State {
-            table: UdpTable::new(limits),
+            table: PortTable::new(bounds),
             gates: QuicGates::new(limits),
             inbox: Inbox::new(),
             counters: UdpCounters::default(),
@@ -125,7 +130,7 @@ impl Udp {
         ended
     }
 
-    /// Takes a datagram of the guest. Whatever becomes of it has become of it on return.
+    /// Takes a datagram of the guest, which may cross so many routers where that is few. Whatever becomes of it has become of it on return.
     ///
     /// # Errors
     /// What the guest is told instead of its delivery. A datagram that is lost for lack of room is none.
@@ -133,6 +138,7 @@ impl Udp {
         self: &Rc<Self>,
         flow: &Flow,
         payload: &[u8],
+        hops: Option<u8>,
         now: Instant,
     ) -> Result<(), Unreachable> {
         let context = &*self.context;
@@ -143,23 +149,30 @@ impl Udp {
         let mut state = self.state();
         let known = state.table.handle_egress(flow.guest, flow.upstream, now);
         match known.map(|outbound| outbound.peer.is_watched) {
-            Some(false) => state.forward(self, flow, payload),
+            Some(false) => state.forward(self, flow, payload, hops),
             Some(true) => match state.gates.see(flow, payload, true, now) {
-                Seen::NoHello => state.forward(self, flow, payload),
+                Seen::NoHello => state.forward(self, flow, payload, hops),
                 Seen::Held | Seen::Dropped | Seen::Unreadable => Ok(()),
                 Seen::Hello { id, name, held } => {
                     let admitted = state.admit(self, flow, name, now);
                     state.pass(self, flow, admitted, Some(id), &held, payload)
                 }
             },
-            None => state.begin(self, flow, payload, now),
+            None => state.begin(self, flow, payload, hops, now),
         }
     }
 }
 
 impl State {
     /// Takes the datagram of a flow that is not carried yet.
-    fn begin(&mut self, udp: &Rc<Udp>, flow: &Flow, payload: &[u8], now: Instant) -> Result<(), Unreachable> {
+    fn begin(
+        &mut self,
+        udp: &Rc<Udp>,
+        flow: &Flow,
+        payload: &[u8],
+        hops: Option<u8>,
+        now: Instant,
+    ) -> Result<(), Unreachable> {
         let context = &*udp.context;
         // Whom it is for, while it is decided; a peer that is opened holds it by itself.
         let _far = udp.context.enter_virtual(flow);
@@ -167,7 +180,7 @@ impl State {
         match terms.datagram() {
             Datagram::Carry => {
                 self.open(udp, flow, None, &terms, now);
-                self.forward(udp, flow, payload)
+                self.forward(udp, flow, payload, hops)
             }
             Datagram::Look => match self.gates.see(flow, payload, false, now) {
                 Seen::Held | Seen::Dropped => Ok(()),
@@ -278,7 +291,7 @@ impl State {
             self.gates.forget(flow, id);
         }
         admitted?;
-        held.iter().chain([payload]).try_for_each(|datagram| self.forward(udp, flow, datagram))
+        held.iter().chain([payload]).try_for_each(|datagram| self.forward(udp, flow, datagram, None))
     }
 
     /// Opens a peer that is allowed, for `name` or for its address; the terms are those without a name.
@@ -299,7 +312,13 @@ impl State {
     }
 
     /// Sends to a peer that is open.
-    fn forward(&mut self, udp: &Rc<Udp>, flow: &Flow, payload: &[u8]) -> Result<(), Unreachable> {
+    fn forward(
+        &mut self,
+        udp: &Rc<Udp>,
+        flow: &Flow,
+        payload: &[u8],
+        hops: Option<u8>,
+    ) -> Result<(), Unreachable> {
         let context = &*udp.context;
         let outbound = self.table.outbound_to(flow.guest, flow.upstream);
         // It has just been found or opened.
@@ -311,7 +330,7 @@ impl State {
             return Err(Unreachable::Prohibited);
         }
         let sent = match outbound.mapping.socket_towards(udp, flow.guest, outbound.dialled) {
-            Ok(socket) => socket.send(payload, outbound.dialled),
+            Ok(socket) => socket.send(payload, outbound.dialled, hops),
             Err(error) => {
                 let error = DialError::from(error);
                 context.report_dial_failure(flow, error);
@@ -387,7 +406,7 @@ impl Sockets {
 }
 
 /// What the guest is told where the host has no socket or no way.
-fn unreachable_of(error: DialError) -> Unreachable {
+pub(super) fn unreachable_of(error: DialError) -> Unreachable {
     match error.refusal() {
         Refusal::Unreachable(why) => why,
         Refusal::Reset | Refusal::Silence => Unreachable::Host,

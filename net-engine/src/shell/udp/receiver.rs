@@ -4,7 +4,7 @@ use std::rc::Rc;
 use net_core::{Flow, Protocol};
 use tokio::task::{AbortHandle, spawn_local, yield_now};
 
-use super::host_socket::{HostSocket, Received, SendError};
+use super::super::host_socket::{HostSocket, Kind, Received, SendError};
 use super::{State, Udp};
 
 /// System calls that receive from one socket before others get their turn: each takes a few datagrams.
@@ -25,14 +25,14 @@ impl Receiver {
     /// # Errors
     /// Those of [`HostSocket::open`].
     pub(super) fn open(udp: &Rc<Udp>, guest: SocketAddr, is_v6: bool) -> std::io::Result<Self> {
-        let socket = Rc::new(HostSocket::open(is_v6)?);
+        let socket = Rc::new(HostSocket::open(Kind::Datagrams, is_v6)?);
         let work = run(Rc::clone(udp), Rc::clone(&socket), guest);
         let task = spawn_local(work).abort_handle();
         Ok(Self { socket, task })
     }
 
-    pub(super) fn send(&self, payload: &[u8], to: SocketAddr) -> Result<(), SendError> {
-        self.socket.send(payload, to)
+    pub(super) fn send(&self, payload: &[u8], to: SocketAddr, hops: Option<u8>) -> Result<(), SendError> {
+        self.socket.send(payload, to, hops)
     }
 }
 
@@ -73,7 +73,8 @@ fn take_batch(udp: &Udp, socket: &HostSocket, guest: SocketAddr) -> Batch {
             let Some(undelivered) = socket.take_undelivered(inbox.scratch()) else { break };
             if let Some(upstream) = table.peer_at(guest, undelivered.to) {
                 let flow = Flow { protocol: Protocol::Udp, guest, upstream };
-                gateway.push_undelivered(&flow, &inbox.scratch()[..undelivered.len], undelivered.why);
+                let error = undelivered.error.seen_as(undelivered.to.ip(), upstream.ip());
+                gateway.push_undelivered(&flow, &inbox.scratch()[..undelivered.len], error);
             }
         }
         for _ in 0..MAX_BATCHES {

@@ -10,6 +10,7 @@ mod guest;
 mod isolation;
 mod lines;
 mod names;
+mod ping;
 mod quic;
 mod reach;
 mod requests;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("transfer", transfer::ROWS),
         ("endings", endings::ROWS),
         ("datagrams", datagrams::ROWS),
+        ("ping", ping::ROWS),
         ("quic", quic::ROWS),
         ("guest", guest::ROWS),
         ("isolation", isolation::ROWS),

@@ -1,26 +1,36 @@
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::libc::{sock_extended_err, sockaddr_in6};
+use nix::libc::{SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, c_int, sock_extended_err, sockaddr_in6};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, recvmsg, sendto,
-    setsockopt, socket, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
+    SockaddrIn, SockaddrIn6, SockaddrStorage, bind, recvmsg, sendmsg, sendto, setsockopt, socket, sockopt,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::inbox::Inbox;
-use crate::core::Unreachable;
+use crate::core::{IcmpError, Undelivery, Unreachable};
 use crate::link::sys;
 
 /// Errors of earlier datagrams that may stand in the way of one: each is taken by the attempt it fails.
 const MAX_ATTEMPTS: usize = 3;
 
-/// A UDP socket of the host for one port of the guest, not connected: one socket for every destination
-/// (RFC 4787, section 4.1).
+/// What a socket carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// UDP.
+    Datagrams,
+    /// Echo requests of ICMP with their headers, and the replies to them. The kernel chooses the identifier
+    /// (icmp(7)).
+    Echoes,
+}
+
+/// A socket of the host for one port of the guest, or for one of its identifiers of ICMP; not connected:
+/// one socket for every destination (RFC 4787, section 4.1).
 pub(super) struct HostSocket {
     descriptor: AsyncFd<OwnedFd>,
     is_v6: bool,
@@ -41,7 +51,7 @@ pub(super) struct Undelivered {
     pub(super) to: SocketAddr,
     /// How much of its payload is in the buffer.
     pub(super) len: usize,
-    pub(super) why: Unreachable,
+    pub(super) error: IcmpError,
 }
 
 /// How much of what a socket had was taken.
@@ -54,20 +64,28 @@ pub(super) enum Received {
 }
 
 impl HostSocket {
-    /// Opens a socket of one family on a port of the host's choice.
+    /// Opens a socket of one family on a port, or with an identifier, of the host's choice.
     ///
     /// # Errors
-    /// Those of the system; where the host has no such family, `Uncategorized` or `Unsupported`.
-    pub(super) fn open(is_v6: bool) -> io::Result<Self> {
+    /// Those of the system; where the host has no such family, `Uncategorized` or `Unsupported`, and where it
+    /// lets nobody ask for an echo, `PermissionDenied`.
+    pub(super) fn open(kind: Kind, is_v6: bool) -> io::Result<Self> {
         let (family, any) = if is_v6 {
             (AddressFamily::Inet6, IpAddr::V6(Ipv6Addr::UNSPECIFIED))
         } else {
             (AddressFamily::Inet, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
         };
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let descriptor = socket(family, SockType::Datagram, flags, None)?;
+        let protocol = match (kind, is_v6) {
+            (Kind::Datagrams, _) => None,
+            (Kind::Echoes, false) => Some(SockProtocol::Icmp),
+            (Kind::Echoes, true) => Some(SockProtocol::IcmpV6),
+        };
+        let descriptor = socket(family, SockType::Datagram, flags, protocol)?;
         if is_v6 {
-            setsockopt(&descriptor, sockopt::Ipv6V6Only, &true)?;
+            if kind == Kind::Datagrams {
+                setsockopt(&descriptor, sockopt::Ipv6V6Only, &true)?;
+            }
             setsockopt(&descriptor, sockopt::Ipv6RecvErr, &true)?;
         } else {
             // Without it a socket that is not connected hears of no ICMP error (ip(7)).
@@ -77,15 +95,28 @@ impl HostSocket {
         Ok(Self { descriptor: sys::register_for_reading(descriptor)?, is_v6 })
     }
 
-    /// Sends one datagram at once.
+    /// Sends one datagram at once, over as many routers at most as are said, or as the host lets it.
     ///
     /// # Errors
     /// [`SendError`]; never waits.
-    pub(super) fn send(&self, payload: &[u8], to: SocketAddr) -> Result<(), SendError> {
+    pub(super) fn send(&self, payload: &[u8], to: SocketAddr, hops: Option<u8>) -> Result<(), SendError> {
         let to = SockaddrStorage::from(to);
+        let socket = self.descriptor.as_raw_fd();
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        let hops = hops.map(c_int::from);
+        let limit = hops.as_ref().map(|hops| match self.is_v6 {
+            false => ControlMessage::Ipv4Ttl(hops),
+            true => ControlMessage::Ipv6HopLimit(hops),
+        });
         let mut outcome = Err(SendError::Lost);
         for _ in 0..MAX_ATTEMPTS {
-            let sent = sendto(self.descriptor.as_raw_fd(), payload, &to, MsgFlags::MSG_NOSIGNAL);
+            let sent = match &limit {
+                None => sendto(socket, payload, &to, flags),
+                Some(limit) => {
+                    let limit = std::slice::from_ref(limit);
+                    sendmsg(socket, &[IoSlice::new(payload)], limit, flags, Some(&to))
+                }
+            };
             outcome = match sent {
                 Ok(_) => return Ok(()),
                 Err(error) => Err(unreachable_by(error).map_or(SendError::Lost, SendError::Unreachable)),
@@ -143,8 +174,8 @@ impl HostSocket {
         let message =
             recvmsg::<SockaddrStorage>(self.descriptor.as_raw_fd(), &mut pieces, Some(&mut control), flags)?;
         let to = message.address.as_ref().and_then(socket_address);
-        let why = message.cmsgs()?.find_map(why_of);
-        Ok(to.zip(why).map(|(to, why)| Undelivered { to, len: message.bytes, why }))
+        let error = message.cmsgs()?.find_map(error_of);
+        Ok(to.zip(error).map(|(to, error)| Undelivered { to, len: message.bytes, error }))
     }
 }
 
@@ -155,20 +186,34 @@ pub(super) fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "no other message says why")]
-fn why_of(message: ControlMessageOwned) -> Option<Unreachable> {
+fn error_of(message: ControlMessageOwned) -> Option<IcmpError> {
+    let (error, from) = match message {
+        ControlMessageOwned::Ipv4RecvErr(error, from) => {
+            (error, from.map(|from| IpAddr::V4(SockaddrIn::from(from).ip())))
+        }
+        ControlMessageOwned::Ipv6RecvErr(error, from) => {
+            (error, from.map(|from| IpAddr::V6(SockaddrIn6::from(from).ip())))
+        }
+        _ => return None,
+    };
+    Some(IcmpError { why: why_of(&error)?, from: from.filter(|from| !from.is_unspecified()) })
+}
+
+fn why_of(error: &sock_extended_err) -> Option<Undelivery> {
+    /// Time exceeded in transit (RFC 792; RFC 4443, section 3.3).
+    const TIME_EXCEEDED: [(u8, u8, u8); 2] = [(SO_EE_ORIGIN_ICMP, 11, 0), (SO_EE_ORIGIN_ICMP6, 3, 0)];
     /// RFC 1812, section 5.2.7.1: prohibited for the network, for the host, and by a filter. The kernel's
     /// error number tells them from nothing.
     const PROHIBITED: [(u8, u8); 3] = [(3, 9), (3, 10), (3, 13)];
-    let error = match message {
-        ControlMessageOwned::Ipv4RecvErr(error, _)
-            if PROHIBITED.contains(&(error.ee_type, error.ee_code)) =>
-        {
-            return Some(Unreachable::Prohibited);
-        }
-        ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => error,
-        _ => return None,
-    };
-    unreachable_by(Errno::from_raw(i32::try_from(error.ee_errno).unwrap_or(0)))
+    let (origin, kind) = (error.ee_origin, (error.ee_type, error.ee_code));
+    if TIME_EXCEEDED.contains(&(origin, kind.0, kind.1)) {
+        return Some(Undelivery::TimeExceeded);
+    }
+    if origin == SO_EE_ORIGIN_ICMP && PROHIBITED.contains(&kind) {
+        return Some(Undelivery::Unreachable(Unreachable::Prohibited));
+    }
+    let number = Errno::from_raw(i32::try_from(error.ee_errno).unwrap_or(0));
+    unreachable_by(number).map(Undelivery::Unreachable)
 }
 
 /// What an error number says of the way; `None` where it says nothing.
@@ -212,12 +257,12 @@ mod tests {
                 let (closed, open) = (gone.local_addr().unwrap(), StdSocket::bind((loopback, 0)).unwrap());
                 drop(gone);
                 open.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-                let socket = HostSocket::open(loopback.is_ipv6()).unwrap();
+                let socket = HostSocket::open(Kind::Datagrams, loopback.is_ipv6()).unwrap();
                 let (mut buffer, mut inbox) = ([0; 64], Inbox::new());
                 for round in 0..3 {
-                    socket.send(b"lost", closed).unwrap();
+                    socket.send(b"lost", closed, None).unwrap();
                     // By now the error is there, and this one leaves all the same.
-                    socket.send(b"found", open.local_addr().unwrap()).unwrap();
+                    socket.send(b"found", open.local_addr().unwrap(), None).unwrap();
                     assert_eq!(open.recv(&mut buffer).unwrap(), 5, "round {round}");
                     let undelivered = loop {
                         socket.ready().await.unwrap();
@@ -227,7 +272,9 @@ mod tests {
                             break undelivered;
                         }
                     };
-                    assert_eq!(undelivered, Undelivered { to: closed, len: 4, why: Unreachable::Port });
+                    let why = Undelivery::Unreachable(Unreachable::Port);
+                    let error = IcmpError { why, from: Some(loopback) };
+                    assert_eq!(undelivered, Undelivered { to: closed, len: 4, error });
                     assert_eq!(&buffer[..4], b"lost");
                     assert_eq!(socket.take_undelivered(&mut buffer), None);
                 }
@@ -244,7 +291,7 @@ mod tests {
                 [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into(), IpAddr::V6(Ipv6Addr::LOCALHOST)]
             {
                 let sender = StdSocket::bind((loopback, 0)).unwrap();
-                let socket = HostSocket::open(loopback.is_ipv6()).unwrap();
+                let socket = HostSocket::open(Kind::Datagrams, loopback.is_ipv6()).unwrap();
                 let own = own_address(&socket, loopback);
                 for count in [1, 15, 16, 17, 40] {
                     for index in 0..count {
@@ -270,12 +317,12 @@ mod tests {
     #[test]
     fn what_cannot_leave_is_told_at_once() {
         run(async {
-            let socket = HostSocket::open(false).unwrap();
+            let socket = HostSocket::open(Kind::Datagrams, false).unwrap();
             let broadcast = SocketAddr::from(([255, 255, 255, 255], 9));
-            let refused = socket.send(b"x", broadcast);
+            let refused = socket.send(b"x", broadcast, None);
             assert!(matches!(refused, Err(SendError::Unreachable(_))), "{refused:?}");
             let too_long = vec![0; 65_508];
-            assert_eq!(socket.send(&too_long, ([127, 0, 0, 1], 9).into()), Err(SendError::Lost));
+            assert_eq!(socket.send(&too_long, ([127, 0, 0, 1], 9).into(), None), Err(SendError::Lost));
         });
     }
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use net_core::Limits;
+
 use super::*;
 
 /// A table whose mappings are numbered and whose peers are known by their address.
 struct World {
-    table: UdpTable<usize, SocketAddr>,
+    table: PortTable<usize, SocketAddr>,
     now: Instant,
     mappings: usize,
 }
@@ -24,8 +26,14 @@ fn server(host: u8, port: u16) -> SocketAddr {
 
 impl World {
     fn new(max_udp_mappings: usize, max_udp_peers: usize) -> Self {
-        let limits = Limits { max_udp_mappings, max_udp_peers, ..Limits::default() };
-        Self { table: UdpTable::new(&limits), now: Instant::now(), mappings: 0 }
+        let limits = Limits::default();
+        let bounds = Bounds {
+            max_mappings: (max_udp_mappings, "max_udp_mappings"),
+            max_peers: (max_udp_peers, "max_udp_peers"),
+            idle_timeout: limits.udp_idle_timeout,
+            exchange_timeout: limits.udp_exchange_timeout,
+        };
+        Self { table: PortTable::new(bounds), now: Instant::now(), mappings: 0 }
     }
 
     /// Sends; the number of the mapping it leaves by.

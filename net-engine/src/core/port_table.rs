@@ -2,9 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
-
-use net_core::Limits;
+use std::time::{Duration, Instant};
 
 use super::recency::{Ends, Recency};
 use super::slots::Slots;
@@ -12,6 +10,19 @@ use super::slots::Slots;
 /// Ports below this are well-known (RFC 6335, section 6): what is asked there once is answered soon or
 /// never, so that RFC 4787, REQ-5 (a), lets its mapping end sooner.
 const FIRST_USER_PORT: u16 = 1024;
+
+/// What a table may hold, each bound with the field of [`Limits`](net_core::Limits) it comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Ports of the guest; the one that was not used for longest yields.
+    pub(crate) max_mappings: (usize, &'static str),
+    /// Peers of all of them.
+    pub(crate) max_peers: (usize, &'static str),
+    /// A peer with which nothing was exchanged.
+    pub(crate) idle_timeout: Duration,
+    /// One that was asked once, at a well-known port.
+    pub(crate) exchange_timeout: Duration,
+}
 
 /// The guest's end and the far end, as the guest sees it.
 type Ports = (SocketAddr, SocketAddr);
@@ -24,9 +35,9 @@ type Ports = (SocketAddr, SocketAddr);
 /// of its peers, a peer as long as something passes in either direction.
 ///
 /// After any call that takes `&mut self`, drain [`poll_ended`](Self::poll_ended). Work per datagram is
-/// constant; memory is bounded by [`Limits::max_udp_mappings`] and [`Limits::max_udp_peers`].
-pub(crate) struct UdpTable<M, P> {
-    limits: Limits,
+/// constant; memory is bounded by its [`Bounds`].
+pub(crate) struct PortTable<M, P> {
+    bounds: Bounds,
     mappings: Slots<Mapping<M>>,
     by_guest: HashMap<SocketAddr, usize>,
     /// All mappings.
@@ -82,10 +93,10 @@ pub(crate) struct Outbound<'t, M, P> {
     pub(crate) dialled: SocketAddr,
 }
 
-impl<M, P> UdpTable<M, P> {
-    pub(crate) fn new(limits: &Limits) -> Self {
+impl<M, P> PortTable<M, P> {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
-            limits: limits.clone(),
+            bounds,
             mappings: Slots::new(),
             by_guest: HashMap::new(),
             mapping_use: Recency::default(),
@@ -143,9 +154,9 @@ impl<M, P> UdpTable<M, P> {
         let owner = match self.by_guest.get(&guest) {
             Some(owner) => *owner,
             None => {
-                while self.mappings.len() >= self.limits.max_udp_mappings.max(1) {
+                while self.mappings.len() >= self.bounds.max_mappings.0.max(1) {
                     let Some(oldest) = self.mapping_list.oldest() else { break };
-                    self.end_mapping(oldest, Some("max_udp_mappings"));
+                    self.end_mapping(oldest, Some(self.bounds.max_mappings.1));
                 }
                 let mapping = Mapping { guest, state: mapping(), peers: Ends::default() };
                 let owner = self.mappings.insert(mapping);
@@ -239,8 +250,8 @@ impl<M, P> UdpTable<M, P> {
     }
 
     fn next_due(&self) -> Option<(Instant, usize)> {
-        let exchange = (&self.exchanges, self.limits.udp_exchange_timeout);
-        let lasting = (&self.lasting, self.limits.udp_idle_timeout);
+        let exchange = (&self.exchanges, self.bounds.exchange_timeout);
+        let lasting = (&self.lasting, self.bounds.idle_timeout);
         let due = [exchange, lasting].into_iter().filter_map(|(list, patience)| {
             let slot = list.oldest()?;
             Some((self.peers.get(slot)?.used + patience, slot))
@@ -249,14 +260,14 @@ impl<M, P> UdpTable<M, P> {
     }
 
     fn make_room_for_peer(&mut self, guest: SocketAddr) {
-        while self.peers.len() >= self.limits.max_udp_peers.max(1) {
+        while self.peers.len() >= self.bounds.max_peers.0.max(1) {
             // A port that sends everywhere loses its own peers, not those of others; and not its last one,
             // with which its mapping would go.
             let own = self.by_guest.get(&guest).and_then(|owner| self.mappings.get(*owner));
             let own = own.filter(|mapping| !mapping.peers.is_single());
             let own = own.and_then(|mapping| mapping.peers.oldest());
             let Some(slot) = own.or_else(|| self.least_recent()) else { return };
-            self.end_peer(slot, Some("max_udp_peers"));
+            self.end_peer(slot, Some(self.bounds.max_peers.1));
         }
     }
 

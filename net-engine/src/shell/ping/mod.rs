@@ -1,0 +1,214 @@
+//! ICMP echo between the guest and upstream: `ping`, and `traceroute` by it.
+//!
+//! An identifier of the guest has a socket of the host (`receiver`), whatever it asks; whom it has asked is in a
+//! [`PortTable`], and nobody else is heard. Every request is decided anew.
+
+mod receiver;
+
+use std::cell::{RefCell, RefMut};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Instant;
+
+use net_core::{Flow, TokenBucket};
+use net_policy::Decision;
+
+use receiver::Receiver;
+
+use super::host_socket::SendError;
+use super::inbox::Inbox;
+use super::udp::unreachable_of;
+use crate::core::{Bounds, Echo, Ended, PortTable, Unreachable};
+use crate::guest::{Context, DialError, Event, VirtualFlow};
+
+/// The ICMP echo of one guest.
+pub(crate) struct Ping {
+    context: Rc<Context>,
+    state: RefCell<State>,
+}
+
+struct State {
+    table: PortTable<Sockets, Peer>,
+    bucket: TokenBucket,
+    /// Whether the last request was one too many.
+    is_short: bool,
+    /// Made when the first socket is.
+    inbox: Option<Inbox>,
+    /// The message that leaves next.
+    message: Vec<u8>,
+}
+
+/// The sockets of one identifier: one, or two where a redirect leads to the other family.
+#[derive(Default)]
+struct Sockets {
+    v4: Option<Receiver>,
+    v6: Option<Receiver>,
+}
+
+/// A destination that was asked.
+struct Peer {
+    held_pins: Option<IpAddr>,
+    /// Where its address stands for a name it means no other meanwhile.
+    _far: Option<VirtualFlow>,
+}
+
+impl Ping {
+    pub(crate) fn new(context: Rc<Context>) -> Self {
+        let limits = &context.limits;
+        let bounds = Bounds {
+            max_mappings: (limits.max_echo_identifiers, "max_echo_identifiers"),
+            max_peers: (limits.max_echo_peers, "max_echo_peers"),
+            idle_timeout: limits.echo_idle_timeout,
+            exchange_timeout: limits.echo_idle_timeout,
+        };
+        let state = State {
+            table: PortTable::new(bounds),
+            bucket: TokenBucket::new(limits.echoes_per_second, limits.echoes_per_second),
+            is_short: false,
+            inbox: None,
+            message: Vec::new(),
+        };
+        Self { context, state: RefCell::new(state) }
+    }
+
+    fn state(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.state.borrow().table.poll_timeout()
+    }
+
+    /// Forgets who was quiet for too long.
+    pub(crate) fn handle_timeout(&self, now: Instant) {
+        let mut state = self.state();
+        state.table.handle_timeout(now);
+        state.settle(&self.context);
+    }
+
+    /// Asks for an echo on the guest's behalf.
+    ///
+    /// # Errors
+    /// What the guest is told instead. A request that is lost for lack of room, or is one too many, is none.
+    pub(crate) fn ask(
+        self: &Rc<Self>,
+        flow: &Flow,
+        sequence: u16,
+        data: &[u8],
+        hops: Option<u8>,
+        now: Instant,
+    ) -> Result<(), Unreachable> {
+        let context = &*self.context;
+        let mut state = self.state();
+        if !state.bucket.take(now) {
+            // A flood is told of once, not once for each of its packets.
+            if !std::mem::replace(&mut state.is_short, true) {
+                context.events.push(Event::LimitReached { limit: "echoes_per_second" });
+            }
+            return Ok(());
+        }
+        state.is_short = false;
+        // Whom it is for, while it is decided; a peer that is opened holds it by itself.
+        let _far = self.context.enter_virtual(flow);
+        let terms = context.terms(flow, None);
+        if !matches!(terms.unseen, Decision::Allow { .. }) {
+            state.table.end(flow.guest, flow.upstream);
+            state.settle(context);
+            context.report_denial(flow, None, &terms.unseen);
+            return Err(Unreachable::Prohibited);
+        }
+        if let Err(violation) = context.secrets().check(data) {
+            context.report_violation(flow, None, violation.to_string());
+            return Err(Unreachable::Prohibited);
+        }
+        if state.table.handle_egress(flow.guest, flow.upstream, now).is_none() {
+            let held_pins = terms.rests_on_pins().then(|| flow.upstream.ip());
+            if let Some(address) = held_pins {
+                context.with_policy(|_, pins, _| pins.hold(address));
+            }
+            let peer = Peer { held_pins, _far: self.context.enter_virtual(flow) };
+            let dialled = SocketAddr::new(context.dial_address(flow).ip(), flow.guest.port());
+            state.table.open((flow.guest, flow.upstream), dialled, peer, Sockets::default, now);
+            state.settle(context);
+            context.report_opened(flow, None);
+        }
+        state.send(self, flow, sequence, data, hops)
+    }
+}
+
+impl State {
+    /// Sends to a peer that is open.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other error is as for a dial")]
+    fn send(
+        &mut self,
+        ping: &Rc<Ping>,
+        flow: &Flow,
+        sequence: u16,
+        data: &[u8],
+        hops: Option<u8>,
+    ) -> Result<(), Unreachable> {
+        let Some(outbound) = self.table.outbound_to(flow.guest, flow.upstream) else {
+            // It has just been found or opened.
+            return Err(Unreachable::Host);
+        };
+        let to = outbound.dialled;
+        Echo { ident: flow.guest.port(), sequence, data }.message(to.is_ipv6(), &mut self.message);
+        let sent = match outbound.mapping.socket_towards(ping, flow.guest, to) {
+            // A port has no meaning there.
+            Ok(socket) => socket.send(&self.message, SocketAddr::new(to.ip(), 0), hops),
+            Err(error) => {
+                let error = match error.kind() {
+                    io::ErrorKind::PermissionDenied => DialError::EchoForbidden,
+                    _ => error.into(),
+                };
+                let context = &*ping.context;
+                context.report_dial_failure(flow, error);
+                self.table.end(flow.guest, flow.upstream);
+                self.settle(context);
+                return Err(unreachable_of(error));
+            }
+        };
+        match sent {
+            // A request that is lost has no echo, as on any network.
+            Ok(()) | Err(SendError::Lost) => Ok(()),
+            Err(SendError::Unreachable(why)) => Err(why),
+        }
+    }
+
+    /// Lets go of what has ended.
+    fn settle(&mut self, context: &Context) {
+        while let Some(ended) = self.table.poll_ended() {
+            match ended {
+                // Its sockets close.
+                Ended::Mapping(Sockets { .. }) => {}
+                Ended::Peer { state: Peer { held_pins, .. }, limit } => {
+                    if let Some(address) = held_pins {
+                        context.with_policy(|_, pins, _| pins.release(address));
+                    }
+                    if let Some(limit) = limit {
+                        context.events.push(Event::LimitReached { limit });
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Sockets {
+    /// The socket that reaches `dialled`, opened at its first use.
+    fn socket_towards(
+        &mut self,
+        ping: &Rc<Ping>,
+        guest: SocketAddr,
+        dialled: SocketAddr,
+    ) -> io::Result<&Receiver> {
+        let is_v6 = dialled.is_ipv6();
+        let socket = if is_v6 { &mut self.v6 } else { &mut self.v4 };
+        match socket {
+            Some(open) => Ok(open),
+            none => Ok(none.insert(Receiver::open(ping, guest, is_v6)?)),
+        }
+    }
+}
