@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::core::{AddressError, Counters, Gateway, GatewayConfig, GuestAddresses};
-use crate::guest::{Context, Event, EventQueue, GuestConfig, Stack, Termination};
+use crate::guest::{Context, Event, EventQueue, GuestConfig, Publication, PublicationId, Stack, Termination};
 use crate::link::Link;
-use crate::shell::{Driver, Udp};
+use crate::shell::{Driver, Publisher, Udp};
 
 /// Commands that wait for a worker or a guest; a caller waits when they are used up.
 const MAX_QUEUED_COMMANDS: usize = 16;
@@ -96,6 +96,8 @@ enum Command {
     Counters(oneshot::Sender<Counters>),
     SwapPolicy(Policy, oneshot::Sender<usize>),
     SwapSecrets(SecretSet, oneshot::Sender<()>),
+    Publish(Publication, oneshot::Sender<io::Result<PublicationId>>),
+    Withdraw(PublicationId, oneshot::Sender<bool>),
     Stop,
 }
 
@@ -220,6 +222,7 @@ async fn run_guest(attach: Attach) {
             let stack = Stack::new(gateway);
             let context = Rc::new(Context::new(stack.clone(), events, config));
             let udp = Rc::new(Udp::new(Rc::clone(&context)));
+            let publisher = Rc::new(Publisher::new(Rc::clone(&context)));
             let driver = Driver::new(Rc::clone(&context), Rc::clone(&udp), link);
             let mut driver = tokio::task::spawn_local(driver.run());
             let ended = loop {
@@ -246,6 +249,12 @@ async fn run_guest(attach: Attach) {
                         Some(Command::SwapSecrets(secrets, done)) => {
                             context.swap_secrets(secrets);
                             let _ = done.send(());
+                        }
+                        Some(Command::Publish(publication, done)) => {
+                            let _ = done.send(publisher.publish(publication));
+                        }
+                        Some(Command::Withdraw(id, done)) => {
+                            let _ = done.send(publisher.withdraw(id));
                         }
                         Some(Command::Stop) | None => break None,
                     },
@@ -330,6 +339,23 @@ impl Guest {
         if self.commands.send(Command::SwapSecrets(secrets, done)).await.is_ok() {
             let _ = wait.await;
         }
+    }
+
+    /// Serves a port of the guest's to others, until it is withdrawn or the guest stops.
+    ///
+    /// # Errors
+    /// Those of the system; `BrokenPipe` where the guest has stopped.
+    pub async fn publish(&self, publication: Publication) -> io::Result<PublicationId> {
+        let (done, wait) = oneshot::channel();
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        self.commands.send(Command::Publish(publication, done)).await.map_err(|_| gone())?;
+        wait.await.map_err(|_| gone())?
+    }
+
+    /// Closes a published port; what is connected by it goes on. Whether it was served.
+    pub async fn withdraw(&self, id: PublicationId) -> bool {
+        let (done, wait) = oneshot::channel();
+        self.commands.send(Command::Withdraw(id, done)).await.is_ok() && wait.await.unwrap_or(false)
     }
 
     /// Ends the guest's network: its flows are reset, its tasks, sockets and link are gone when

@@ -68,6 +68,15 @@ impl Guest {
         guest
     }
 
+    /// Waits for somebody to connect to a port over one family, as a server in the guest would.
+    #[allow(dead_code, reason = "the demo's guest serves nobody; that of the tests does")]
+    pub(crate) fn listen(&self, at: SocketAddr) -> Listening {
+        let ring = || tcp::SocketBuffer::new(vec![0; RING_BYTES]);
+        let mut socket = tcp::Socket::new(ring(), ring());
+        socket.listen((at.ip(), at.port())).expect("a port that is not 0");
+        Listening { guest: self.clone(), handle: self.0.borrow_mut().sockets.add(socket) }
+    }
+
     /// Connects to `address` as any program in the guest would.
     pub(crate) async fn connect(&self, address: SocketAddr) -> io::Result<Stream> {
         let handle = {
@@ -238,6 +247,31 @@ impl TxToken for Leaving<'_> {
         let result = f(&mut frame);
         self.0.push_back(frame);
         result
+    }
+}
+
+/// A server of the guest for one connection.
+pub(crate) struct Listening {
+    guest: Guest,
+    handle: SocketHandle,
+}
+
+impl Listening {
+    /// The connection, and from where it comes.
+    #[allow(dead_code, reason = "see `Guest::listen`")]
+    pub(crate) async fn accept(self) -> (Stream, SocketAddr) {
+        let from = poll_fn(|context| {
+            self.guest.with_tcp(self.handle, |socket| match socket.remote_endpoint() {
+                Some(from) if socket.may_send() => Poll::Ready(SocketAddr::new(from.addr.into(), from.port)),
+                Some(_) | None => {
+                    socket.register_recv_waker(context.waker());
+                    socket.register_send_waker(context.waker());
+                    Poll::Pending
+                }
+            })
+        });
+        let from = from.await;
+        (Stream { guest: self.guest, handle: self.handle }, from)
     }
 }
 

@@ -44,6 +44,11 @@ impl RingUse {
         }
     }
 
+    /// The guest's first byte has the sequence number `first_seq`, which was not known before; none has come.
+    pub(crate) fn begin(&mut self, first_seq: u32) {
+        self.first_seq = first_seq;
+    }
+
     /// A segment of the guest with `payload` bytes from sequence number `seq` on was taken.
     pub(crate) fn note_segment(&mut self, seq: u32, payload: usize) {
         self.high = self.high.max(self.end_of(seq, payload));

@@ -1,12 +1,12 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use net_core::{Flow, Limits, Protocol, TimerQueue};
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::socket::tcp::State;
+use smoltcp::socket::tcp::{Socket, State};
 use smoltcp::wire::{HardwareAddress, IpListenEndpoint, IpProtocol, Ipv6Packet, TcpPacket, TcpRepr};
 use thiserror::Error;
 
@@ -394,6 +394,8 @@ impl Gateway {
             }
             TcpState::Refused(..) => {}
             TcpState::Open(open) => {
+                let answer = open.take_answer(segment, packet.bytes, packet.header_bytes, offload);
+                let bytes = answer.as_deref().unwrap_or(packet.bytes);
                 let (seq, payload) = (seq_of(segment), segment.payload().len());
                 if self.pool.is_short() && !open.takes_when_short(seq, payload, &mut self.pool) {
                     self.wire.counters.count_drop(DropReason::Limit);
@@ -401,7 +403,7 @@ impl Gateway {
                 }
                 let now = self.wire.smoltcp_now(now);
                 let before = open.tcp().state();
-                let mut device = PacketDevice::new(&mut self.wire, Some(packet.bytes), open.segment_bytes);
+                let mut device = PacketDevice::new(&mut self.wire, Some(bytes), open.segment_bytes);
                 self.interface.poll_ingress_single(now, &mut device, open.socket.set_mut());
                 if let Some(sent) = device.last_sent() {
                     open.last_sent = sent;
@@ -434,14 +436,7 @@ impl Gateway {
         let TcpState::Held(syn) = &flow.state else { return Err(AcceptError::Gone) };
         let (mut socket, rings) = self.pool.socket(syn.first_seq).ok_or(AcceptError::Limit)?;
         let tcp = socket.tcp_mut();
-        // The link is lossless and fast: every delay that trades latency for packets costs both.
-        tcp.set_nagle_enabled(false);
-        tcp.set_ack_delay(None);
-        // Until the guest acknowledges our SYN; see `OpenFlow::note_segment`.
-        let patience = self.limits.connect_timeout.as_micros();
-        tcp.set_timeout(Some(smoltcp::time::Duration::from_micros(
-            u64::try_from(patience).unwrap_or(u64::MAX),
-        )));
+        prepare(tcp, self.limits.connect_timeout);
         let local = IpListenEndpoint {
             addr: Some(flow.tuple.upstream.ip().into()),
             port: flow.tuple.upstream.port(),
@@ -557,6 +552,15 @@ impl Gateway {
             icmp::push_error(&mut self.wire, from, packet, error.why);
         }
     }
+}
+
+/// Sets a socket up for a link that is lossless and fast: every delay that trades latency for packets costs
+/// both. It waits as long as said for the guest to finish the handshake; see `OpenFlow::note_segment`.
+pub(super) fn prepare(tcp: &mut Socket<'static>, patience: Duration) {
+    tcp.set_nagle_enabled(false);
+    tcp.set_ack_delay(None);
+    let patience = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+    tcp.set_timeout(Some(smoltcp::time::Duration::from_micros(patience)));
 }
 
 /// Whether a segment opens a connection: SYN and nothing that contradicts it.

@@ -49,7 +49,7 @@ pub enum Refusal {
     Silence,
 }
 
-/// An IP packet with a SYN, and what the guest stated in it.
+/// An IP packet with a SYN of the guest, and what it stated in it.
 pub(crate) struct HeldSyn {
     pub(crate) packet: Box<[u8]>,
     pub(crate) guest_mss: u16,
@@ -141,6 +141,8 @@ pub(crate) struct OpenFlow {
     pub(crate) last_sent: LastSent,
     /// Whether the flow is on the gateway's dirty list.
     pub(crate) is_dirty: bool,
+    /// Whether we have begun it and the guest has not answered.
+    pub(crate) awaits_answer: bool,
     /// Bytes that went through the rings.
     pub(crate) moved_bytes: u64,
     /// Set when nobody reads or writes the flow any more: when it ends at the latest.
@@ -219,6 +221,7 @@ impl OpenFlow {
             segment_bytes,
             last_sent: LastSent::default(),
             is_dirty: true,
+            awaits_answer: false,
             moved_bytes: 0,
             linger_until: None,
             timer: None,
@@ -251,6 +254,25 @@ impl OpenFlow {
         pool.give_back_rx(&mut self.socket, &mut self.rings);
         // An empty ring takes a frame of any size, wherever in a page it begins.
         self.rings.rx_resident() == 0
+    }
+
+    /// Where `segment`, in `packet` behind `tcp_offset`, is the guest's answer to our SYN: the packet that
+    /// smoltcp is fed in its place.
+    pub(crate) fn take_answer(
+        &mut self,
+        segment: &TcpPacket<&[u8]>,
+        packet: &[u8],
+        tcp_offset: usize,
+        offload: bool,
+    ) -> Option<Box<[u8]>> {
+        let is_answer = self.awaits_answer && segment.syn() && segment.ack() && !segment.rst();
+        if !is_answer || self.tcp().state() != State::SynSent {
+            return None;
+        }
+        let answer = HeldSyn::new(packet, tcp_offset, offload);
+        self.segment_bytes = answer.guest_mss;
+        self.rings.begin(answer.first_seq);
+        Some(answer.packet)
     }
 
     /// Whether the flow is to be put on the dirty list, which it then is.

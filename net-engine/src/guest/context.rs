@@ -91,13 +91,18 @@ pub(crate) enum Stage {
     Settled(Option<HostName>),
     /// The same, and its TLS is opened: what it carries may be decided request by request.
     Opened(Option<HostName>),
+    /// Somebody else has begun it, by a port of the guest's that is published.
+    Inbound {
+        /// Who.
+        peer: IpAddr,
+    },
 }
 
 impl Stage {
     /// The name it is for.
     fn name(&self) -> Option<&HostName> {
         match self {
-            Self::Dns | Self::Open => None,
+            Self::Dns | Self::Open | Self::Inbound { .. } => None,
             Self::Settled(name) | Self::Opened(name) => name.as_ref(),
         }
     }
@@ -350,6 +355,10 @@ impl Context {
             .filter_map(|(id, session)| {
                 let (is_settled, is_read) = match &session.stage {
                     Stage::Dns => return None,
+                    Stage::Inbound { peer } => {
+                        let refused = self.decide_inbound(*peer, session.flow.guest.port()).err();
+                        return refused.map(|decision| (*id, session.flow, None, decision));
+                    }
                     Stage::Open => (false, !session.is_unread),
                     Stage::Settled(_) => (true, false),
                     Stage::Opened(_) => (true, !session.is_unread),
@@ -407,6 +416,11 @@ impl Context {
         }
     }
 
+    /// Whether flows that are opened are events.
+    pub(super) fn reports_opened(&self) -> bool {
+        self.reports_opened
+    }
+
     /// Tells the embedder that a flow was refused.
     pub(crate) fn report_denial(&self, flow: &Flow, name: Option<HostName>, decision: &Decision) {
         let (name, real) = (self.named(flow, name), self.real_address(flow));
@@ -427,7 +441,7 @@ impl Context {
         self.events.push(Event::RequestDenied { flow: *flow, name, real, request, why });
     }
 
-    fn denial(&self, decision: &Decision) -> Denial {
+    pub(super) fn denial(&self, decision: &Decision) -> Denial {
         match *decision {
             Decision::Deny { rule: Some(rule), reason, layer } => {
                 Denial::Rule { rule: self.rule_label(layer, rule, decision), reason }

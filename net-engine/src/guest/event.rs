@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use net_core::{Flow, HostName};
 use tokio::sync::Notify;
 
-use super::{Denial, DeniedRequest, DialError, InterceptError};
+use super::{Denial, DeniedRequest, DialError, InboundError, InterceptError};
 
 /// Something the embedder may want to know.
 ///
@@ -69,6 +69,29 @@ pub enum Event {
         /// What went wrong.
         error: DialError,
     },
+    /// Somebody was connected to a port of the guest's that is published, if the owner wants to know.
+    InboundOpened {
+        /// Who.
+        peer: IpAddr,
+        /// To which port.
+        guest_port: u16,
+    },
+    /// Somebody was refused a port that is published, by policy.
+    InboundDenied {
+        /// Who.
+        peer: IpAddr,
+        /// Which port.
+        guest_port: u16,
+        /// The rule or the reason.
+        why: Denial,
+    },
+    /// Somebody could not be connected to a port that is published.
+    InboundFailed {
+        /// Which port.
+        guest_port: u16,
+        /// What went wrong.
+        error: InboundError,
+    },
     /// A stream that was to be looked into ended.
     InterceptFailed {
         /// Its 5-tuple.
@@ -124,6 +147,11 @@ impl fmt::Display for Event {
             Self::DialFailed { flow, name, real, error } => {
                 write!(f, "failed {}: {error}", Target(flow, name.as_ref(), *real))
             }
+            Self::InboundOpened { peer, guest_port } => write!(f, "opened {peer} to port {guest_port}"),
+            Self::InboundDenied { peer, guest_port, why } => {
+                write!(f, "denied {peer} to port {guest_port}: {why}")
+            }
+            Self::InboundFailed { guest_port, error } => write!(f, "failed to port {guest_port}: {error}"),
             Self::InterceptFailed { flow, name, error } => {
                 write!(f, "ended {}: {}: {error}", Target(flow, name.as_ref(), None), error.name())
             }

@@ -17,3 +17,4 @@ mod sender;
 mod tunnel;
 
 pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, nothing_at_stake};
+pub(crate) use tunnel::carry;

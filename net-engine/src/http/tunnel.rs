@@ -10,7 +10,7 @@ use crate::guest::Activity;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// A stream whose kind no longer matters.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
@@ -36,7 +36,7 @@ pub(super) async fn tunnel(
 /// # Errors
 /// One side failed, or nothing moved for [`Limits::tcp_idle_timeout`], with one half closed for
 /// [`Limits::drain_timeout`].
-pub(super) async fn carry<G: Duplex, U: Duplex>(
+pub(crate) async fn carry<G: Duplex, U: Duplex>(
     guest: &mut G,
     upstream: &mut U,
     limits: &Limits,

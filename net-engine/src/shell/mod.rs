@@ -10,11 +10,13 @@ mod first_flight;
 mod host_socket;
 mod inbox;
 mod ping;
+mod publish;
 mod relay;
 mod session;
 mod udp;
 
 pub(crate) use driver::Driver;
 pub(crate) use ping::Ping;
+pub(crate) use publish::Publisher;
 pub(crate) use relay::relay;
 pub(crate) use udp::Udp;

@@ -9,6 +9,7 @@ mod echo;
 mod endings;
 mod guest;
 mod hostile;
+mod inbound;
 mod limits;
 mod memory;
 mod raw;

@@ -10,6 +10,7 @@ mod guest;
 mod http;
 mod http2;
 mod policy;
+mod publish;
 mod quic;
 mod quic_client;
 mod relay;

@@ -1,0 +1,60 @@
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+/// A port of the guest's that others may connect to, and where they do: bound, and not served yet.
+///
+/// Whoever connects is decided by the rules for ingress, by its own address (processes of this machine are
+/// `host`); where none says anything the publication itself allows it. The guest is connected first: one that refuses is a reset, not a connection
+/// that goes nowhere.
+#[derive(Debug)]
+pub struct Publication {
+    pub(crate) listener: Listener,
+    pub(crate) guest_port: u16,
+}
+
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A publication that is served, to end it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PublicationId(pub(crate) u64);
+
+impl Publication {
+    /// Listens on a port of the host's, of its choice where that is 0.
+    ///
+    /// # Errors
+    /// Those of the system: the port is taken, or not for this user.
+    pub fn tcp(address: SocketAddr, guest_port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: Listener::Tcp(listener), guest_port })
+    }
+
+    /// Listens on a Unix socket, which must not be there yet and is left there.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn unix(path: &Path, guest_port: u16) -> io::Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: Listener::Unix(listener), guest_port })
+    }
+
+    /// Where it listens; `None` for a Unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(_) => None,
+        }
+    }
+
+    /// The port of the guest's it leads to.
+    pub fn guest_port(&self) -> u16 {
+        self.guest_port
+    }
+}

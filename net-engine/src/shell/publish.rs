@@ -1,0 +1,259 @@
+//! Published ports: connections of others, decided, and carried to the guest.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use net_core::Flow;
+use nix::errno::Errno;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::sleep;
+
+use super::relay;
+use super::session::spawn;
+use crate::core::{ConnectError, FlowId};
+use crate::guest::{Context, Event, GuestStream, InboundError, Listener, Publication, PublicationId, Stage};
+use crate::http::carry;
+
+/// How long a host without descriptors is left alone.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Ports tried where the one of a peer is taken, or there is none.
+const MAX_PORTS: usize = 64;
+
+/// Ports that are given to nobody else (RFC 6335, section 6).
+const FIRST_DYNAMIC_PORT: u16 = 49_152;
+
+/// The published ports of one guest.
+pub(crate) struct Publisher {
+    context: Rc<Context>,
+    served: RefCell<HashMap<PublicationId, AbortHandle>>,
+    next_id: Cell<u64>,
+    next_port: Cell<u16>,
+}
+
+impl Publisher {
+    pub(crate) fn new(context: Rc<Context>) -> Self {
+        let (next_id, next_port) = (Cell::new(0), Cell::new(FIRST_DYNAMIC_PORT));
+        Self { context, served: RefCell::default(), next_id, next_port }
+    }
+
+    /// Serves a port from now on.
+    ///
+    /// # Errors
+    /// The reactor takes no more descriptors.
+    pub(crate) fn publish(self: &Rc<Self>, publication: Publication) -> io::Result<PublicationId> {
+        let Publication { listener, guest_port } = publication;
+        let listener = match listener {
+            Listener::Tcp(listener) => Accepting::Tcp(TcpListener::from_std(listener)?),
+            Listener::Unix(listener) => Accepting::Unix(UnixListener::from_std(listener)?),
+        };
+        let id = PublicationId(self.next_id.get());
+        self.next_id.set(id.0 + 1);
+        let task = spawn_local(serve(Rc::clone(self), listener, guest_port));
+        self.served.borrow_mut().insert(id, task.abort_handle());
+        Ok(id)
+    }
+
+    /// Closes a port; what is connected by it goes on. Whether it was served.
+    pub(crate) fn withdraw(&self, id: PublicationId) -> bool {
+        let served = self.served.borrow_mut().remove(&id);
+        served.map(|task| task.abort()).is_some()
+    }
+
+    /// A port for a connection of which nobody knows its own.
+    fn next_port(&self) -> u16 {
+        let port = self.next_port.get();
+        self.next_port.set(port.checked_add(1).unwrap_or(FIRST_DYNAMIC_PORT));
+        port
+    }
+
+    /// Begins a connection to the guest, from the peer's own port if it is free.
+    fn connect(&self, mut flow: Flow) -> Result<(FlowId, Flow), ConnectError> {
+        let mut outcome = Err(ConnectError::InUse);
+        for _ in 0..MAX_PORTS {
+            if flow.upstream.port() != 0 {
+                outcome = self.context.stack.with_now(|gateway, now| gateway.connect(flow, now));
+            }
+            match outcome {
+                Ok(id) => return Ok((id, flow)),
+                Err(ConnectError::InUse) => flow.upstream.set_port(self.next_port()),
+                Err(error) => return Err(error),
+            }
+        }
+        outcome.map(|id| (id, flow))
+    }
+}
+
+enum Accepting {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Somebody who has connected.
+enum Peer {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Accepting {
+    async fn accept(&self) -> io::Result<Peer> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, from)| Peer::Tcp(stream, from)),
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Peer::Unix(stream)),
+        }
+    }
+}
+
+impl Peer {
+    fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(_, from) => Some(*from),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Who it is to the rules: over a Unix socket a process of this host.
+    fn ip(&self) -> IpAddr {
+        self.address().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |from| from.ip().to_canonical())
+    }
+
+    /// Has the connection end with a reset: nobody was there.
+    fn reset(self) {
+        if let Self::Tcp(stream, _) = &self {
+            // Failing to set it means a FIN: less exact, equally final.
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
+async fn serve(publisher: Rc<Publisher>, listener: Accepting, guest_port: u16) {
+    let context = &publisher.context;
+    let mut is_short = false;
+    loop {
+        match listener.accept().await {
+            Ok(peer) => {
+                is_short = false;
+                receive(&publisher, peer, guest_port);
+            }
+            Err(error) => {
+                let number = error.raw_os_error().map(Errno::from_raw);
+                let lacks = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+                if !number.is_some_and(|number| lacks.contains(&number)) {
+                    // Somebody has left before they were received (accept(2)).
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                // Who waits stays in the backlog; it is said once, not ten times a second.
+                if !std::mem::replace(&mut is_short, true) {
+                    context.report_inbound_failure(guest_port, InboundError::Accept(error.kind()));
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Decides about a peer, and has a task of its own carry it to the guest.
+fn receive(publisher: &Rc<Publisher>, peer: Peer, guest_port: u16) {
+    let context = &publisher.context;
+    let ip = peer.ip();
+    if let Err(decision) = context.decide_inbound(ip, guest_port) {
+        context.report_inbound_denial(ip, guest_port, &decision);
+        return peer.reset();
+    }
+    if context.session_count() >= context.limits.max_tcp_flows {
+        context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
+        return peer.reset();
+    }
+    let flows = context.inbound_flows(peer.address(), guest_port);
+    attempt(publisher, peer, guest_port, flows.into());
+}
+
+/// Connects the guest by the first of these flows, and where it refuses by the next one: a server may listen
+/// over one family alone.
+fn attempt(
+    publisher: &Rc<Publisher>,
+    peer: Peer,
+    guest_port: u16,
+    mut flows: std::collections::VecDeque<Flow>,
+) {
+    let context = &publisher.context;
+    let Some(flow) = flows.pop_front() else {
+        context.report_inbound_failure(guest_port, InboundError::Refused);
+        return peer.reset();
+    };
+    let (id, flow) = match publisher.connect(flow) {
+        Ok(begun) => begun,
+        Err(ConnectError::Limit) => {
+            context.report_inbound_failure(guest_port, InboundError::Limit);
+            return peer.reset();
+        }
+        Err(_) => return attempt(publisher, peer, guest_port, flows),
+    };
+    context.stack.wake_driver();
+    let stage = Stage::Inbound { peer: peer.ip() };
+    let work = carry_inbound(Rc::clone(publisher), id, peer, guest_port, flows);
+    spawn(context, id, flow, stage, false, work);
+}
+
+async fn carry_inbound(
+    publisher: Rc<Publisher>,
+    id: FlowId,
+    peer: Peer,
+    guest_port: u16,
+    others: std::collections::VecDeque<Flow>,
+) {
+    let context = &*publisher.context;
+    let mut guest = GuestStream::new(context.stack.clone(), id);
+    if !is_connected(&guest).await {
+        drop(guest);
+        return attempt(&publisher, peer, guest_port, others);
+    }
+    context.report_inbound(peer.ip(), guest_port);
+    match peer {
+        Peer::Tcp(stream, _) => {
+            // Failing to set it costs time, not bytes.
+            let _ = stream.set_nodelay(true);
+            let mut unfinished = Unfinished(Some(stream));
+            if let Some(stream) = &mut unfinished.0 {
+                relay(&guest, stream, &context.limits).await;
+            }
+            // How it ended was told by the relay.
+            drop(unfinished.0.take());
+        }
+        Peer::Unix(mut stream) => {
+            if carry(&mut guest, &mut stream, &context.limits).await.is_err() {
+                guest.abort();
+            }
+        }
+    }
+}
+
+/// A peer's connection that ends with a reset when its task is ended from outside: a stream that breaks off
+/// must not end as if it were whole.
+struct Unfinished(Option<TcpStream>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.0 {
+            // Failing to set it means a FIN: less exact, equally final.
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
+/// Waits for the guest's answer; whether it has taken the connection.
+async fn is_connected(guest: &GuestStream) -> bool {
+    poll_fn(|task| match guest.poll_write_with(task, |_, _| (0, ())) {
+        Poll::Ready(answer) => Poll::Ready(answer.is_ok()),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}

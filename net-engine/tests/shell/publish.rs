@@ -1,0 +1,185 @@
+//! Published ports: who connects is decided, carried to the guest, and told the truth.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use net_engine::{Event, Publication, ViolationAction};
+use net_policy::{Action, Policy, Rule, RuleDirection, parse_target};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use crate::world::{PATIENCE, Setup, World, run};
+
+const PORT: u16 = 8080;
+const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+fn guest_at(world: &World, is_v6: bool) -> SocketAddr {
+    let addresses = world.handle.addresses();
+    let ip = if is_v6 {
+        IpAddr::V6(addresses.ipv6.unwrap().guest)
+    } else {
+        IpAddr::V4(addresses.ipv4.unwrap().guest)
+    };
+    SocketAddr::new(ip, PORT)
+}
+
+fn gateway(world: &World, is_v6: bool) -> IpAddr {
+    world.handle.addresses().gateways().find(|own| own.is_ipv6() == is_v6).unwrap()
+}
+
+/// Publishes the port on a loopback address; where it is.
+async fn publish(world: &World, loopback: IpAddr) -> (SocketAddr, net_engine::PublicationId) {
+    let publication = Publication::tcp(SocketAddr::new(loopback, 0), PORT).unwrap();
+    let at = publication.local_address().unwrap();
+    (at, world.handle.publish(publication).await.unwrap())
+}
+
+/// Says something one way and hears it back the other.
+async fn talk(outside: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), inside: &mut crate::guest::Stream) {
+    outside.write_all(b"from outside").await.unwrap();
+    let mut heard = [0; 12];
+    inside.read_exact(&mut heard).await.unwrap();
+    inside.write_all(&heard).await.unwrap();
+    outside.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"from outside");
+}
+
+fn ingress(action: Action, target: &str) -> Rule {
+    Rule { direction: RuleDirection::Ingress, ..parse_target(target).unwrap().into_rule(action) }
+}
+
+/// How a connection ends that the guest does not take.
+async fn ends_in_a_reset(at: SocketAddr) -> bool {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let read = timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("an end");
+    read.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+}
+
+#[test]
+fn who_connects_reaches_the_guest_and_each_half_ends_by_itself() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        for loopback in LOOPBACKS {
+            let (at, _) = publish(&world, loopback).await;
+            let listening = world.guest.listen(guest_at(&world, loopback.is_ipv6()));
+            let mut outside = TcpStream::connect(at).await.unwrap();
+            let own_port = outside.local_addr().unwrap().port();
+            let (mut inside, from) = timeout(PATIENCE, listening.accept()).await.expect("a connection");
+            // The host's own processes speak from the gateway, with their own port.
+            assert_eq!(from, SocketAddr::new(gateway(&world, loopback.is_ipv6()), own_port));
+            talk(&mut outside, &mut inside).await;
+            outside.shutdown().await.unwrap();
+            assert_eq!(inside.read(&mut [0; 1]).await.unwrap(), 0);
+            inside.write_all(b"still here").await.unwrap();
+            inside.shutdown().await.unwrap();
+            let mut rest = Vec::new();
+            timeout(PATIENCE, outside.read_to_end(&mut rest)).await.expect("an end").unwrap();
+            assert_eq!(rest, b"still here");
+        }
+    });
+}
+
+#[test]
+fn a_server_of_one_family_is_reached_by_whoever_comes() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        for (loopback, is_v6) in [(LOOPBACKS[0], true), (LOOPBACKS[1], false)] {
+            let (at, _) = publish(&world, loopback).await;
+            let listening = world.guest.listen(guest_at(&world, is_v6));
+            let mut outside = TcpStream::connect(at).await.unwrap();
+            let (mut inside, from) = timeout(PATIENCE, listening.accept()).await.expect("a connection");
+            assert_eq!(from.ip(), gateway(&world, is_v6));
+            talk(&mut outside, &mut inside).await;
+        }
+    });
+}
+
+#[test]
+fn a_guest_that_does_not_listen_is_a_reset_and_an_event() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        let (at, _) = publish(&world, LOOPBACKS[0]).await;
+        assert!(ends_in_a_reset(at).await);
+        let event = timeout(PATIENCE, world.handle.next_event()).await.expect("an event");
+        assert!(matches!(event, Some(Event::InboundFailed { guest_port: PORT, .. })), "{event:?}");
+    });
+}
+
+#[test]
+fn rules_for_ingress_decide_by_who_connects_and_a_new_policy_ends_it() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        let (at, _) = publish(&world, LOOPBACKS[0]).await;
+        // What denies this machine, or this port, or everybody; and what does not.
+        let cases: [(&[Rule], bool); 6] = [
+            (&[], true),
+            (&[ingress(Action::Deny, "host:8080")], false),
+            (&[ingress(Action::Deny, "any:8080")], false),
+            (&[ingress(Action::Deny, "any:8081")], true),
+            (&[ingress(Action::Allow, "127.0.0.1:8080"), ingress(Action::Deny, "any")], true),
+            (&[parse_target("any").unwrap().into_rule(Action::Deny)], true),
+        ];
+        for (index, (rules, is_allowed)) in cases.into_iter().enumerate() {
+            world.handle.swap_policy(Policy::new(rules.to_vec())).await;
+            if !is_allowed {
+                assert!(ends_in_a_reset(at).await, "case {index}");
+                let event = timeout(PATIENCE, world.handle.next_event()).await.expect("an event");
+                assert!(matches!(event, Some(Event::InboundDenied { .. })), "case {index}: {event:?}");
+                continue;
+            }
+            let listening = world.guest.listen(guest_at(&world, false));
+            let mut outside = TcpStream::connect(at).await.unwrap();
+            let (mut inside, _) = timeout(PATIENCE, listening.accept()).await.expect("a connection");
+            talk(&mut outside, &mut inside).await;
+            // One that changes nothing for it lets it be, one that denies it does not.
+            assert_eq!(world.handle.swap_policy(Policy::new(rules.to_vec())).await, 0, "case {index}");
+            talk(&mut outside, &mut inside).await;
+            let denied = Policy::new(vec![ingress(Action::Deny, "any")]);
+            assert_eq!(world.handle.swap_policy(denied).await, 1, "case {index}");
+            let ended = timeout(PATIENCE, outside.read(&mut [0; 1])).await.expect("an end");
+            assert!(ended.is_err(), "case {index}");
+            let event = timeout(PATIENCE, world.handle.next_event()).await.expect("an event");
+            assert!(matches!(event, Some(Event::Denied { .. })), "case {index}: {event:?}");
+        }
+    });
+}
+
+#[test]
+fn a_unix_socket_leads_to_the_guest_too() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("published");
+        world.handle.publish(Publication::unix(&path, PORT).unwrap()).await.unwrap();
+        for is_v6 in [false, true] {
+            let listening = world.guest.listen(guest_at(&world, is_v6));
+            let mut outside = UnixStream::connect(&path).await.unwrap();
+            let (mut inside, from) = timeout(PATIENCE, listening.accept()).await.expect("a connection");
+            assert_eq!(from.ip(), gateway(&world, is_v6));
+            talk(&mut outside, &mut inside).await;
+        }
+        // It is taken.
+        assert!(Publication::unix(&path, PORT).is_err());
+    });
+}
+
+#[test]
+fn what_is_withdrawn_takes_nobody_any_more_and_ends_nobody() {
+    run(async {
+        let world = World::new(Setup { on_violation: ViolationAction::Block, ..Setup::default() }).await;
+        let (at, id) = publish(&world, LOOPBACKS[0]).await;
+        assert!(Publication::tcp(at, PORT).is_err_and(|error| error.kind() == ErrorKind::AddrInUse));
+        let listening = world.guest.listen(guest_at(&world, false));
+        let mut outside = TcpStream::connect(at).await.unwrap();
+        let (mut inside, _) = timeout(PATIENCE, listening.accept()).await.expect("a connection");
+        assert!(world.handle.withdraw(id).await);
+        assert!(!world.handle.withdraw(id).await, "once");
+        // The listener is gone when its task is, which is soon.
+        timeout(PATIENCE, async { while TcpStream::connect(at).await.is_ok() {} }).await.expect("refused");
+        talk(&mut outside, &mut inside).await;
+        world.handle.stop().await;
+        let ended = timeout(PATIENCE, outside.read(&mut [0; 1])).await.expect("an end");
+        assert!(ended.is_err() || ended.is_ok_and(|count| count == 0));
+    });
+}
