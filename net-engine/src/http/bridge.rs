@@ -20,6 +20,7 @@ use super::exchange::Exchange;
 use super::guarded::Guarded;
 use super::guest_body::GuestBody;
 use super::sender::{LocalTasks, Sender, Upstream, header_bytes, window_bytes};
+use super::sides::Sides;
 use super::tunnel::{Duplex, TunnelEnd, carry, tunnel};
 use crate::core::FlowId;
 use crate::guest::{
@@ -35,13 +36,15 @@ pub(crate) async fn bridge_tls<G, U>(
     info: StreamInfo,
     guest: G,
     mut upstream: U,
-    version: HttpVersion,
+    guest_version: HttpVersion,
+    upstream_version: HttpVersion,
 ) -> Result<(), InterceptError>
 where
     G: AsyncRead + AsyncWrite + Unpin + 'static,
     U: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    if version == HttpVersion::Http1 && nothing_at_stake(context, &info) {
+    let is_http1 = (guest_version, upstream_version) == (HttpVersion::Http1, HttpVersion::Http1);
+    if is_http1 && nothing_at_stake(context, &info) {
         // It need not even be HTTP.
         context.note_unread(info.id);
         let mut guest = guest;
@@ -58,8 +61,8 @@ where
         // whole (RFC 8446, section 6.1).
         return Ok(());
     }
-    let upstream = Upstream::connected(Sender::handshake(upstream, version, context).await?);
-    serve(context, info, guest, upstream, version).await;
+    let upstream = Upstream::connected(Sender::handshake(upstream, upstream_version, context).await?);
+    serve(context, info, guest, upstream, Sides::tls(guest_version, upstream_version)).await;
     Ok(())
 }
 
@@ -77,7 +80,7 @@ pub(crate) async fn bridge_plain(
         Some(upstream) => Upstream::connected(Sender::handshake(upstream, version, context).await?),
         None => Upstream::unconnected(context.dial_address(&info.flow)),
     };
-    serve(context, info, Prefixed::new(prefix, guest), upstream, version).await;
+    serve(context, info, Prefixed::new(prefix, guest), upstream, Sides::plain(version)).await;
     Ok(())
 }
 
@@ -114,7 +117,7 @@ pub(crate) fn nothing_at_stake(context: &Context, info: &StreamInfo) -> bool {
 
 /// Serves the guest until it leaves, upstream leaves, nothing moves any more, or the exchange says
 /// that it is over.
-async fn serve<G>(context: &Rc<Context>, info: StreamInfo, guest: G, upstream: Upstream, version: HttpVersion)
+async fn serve<G>(context: &Rc<Context>, info: StreamInfo, guest: G, upstream: Upstream, sides: Sides)
 where
     G: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -122,13 +125,13 @@ where
     let guest = TokioIo::new(activity.watch(guest));
     let served = Served {
         context: Rc::clone(context),
-        exchange: Exchange::new(Rc::clone(context), info, version),
+        exchange: Exchange::new(Rc::clone(context), info, sides.clone()),
         upstream,
         over: Rc::default(),
     };
     let served = Rc::new(served);
     let work = async {
-        match version {
+        match sides.guest {
             HttpVersion::Http1 => serve_http1(&served, guest).await,
             HttpVersion::Http2 => serve_http2(&served, guest).await,
         }
@@ -256,13 +259,14 @@ async fn answer(served: &Served, request: Request<Incoming>) -> Response<GuestBo
             return *exchange.refuse(StatusCode::BAD_REQUEST, "the request's body broke off");
         }
     };
-    let mut sender = match upstream.sender(context, exchange.version()).await {
+    // A guest that takes its request back drops this: the sender does not go with it.
+    let mut sender = match upstream.sender(context, exchange.sides().upstream).await {
         Ok(sender) => sender,
         Err(error) => return *exchange.refuse(StatusCode::BAD_GATEWAY, &error.to_string()),
     };
     sender.when_gone(over);
     let response = sender.send(request).await;
-    upstream.put_back(sender);
+    drop(sender);
     match (response, found.get()) {
         (_, Some(why)) => *exchange.refuse(StatusCode::FORBIDDEN, why),
         (Ok(response), None) => exchange.finish(response, rest),

@@ -3,9 +3,9 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::uri::{self, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use net_core::{Flow, HostName, Limits};
@@ -18,6 +18,7 @@ use super::body::{BodyError, Filter, Filtered};
 use super::guest_body::GuestBody;
 use super::headers;
 use super::held::HeldBody;
+use super::sides::Sides;
 use crate::guest::{BoundRule, Context, HeldBytes, HttpVersion, ShownName, StreamInfo};
 
 /// An answer of our own, in place of upstream's.
@@ -27,7 +28,7 @@ pub(super) type Refusal = Box<Response<GuestBody>>;
 pub(super) struct Exchange {
     context: Rc<Context>,
     info: StreamInfo,
-    version: HttpVersion,
+    sides: Sides,
     /// The rule every request must lead to; set by the first one where the SYN could not tell.
     rule: Cell<Option<BoundRule>>,
     state: Cell<State>,
@@ -70,14 +71,14 @@ pub(super) struct Rest {
 }
 
 impl Exchange {
-    pub(super) fn new(context: Rc<Context>, info: StreamInfo, version: HttpVersion) -> Self {
+    pub(super) fn new(context: Rc<Context>, info: StreamInfo, sides: Sides) -> Self {
         let rule = Cell::new(info.rule);
-        Self { context, info, version, rule, state: Cell::new(State::Open) }
+        Self { context, info, sides, rule, state: Cell::new(State::Open) }
     }
 
-    /// The HTTP both sides speak.
-    pub(super) fn version(&self) -> HttpVersion {
-        self.version
+    /// The HTTP of both sides.
+    pub(super) fn sides(&self) -> &Sides {
+        &self.sides
     }
 
     /// Whether the stream must end after the response in flight.
@@ -110,7 +111,11 @@ impl Exchange {
             parts.uri = with_path(parts.uri, path)
                 .ok_or_else(|| self.refuse(StatusCode::BAD_REQUEST, "the request's target is malformed"))?;
         }
-        let upgrade = headers::take_upgrade(&mut parts.headers);
+        let mut upgrade = headers::take_upgrade(&mut parts.headers);
+        if self.sides.upstream == HttpVersion::Http2 {
+            // It has no such offers, and may ignore one.
+            upgrade = None;
+        }
         if upgrade.is_some() && !secrets.looks_for_nothing() {
             // What follows is no HTTP, and nothing here could look into it.
             return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
@@ -129,19 +134,11 @@ impl Exchange {
             .and_then(|()| secrets.check(parts.method.as_str().as_bytes()))
             .and_then(|()| headers::to_upstream(&mut parts.headers, &secrets, &to, scrubber.is_some()))
             .map_err(|violation| self.violate(name, &violation))?;
+        let method = parts.method.clone();
+        self.address(&mut parts)
+            .ok_or_else(|| self.refuse(StatusCode::BAD_REQUEST, "the request's target is malformed"))?;
         if let Some(protocol) = &upgrade {
             headers::put_upgrade(&mut parts.headers, protocol.clone());
-        }
-        let method = parts.method.clone();
-        let version = match self.version {
-            HttpVersion::Http1 => Version::HTTP_11,
-            HttpVersion::Http2 => Version::HTTP_2,
-        };
-        parts.uri = upstream_uri(&parts.uri, &parts.headers, version)
-            .ok_or_else(|| self.refuse(StatusCode::BAD_REQUEST, "the request's target is malformed"))?;
-        parts.version = version;
-        if version == Version::HTTP_2 {
-            parts.headers.remove(http::header::HOST);
         }
         let found = Arc::new(OnceLock::new());
         let filter = (!secrets.is_empty()).then(|| RequestFilter {
@@ -163,6 +160,35 @@ impl Exchange {
         };
         let rest = Rest { scrubber, method, shown, decided, upgrade };
         Ok(Admitted { request: Request::from_parts(parts, body), found, rest })
+    }
+
+    /// Writes a request for the HTTP upstream speaks; `None` where its target cannot be.
+    fn address(&self, parts: &mut request::Parts) -> Option<()> {
+        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let own = parts.uri.authority().map(uri::Authority::as_str);
+        match self.sides.upstream {
+            HttpVersion::Http1 => {
+                if let (None, Some(own)) = (parts.headers.get(HOST), own) {
+                    let host = HeaderValue::try_from(own).ok()?;
+                    parts.headers = headers::with_first(HOST, host, std::mem::take(&mut parts.headers));
+                }
+                parts.uri = path.parse().ok()?;
+                parts.version = Version::HTTP_11;
+                headers::to_http1(&mut parts.headers);
+            }
+            HttpVersion::Http2 => {
+                let authority = match own {
+                    Some(own) => own.to_owned(),
+                    None => parts.headers.get(HOST)?.to_str().ok()?.to_owned(),
+                };
+                let scheme = self.sides.scheme.clone();
+                let target = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
+                parts.uri = target.build().ok()?;
+                parts.version = Version::HTTP_2;
+                parts.headers.remove(HOST);
+            }
+        }
+        Some(())
     }
 
     /// Whether the authority leads to the rule of the stream, and the request may go on where requests are
@@ -264,11 +290,8 @@ impl Exchange {
             let why = "upstream used a transfer coding other than chunked";
             return *self.refuse(StatusCode::BAD_GATEWAY, why);
         }
-        let says_close = parts.headers.get(CONNECTION).is_some_and(|value| {
-            value
-                .to_str()
-                .is_ok_and(|value| value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close")))
-        });
+        let says_close =
+            headers::words(&parts.headers, CONNECTION).any(|word| word.eq_ignore_ascii_case("close"));
         headers::to_guest(&mut parts.headers, scrubber.as_mut().map(ResponseFilter::current));
         let has_no_body = method == Method::HEAD
             || parts.status == StatusCode::NO_CONTENT
@@ -300,7 +323,7 @@ impl Exchange {
 
     /// Tells an HTTP/1 guest that the connection ends with this response.
     fn mark_end(&self, headers: &mut HeaderMap) {
-        if self.has_ended() && self.version == HttpVersion::Http1 {
+        if self.has_ended() && self.sides.guest == HttpVersion::Http1 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
@@ -373,20 +396,6 @@ fn with_path(target: Uri, path: &str) -> Option<Uri> {
     let mut parts = target.into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(with_query).ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// Origin-form for HTTP/1.1; scheme, authority and path for HTTP/2.
-fn upstream_uri(target: &Uri, headers: &HeaderMap, version: Version) -> Option<Uri> {
-    let path = target.path_and_query().map_or("/", |target| target.as_str());
-    if version != Version::HTTP_2 {
-        return path.parse().ok();
-    }
-    let authority = match target.authority() {
-        Some(authority) => authority.as_str().to_owned(),
-        None => headers.get(http::header::HOST)?.to_str().ok()?.to_owned(),
-    };
-    let scheme = target.scheme_str().unwrap_or("https");
-    Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()
 }
 
 /// Towards upstream: bodies are searched, trailers substituted.

@@ -14,6 +14,7 @@ mod guest_body;
 mod headers;
 mod held;
 mod sender;
+mod sides;
 mod tunnel;
 
 pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, nothing_at_stake};
