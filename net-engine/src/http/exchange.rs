@@ -3,7 +3,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
 use http::uri::{self, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
@@ -18,11 +18,9 @@ use super::body::{BodyError, Filter, Filtered};
 use super::guest_body::GuestBody;
 use super::headers;
 use super::held::HeldBody;
+use super::refusal::{Form, Refusal};
 use super::sides::Sides;
-use crate::guest::{BoundRule, Context, HeldBytes, HttpVersion, ShownName, StreamInfo};
-
-/// An answer of our own, in place of upstream's.
-pub(super) type Refusal = Box<Response<GuestBody>>;
+use crate::guest::{BoundRule, Context, Denial, HeldBytes, HttpVersion, ShownName, StreamInfo};
 
 /// The requests of one stream: what they share is checked against every one of them.
 pub(super) struct Exchange {
@@ -32,6 +30,10 @@ pub(super) struct Exchange {
     /// The rule every request must lead to; set by the first one where the SYN could not tell.
     rule: Cell<Option<BoundRule>>,
     state: Cell<State>,
+    /// Why every request is denied, where the stream itself is.
+    denied: Option<Denial>,
+    /// Whether a request was read.
+    has_begun: Cell<bool>,
 }
 
 const NO_UPGRADE: &str = "another protocol inside this connection is not carried beside secrets";
@@ -73,12 +75,30 @@ pub(super) struct Rest {
 impl Exchange {
     pub(super) fn new(context: Rc<Context>, info: StreamInfo, sides: Sides) -> Self {
         let rule = Cell::new(info.rule);
-        Self { context, info, sides, rule, state: Cell::new(State::Open) }
+        Self {
+            context,
+            info,
+            sides,
+            rule,
+            state: Cell::new(State::Open),
+            has_begun: Cell::new(false),
+            denied: None,
+        }
+    }
+
+    /// A stream that is denied, which its requests are told.
+    pub(super) fn denied(context: Rc<Context>, info: StreamInfo, sides: Sides, denial: Denial) -> Self {
+        Self { denied: Some(denial), ..Self::new(context, info, sides) }
     }
 
     /// The HTTP of both sides.
     pub(super) fn sides(&self) -> &Sides {
         &self.sides
+    }
+
+    /// Whether there was a request at all.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun.get()
     }
 
     /// Whether the stream must end after the response in flight.
@@ -93,6 +113,10 @@ impl Exchange {
 
     /// Checks a request and makes it upstream's, or answers it.
     pub(super) fn admit(&self, request: Request<Incoming>) -> Result<Admitted, Refusal> {
+        self.has_begun.set(true);
+        if let Some(denial) = &self.denied {
+            return Err(self.refuse_denied(denial.clone(), self.info.name.clone()));
+        }
         if headers::is_transfer_coded(request.headers()) {
             let why = "a transfer coding other than chunked is not carried";
             return Err(self.refuse(StatusCode::NOT_IMPLEMENTED, why));
@@ -201,20 +225,23 @@ impl Exchange {
         let decision = match &authority.host {
             Host::Name(name) => {
                 // Upstream was asked to be the server_name and nobody else.
-                if self.info.name.as_ref().is_some_and(|own| own != name) {
+                if self.is_strict() && self.info.name.as_ref().is_some_and(|own| own != name) {
                     let why = "this connection leads to another host";
                     return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
                 }
-                self.context.decide(flow, Some(name))
+                self.context.decide(flow, self.decisive(Some(name)))
             }
-            Host::Address(address) if *address != flow.upstream.ip() || self.info.name.is_some() => {
+            Host::Address(address)
+                if self.is_strict() && (*address != flow.upstream.ip() || self.info.name.is_some()) =>
+            {
                 let why = "this connection leads to another host";
                 return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
             }
-            Host::Address(_) => self.context.decide(flow, None),
+            Host::Address(_) => self.context.decide(flow, self.decisive(None)),
         };
         if let (Host::Address(_), Decision::Allow { rule } | Decision::PerRequest { rule }) =
             (&authority.host, decision)
+            && self.is_strict()
             && self.context.with_policy(|policy, _, _| policy.rests_on_name(rule))
         {
             // The address was allowed for the sake of a name: the request must show it.
@@ -223,15 +250,15 @@ impl Exchange {
             );
         }
         let name = match &authority.host {
-            Host::Name(name) => Some(name.clone()),
-            Host::Address(_) => None,
+            Host::Name(name) => self.decisive(Some(name)).cloned(),
+            Host::Address(_) => self.decisive(None).cloned(),
         };
         let (rule, is_per_request) = match decision {
             Decision::Allow { rule } => (rule, false),
             Decision::PerRequest { rule } => (rule, true),
             Decision::Deny { .. } | Decision::NeedName => {
-                self.context.report_denial(flow, name, &decision);
-                return Err(self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox"));
+                self.context.report_denial(flow, name.clone(), &decision);
+                return Err(self.refuse_denied(self.context.denial(&decision), name));
             }
         };
         let rule = self.context.bind(flow, rule);
@@ -251,44 +278,63 @@ impl Exchange {
         if let Decision::Allow { .. } = decision {
             return Ok(Some(line));
         }
-        self.context.report_denied_request(flow, name, &line, &decision);
-        Err(self.deny(&decision))
+        self.context.report_denied_request(flow, name.clone(), &line, &decision);
+        Err(self.deny(&decision, name))
+    }
+
+    /// Whether requests are held to the stream's name.
+    fn is_strict(&self) -> bool {
+        self.context.strict_hosts
+    }
+
+    /// The name a request is decided by that shows `shown`: where it is not held to the stream's, that one.
+    fn decisive<'n>(&'n self, shown: Option<&'n HostName>) -> Option<&'n HostName> {
+        match &self.info.name {
+            Some(own) if !self.is_strict() => Some(own),
+            Some(_) | None => shown,
+        }
     }
 
     /// Answers a request that is denied by itself: the stream goes on with the next.
-    fn deny(&self, decision: &Decision) -> Refusal {
+    fn deny(&self, decision: &Decision, host: Option<HostName>) -> Refusal {
         let reason = match decision {
             Decision::Deny { reason, .. } => *reason,
             Decision::Allow { .. } | Decision::PerRequest { .. } | Decision::NeedName => DenyReason::Request,
         };
         let reason = reason.as_str();
-        self.answer(
-            StatusCode::FORBIDDEN,
-            &format!("this request is denied by the policy of this sandbox: {reason}"),
-        )
+        Refusal {
+            status: StatusCode::FORBIDDEN,
+            error: format!("this request is denied by the policy of this sandbox: {reason}"),
+            denial: Some(self.context.denial(decision)),
+            host,
+        }
     }
 
     /// Makes upstream's response the guest's.
-    pub(super) fn finish(&self, response: Response<Incoming>, rest: Rest) -> Response<GuestBody> {
+    pub(super) fn finish(
+        &self,
+        response: Response<Incoming>,
+        rest: Rest,
+    ) -> Result<Response<GuestBody>, Refusal> {
         let Rest { mut scrubber, method, shown, decided, upgrade } = rest;
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some(protocol) = upgrade else {
-                return *self.refuse(StatusCode::BAD_GATEWAY, "upstream switched protocols unasked");
+                return Err(self.refuse(StatusCode::BAD_GATEWAY, "upstream switched protocols unasked"));
             };
             if !self.context.secrets().looks_for_nothing() {
                 // They have come since the guest asked.
-                return *self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE);
+                return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
             }
             self.state.set(State::Switched);
             self.context.settle_tunnel(self.info.id, shown.as_ref().map(ShownName::name), decided);
             headers::to_guest(&mut parts.headers, None);
             headers::put_upgrade(&mut parts.headers, protocol);
-            return Response::from_parts(parts, GuestBody::empty());
+            return Ok(Response::from_parts(parts, GuestBody::empty()));
         }
         if headers::is_transfer_coded(&parts.headers) {
             let why = "upstream used a transfer coding other than chunked";
-            return *self.refuse(StatusCode::BAD_GATEWAY, why);
+            return Err(self.refuse(StatusCode::BAD_GATEWAY, why));
         }
         let says_close =
             headers::words(&parts.headers, CONNECTION).any(|word| word.eq_ignore_ascii_case("close"));
@@ -303,7 +349,7 @@ impl Exchange {
                 if headers::is_encoded(&parts.headers) {
                     // It was asked not to. What is inside cannot be searched for values.
                     let why = "upstream encoded a response that must be searched for secrets";
-                    return *self.refuse(StatusCode::BAD_GATEWAY, why);
+                    return Err(self.refuse(StatusCode::BAD_GATEWAY, why));
                 }
                 // A value and its placeholder differ in length.
                 parts.headers.remove(CONTENT_LENGTH);
@@ -315,10 +361,10 @@ impl Exchange {
         self.mark_end(&mut parts.headers);
         if has_no_body {
             // Over HTTP/2 a server can send some all the same (RFC 9110, section 6.4.1).
-            return Response::from_parts(parts, GuestBody::empty());
+            return Ok(Response::from_parts(parts, GuestBody::empty()));
         }
         let body = Filtered::new(body, scrubber, false);
-        Response::from_parts(parts, GuestBody::upstream(body, shown))
+        Ok(Response::from_parts(parts, GuestBody::upstream(body, shown)))
     }
 
     /// Tells an HTTP/1 guest that the connection ends with this response.
@@ -339,16 +385,25 @@ impl Exchange {
     /// Answers the guest ourselves and ends the stream behind it.
     pub(super) fn refuse(&self, status: StatusCode, why: &str) -> Refusal {
         self.state.set(State::Ended);
-        self.answer(status, why)
+        Refusal { status, error: why.to_owned(), denial: None, host: None }
     }
 
-    /// Answers the guest ourselves.
-    fn answer(&self, status: StatusCode, why: &str) -> Refusal {
-        let mut response = Response::new(GuestBody::own(format!("net-engine: {why}\n")));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    /// Answers what the policy denies, and ends the stream behind it.
+    fn refuse_denied(&self, denial: Denial, host: Option<HostName>) -> Refusal {
+        let refusal = self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox");
+        Refusal { denial: Some(denial), host, ..refusal }
+    }
+
+    /// How a request is answered by us.
+    pub(super) fn form(&self, headers: &HeaderMap) -> Form {
+        Form::accepted(headers, self.context.readable_denials)
+    }
+
+    /// Our answer, to a request that accepts this form.
+    pub(super) fn answer(&self, refusal: &Refusal, form: Form) -> Response<GuestBody> {
+        let mut response = refusal.response(form);
         self.mark_end(response.headers_mut());
-        Box::new(response)
+        response
     }
 }
 

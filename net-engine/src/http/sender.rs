@@ -67,6 +67,11 @@ impl Upstream {
         Self::new(None, Some(address))
     }
 
+    /// None at all.
+    pub(super) fn nowhere() -> Self {
+        Self::new(None, None)
+    }
+
     fn new(sender: Option<Sender>, address: Option<SocketAddr>) -> Self {
         let (dialled, turns) = (OnceCell::new(), Semaphore::new(1));
         Self { sender: RefCell::new(sender), address, dialled, turns }

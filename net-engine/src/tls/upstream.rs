@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use net_tls::UpstreamFault;
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
@@ -32,19 +34,24 @@ impl ConnectError {
     }
 }
 
-/// Upstream's handshake, and what its certificate proves.
+/// Upstream's handshake, and what its certificate proves: with protocols of HTTP, or with these others.
 pub(super) async fn connect(
     context: &Context,
     info: &StreamInfo,
     upstream: TcpStream,
     offer: Offer,
+    others: &[Vec<u8>],
 ) -> Result<(client::TlsStream<TcpStream>, Proof), ConnectError> {
     let asked = match &info.name {
         Some(name) => ServerName::try_from(name.to_string())
             .map_err(|_| ConnectError::Fault(UpstreamFault::HandshakeFailed))?,
         None => ServerName::from(info.flow.upstream.ip()),
     };
-    let connector = TlsConnector::from(context.tls.upstream_config(offer));
+    let mut config = context.tls.upstream_config(offer);
+    if !others.is_empty() {
+        Arc::make_mut(&mut config).alpn_protocols = others.to_vec();
+    }
+    let connector = TlsConnector::from(config);
     let connected =
         timeout(context.limits.upstream_handshake_timeout, connector.connect(asked, upstream)).await;
     match connected {
