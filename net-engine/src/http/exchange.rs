@@ -3,7 +3,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
 use http::uri::{self, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
@@ -57,6 +57,9 @@ pub(super) struct Admitted {
     request: Request<Filtered<RequestFilter>>,
     /// What the body's filter found, for the answer to the guest.
     found: Arc<OnceLock<String>>,
+    /// Whether the guest may wait for an answer before it sends the body: over HTTP/2 hyper tells nobody to
+    /// continue.
+    awaits_answer: bool,
     rest: Rest,
 }
 
@@ -150,6 +153,7 @@ impl Exchange {
             generation: self.context.secrets_generation(),
             context: Rc::clone(&self.context),
         });
+        let awaits_answer = self.sides.guest == HttpVersion::Http2 && parts.headers.contains_key(EXPECT);
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
         secrets
@@ -183,7 +187,7 @@ impl Exchange {
             Some(_) | None => None,
         };
         let rest = Rest { scrubber, method, shown, decided, upgrade };
-        Ok(Admitted { request: Request::from_parts(parts, body), found, rest })
+        Ok(Admitted { request: Request::from_parts(parts, body), found, awaits_answer, rest })
     }
 
     /// Writes a request for the HTTP upstream speaks; `None` where its target cannot be.
@@ -412,7 +416,7 @@ impl Admitted {
     /// response.
     ///
     /// A body of a stated length is read whole first, as far as `limits` and the room in `held`
-    /// permit.
+    /// permit, unless the guest may not send it yet.
     ///
     /// # Errors
     /// What a body that was read whole was found to hold, or that it could not be read.
@@ -421,11 +425,12 @@ impl Admitted {
         limits: &Limits,
         held: &HeldBytes,
     ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, Rest), BodyError> {
-        let Self { request, found, rest } = self;
+        let Self { request, found, awaits_answer, rest } = self;
         let (parts, body) = request.into_parts();
         let stated = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let to_hold =
-            stated.filter(|bytes| body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes));
+        let to_hold = stated.filter(|bytes| {
+            !awaits_answer && body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes)
+        });
         let body = match to_hold.and_then(|bytes| Some((bytes, held.take(bytes)?))) {
             Some((bytes, room)) => {
                 let mut body = HeldBody::new(body, bytes, room);

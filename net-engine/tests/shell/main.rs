@@ -20,6 +20,7 @@ mod resolver;
 mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod server;
+mod streaming;
 mod swap;
 mod tls;
 mod udp;
