@@ -1,8 +1,8 @@
 use thiserror::Error;
 
 use crate::{
-    Action, Defaults, HttpCondition, HttpConditionError, Policy, Preset, Rule, TargetError, VirtualIpError,
-    parse_target,
+    Action, Defaults, HttpCondition, HttpConditionError, InnerError, Policy, Preset, Rule, TargetError,
+    VirtualIpError, parse_target,
 };
 
 /// Makes a [`Policy`], rule by rule; what is wrong is said at the end.
@@ -49,6 +49,9 @@ pub enum RuleError {
     /// Its wish for addresses of its own.
     #[error(transparent)]
     VirtualIp(#[from] VirtualIpError),
+    /// What it lets be inside of TLS.
+    #[error(transparent)]
+    Inner(#[from] InnerError),
 }
 
 impl PolicyBuilder {

@@ -133,6 +133,15 @@ impl Policy {
             .any(|(layer, rule)| layer.rule(rule).is_some_and(|rule| rule.destination.is_domain()))
     }
 
+    /// Whether anything may be inside of TLS that a rule allows, by the rule itself, and by that of the floor
+    /// that agreed where that is for a name.
+    pub fn is_opaque(&self, rule: RuleId) -> bool {
+        self.rule(rule).is_some_and(Rule::is_opaque)
+            && self.parts(rule).all(|(layer, rule)| {
+                layer.rule(rule).is_none_or(|rule| rule.is_opaque() || !rule.destination.is_domain())
+            })
+    }
+
     /// Whether a name shown by a flow to this port could lead to another rule than `rule`, which
     /// decided it: the rule itself is for a name, or one before it is, be it here or in the floor.
     pub fn names_matter(&self, rule: RuleId, direction: Direction, protocol: Protocol, port: u16) -> bool {

@@ -50,6 +50,18 @@ impl RuleDirection {
     }
 }
 
+/// What may be inside of TLS that is opened, by the rule that allows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Inner {
+    /// Where the verdict rests on a name, HTTP, each of whose requests is held to that name.
+    #[default]
+    Http,
+    /// HTTP, or anything else, which is passed on as bytes.
+    Opaque,
+}
+
 /// A set of protocols; the empty set means every protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Protocols(u8);
@@ -183,6 +195,9 @@ pub struct Rule {
     /// [`VirtualAddresses`](crate::VirtualAddresses). It means something only where the rule
     /// [can have it](Self::virtually).
     pub virtual_ip: bool,
+    /// What may be inside of TLS that is opened. It means something only where the rule
+    /// [can have it](Self::opaque).
+    pub inner: Inner,
     /// From then on it matches nothing.
     pub expires: Option<UnixTime>,
     /// Why it is there; for whoever reads the rules.
@@ -201,6 +216,7 @@ impl Rule {
             action,
             http: None,
             virtual_ip: false,
+            inner: Inner::Http,
             expires: None,
             comment: None,
         }
@@ -243,6 +259,23 @@ impl Rule {
             && self.direction.covers(Direction::Egress)
     }
 
+    /// The same rule, inside of whose TLS anything may be.
+    ///
+    /// # Errors
+    /// [`InnerError`] unless the rule allows flows from the guest, and all requests.
+    pub fn opaque(self) -> Result<Self, InnerError> {
+        if self.may_be_opaque() { Ok(Self { inner: Inner::Opaque, ..self }) } else { Err(InnerError) }
+    }
+
+    /// Whether anything may be inside of the TLS it allows.
+    pub(crate) fn is_opaque(&self) -> bool {
+        self.inner == Inner::Opaque && self.may_be_opaque()
+    }
+
+    fn may_be_opaque(&self) -> bool {
+        self.action == Action::Allow && self.http.is_none() && self.direction.covers(Direction::Egress)
+    }
+
     /// Whether it matches nothing any more.
     pub fn is_expired(&self, wall: UnixTime) -> bool {
         self.expires.is_some_and(|expires| expires <= wall)
@@ -271,6 +304,11 @@ impl Rule {
 #[error("virtual_ip is for rules that allow a name, and flows from the guest")]
 pub struct VirtualIpError;
 
+/// Why a rule cannot let anything be inside of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("inner = \"opaque\" is for rules that allow flows from the guest, and all requests")]
+pub struct InnerError;
+
 /// Whether flows of a protocol have ports; where they have none every port matches.
 pub(crate) fn has_ports(protocol: Protocol) -> bool {
     !matches!(protocol, Protocol::IcmpV4 | Protocol::IcmpV6)
@@ -293,6 +331,9 @@ impl fmt::Display for Rule {
         }
         if self.is_virtual() {
             f.write_str(" by an address of its own")?;
+        }
+        if self.is_opaque() {
+            f.write_str(" with anything inside TLS")?;
         }
         if let Some(expires) = self.expires {
             write!(f, " until {expires}")?;

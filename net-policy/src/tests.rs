@@ -7,8 +7,9 @@ use net_core::{Direction, HostName, Protocol};
 use proptest::prelude::*;
 
 use crate::{
-    Action, Decision, Defaults, DenyReason, HostAddresses, HttpCondition, HttpConditionError, NameDecision,
-    NameTable, Policy, Query, RequestLine, Rule, RuleDirection, UnixTime, VirtualIpError, parse_target,
+    Action, Decision, Defaults, DenyReason, HostAddresses, HttpCondition, HttpConditionError, Inner,
+    InnerError, NameDecision, NameTable, Policy, Query, RequestLine, Rule, RuleDirection, RuleId, UnixTime,
+    VirtualIpError, parse_target,
 };
 
 mod answers;
@@ -465,6 +466,28 @@ fn only_what_allows_a_name_gives_it_an_address_of_its_own() {
     let policy = Policy::new(vec![own]).with_floor(&floor).unwrap();
     let is_virtual = |text| policy.is_virtual(&name(text), UnixTime::default());
     assert!(is_virtual("b.example") && !is_virtual("a.example"));
+}
+
+#[test]
+fn only_what_allows_all_requests_lets_anything_be_inside() {
+    let opaque = |text: &str| rule(text).opaque();
+    assert_eq!(opaque("deny a.example"), Err(InnerError));
+    let ingress = Rule { direction: RuleDirection::Ingress, ..rule("allow a.example") };
+    assert_eq!(ingress.opaque(), Err(InnerError));
+    let some = rule("allow a.example").for_requests(HttpCondition::parse(&["GET"], &[]).unwrap()).unwrap();
+    assert_eq!(some.clone().opaque(), Err(InnerError));
+    // Set by hand it means nothing.
+    let by_hand = Policy::new(vec![Rule { inner: Inner::Opaque, ..some }]);
+    assert!(!by_hand.is_opaque(RuleId::own(0)) && !by_hand.is_opaque(RuleId::own(1)));
+    let own = Policy::new(vec![opaque("allow .example").unwrap()]);
+    assert!(own.is_opaque(RuleId::own(0)));
+    // The floor's rule has its say where it is for a name.
+    let floors = [("allow a.example", false), ("allow any", true), ("allow public", true)];
+    let floors = floors.map(|(text, agrees)| (rule(text), agrees));
+    for (floor, agrees) in floors.into_iter().chain([(opaque("allow a.example").unwrap(), true)]) {
+        let floored = own.clone().with_floor(&Policy::new(vec![floor.clone()])).unwrap();
+        assert_eq!(floored.is_opaque(RuleId::own(0).over(RuleId::own(0))), agrees, "{floor}");
+    }
 }
 
 #[test]

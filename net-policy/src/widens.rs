@@ -86,6 +86,8 @@ fn is_held(rule: &Rule, before: &[Rule], older: &[Rule], leads_alike: bool) -> b
     let stands_for = |it: &Rule, old: &Rule| (it.action == Action::Deny || leads_alike) && covers(it, old);
     for old in older {
         match old.action {
+            // It lets less be inside of TLS.
+            Action::Allow if rule.is_opaque() && !old.is_opaque() && overlaps(old, rule) => return false,
             Action::Allow if covers(old, rule) => return true,
             // Where a rule is for some requests a malformed one is denied, which a later rule for all does not
             // do by itself.
@@ -103,7 +105,7 @@ fn is_held(rule: &Rule, before: &[Rule], older: &[Rule], leads_alike: bool) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::HttpCondition;
+    use crate::{HttpCondition, Inner};
     use proptest::prelude::*;
 
     fn policy(rules: &[&str]) -> Policy {
@@ -111,9 +113,10 @@ mod tests {
             let mut words = text.split(' ');
             let (action, target) = words.next().zip(words.next()).expect(text);
             let action = if action == "allow" { Action::Allow } else { Action::Deny };
-            let methods: Vec<&str> = words.collect();
+            let (opaque, methods): (Vec<&str>, Vec<&str>) = words.partition(|word| *word == "opaque");
             let http = HttpCondition::parse(&methods, &[]).ok();
-            Rule { http, ..crate::parse_target(target).expect(text).into_rule(action) }
+            let inner = if opaque.is_empty() { Inner::Http } else { Inner::Opaque };
+            Rule { http, inner, ..crate::parse_target(target).expect(text).into_rule(action) }
         };
         Policy::new(rules.iter().map(rule).collect())
     }
@@ -161,6 +164,12 @@ mod tests {
             (&["allow a.example GET", "allow any"], &["allow a.example GET", "allow any"], None),
             (&["allow a.example GET", "allow a.example"], &["allow a.example PUT"], None),
             (&["allow a.example GET", "allow any"], &["deny a.example", "allow any"], None),
+            // What may be inside of TLS.
+            (&["allow a.example"], &["allow a.example opaque"], Some(1)),
+            (&["allow any"], &["allow a.example opaque"], Some(1)),
+            (&["allow a.example opaque"], &["allow a.example"], None),
+            (&["allow .example opaque"], &["allow a.example opaque"], None),
+            (&["allow a.example", "allow .example opaque"], &["allow .example opaque"], Some(1)),
             // A name that leads there no more would be decided by the last rule.
             (
                 &["allow a.example GET", "allow private", "allow any"],

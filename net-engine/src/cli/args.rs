@@ -225,6 +225,13 @@ pub(super) struct PolicyArgs {
     /// Pass TLS and QUIC of these names on as they are
     #[arg(long, value_name = "PATTERN")]
     pub(super) bypass: Vec<String>,
+    /// Let what is allowed by a name be for others inside: requests for other hosts, and anything but HTTP
+    #[arg(long)]
+    pub(super) no_strict_hosts: bool,
+    /// Tell the command by which rule and why it is denied, where HTTP can: with 403, also inside TLS that
+    /// would have been opened
+    #[arg(long)]
+    pub(super) readable_denials: bool,
     /// Give the command a placeholder that becomes the secret on its way to HOST, a name pattern
     #[arg(long, value_name = "ENV=SOURCE@HOST[,HOST…]")]
     pub(super) secret: Vec<String>,

@@ -60,6 +60,8 @@ pub(super) struct Config {
     pub(super) mtu: Option<(String, u16)>,
     pub(super) host_alias: Option<Written>,
     pub(super) dns_denial: DenialConfig,
+    pub(super) strict_hosts: Option<bool>,
+    pub(super) readable_denials: Option<bool>,
     /// The file's keys that are about no rules, as they were written.
     pub(super) others: toml::Table,
 }
@@ -126,6 +128,8 @@ struct Keys {
     host_alias: Option<Spanned<String>>,
     #[serde(default)]
     dns_denial: DenialConfig,
+    strict_hosts: Option<bool>,
+    readable_denials: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +209,8 @@ impl Config {
             mtu: keys.mtu.map(|mtu| (place("mtu", mtu.span().start), mtu.into_inner())),
             host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),
             dns_denial: keys.dns_denial,
+            strict_hosts: keys.strict_hosts,
+            readable_denials: keys.readable_denials,
             others: others(text),
         })
     }

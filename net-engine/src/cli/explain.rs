@@ -89,6 +89,11 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         None => policy.explain(&query),
     };
     println!("{explanation}");
+    if let Decision::Allow { rule } = explanation.decision()
+        && policy.is_opaque(rule)
+    {
+        println!("inside TLS that is opened anything but HTTP is passed on as bytes too");
+    }
     if let Decision::PerRequest { .. } = explanation.decision() {
         println!("where it is not HTTP, or is not looked into:\n{}", policy.explain_unseen(&query));
     }

@@ -9,4 +9,6 @@ pub(crate) struct BoundRule {
     pub(crate) generation: u64,
     /// Whether a name that a stream shows could lead to another rule.
     pub(crate) names_matter: bool,
+    /// Whether it lets anything be inside of TLS.
+    pub(crate) is_opaque: bool,
 }

@@ -107,6 +107,12 @@ pub struct GuestConfig {
     /// Destinations that are dialled elsewhere. The policy sees where the guest wanted to go, the
     /// host connects to the other address.
     pub redirects: HashMap<SocketAddr, SocketAddr>,
+    /// Whether what was allowed by a name is held to it: every request on a stream is for the stream's name,
+    /// and a stream of a rule for a name is HTTP where HTTP is to be expected, or ends.
+    pub strict_hosts: bool,
+    /// Whether a guest is told by which rule and why it is denied, where HTTP can tell it: with 403, also
+    /// inside of TLS that would have been opened.
+    pub readable_denials: bool,
     /// What becomes of a guest that violates a binding.
     pub on_violation: ViolationAction,
     /// Told when the guest's network ends by itself.
@@ -139,6 +145,8 @@ impl Default for GuestConfig {
             nat64: Vec::new(),
             virtual_pools: VirtualPools::default(),
             redirects: HashMap::new(),
+            strict_hosts: true,
+            readable_denials: false,
             on_violation: ViolationAction::default(),
             on_termination: None,
             reports_opened: false,

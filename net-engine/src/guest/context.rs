@@ -11,18 +11,20 @@ use net_policy::{
     Decision, DenyReason, Exhausted, HostAddresses, Layer, NameDecision, NameTable, Policy, Query,
     RequestLine, RuleId, VirtualPair,
 };
-use net_secrets::SecretSet;
+use net_secrets::{Destination, SecretSet};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 
 use super::{
     BoundRule, Denial, DeniedRequest, DialError, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts,
-    Interception, Resolvers, RuleLabel, Stack, Terms, TlsParts, ViolationAction, VirtualFlows,
+    Inner, InnerProtocol, InnerTerms, Interception, Resolvers, RuleLabel, Stack, Terms, TlsParts,
+    ViolationAction, VirtualFlows,
 };
 use crate::core::{FlowId, GuestAddresses, Refusal};
 
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 /// What a guest's sessions share, all on one thread.
 ///
@@ -35,6 +37,10 @@ pub(crate) struct Context {
     pub(crate) host_alias: HostName,
     pub(crate) resolvers: Resolvers,
     pub(crate) dns_denial: DenialStyle,
+    /// See [`GuestConfig::strict_hosts`].
+    pub(crate) strict_hosts: bool,
+    /// See [`GuestConfig::readable_denials`].
+    pub(crate) readable_denials: bool,
     addresses: GuestAddresses,
     redirects: HashMap<SocketAddr, SocketAddr>,
     intercepted_ports: BTreeSet<u16>,
@@ -69,6 +75,8 @@ struct Session {
     is_unread: bool,
     /// The request after which it left HTTP for another protocol.
     upgraded_by: Option<RequestLine>,
+    /// What its content was held to, where it was found to be no HTTP inside of TLS.
+    opaque: Option<InnerTerms>,
     /// Whether it was decided by the pins of its address, which then do not expire under it.
     holds_pins: bool,
     task: AbortHandle,
@@ -76,7 +84,16 @@ struct Session {
 
 impl Session {
     fn new(flow: Flow, stage: Stage, holds_pins: bool, task: AbortHandle) -> Self {
-        Self { flow, stage, shown: Vec::new(), is_unread: false, upgraded_by: None, holds_pins, task }
+        Self {
+            flow,
+            stage,
+            shown: Vec::new(),
+            is_unread: false,
+            upgraded_by: None,
+            opaque: None,
+            holds_pins,
+            task,
+        }
     }
 }
 
@@ -133,6 +150,8 @@ impl Context {
             host_alias: config.host_alias,
             resolvers: Resolvers::new(config.nameservers),
             dns_denial: config.dns_denial,
+            strict_hosts: config.strict_hosts,
+            readable_denials: config.readable_denials,
             limits: config.limits,
             redirects: config.redirects,
             addresses,
@@ -239,7 +258,8 @@ impl Context {
             Decision::Deny { .. } | Decision::NeedName => false,
         };
         let rests_on_name = rests_on_name(decision) || rests_on_name(unseen);
-        Terms { decision, unseen, rests_on_name, is_looked_into: self.looks_into(flow) }
+        let (is_looked_into, is_strict) = (self.looks_into(flow), self.strict_hosts);
+        Terms { decision, unseen, rests_on_name, is_looked_into, is_strict }
     }
 
     /// A rule that has just decided.
@@ -247,7 +267,34 @@ impl Context {
         let egress = net_core::Direction::Egress;
         let names_matter =
             self.policy.borrow().names_matter(rule, egress, flow.protocol, flow.upstream.port());
-        BoundRule { id: rule, generation: self.generation.get(), names_matter }
+        let is_opaque = self.policy.borrow().is_opaque(rule);
+        BoundRule { id: rule, generation: self.generation.get(), names_matter, is_opaque }
+    }
+
+    /// What the content of a stream is held to that is for `name` or for its address.
+    pub(crate) fn inner(&self, flow: &Flow, name: Option<&HostName>, protocol: InnerProtocol) -> InnerTerms {
+        let decision = self.decide(flow, name);
+        let rule = match decision {
+            Decision::Allow { rule } | Decision::PerRequest { rule } => Some(self.bind(flow, rule)),
+            Decision::Deny { .. } | Decision::NeedName => None,
+        };
+        let names_matter = rule.is_none_or(|rule| rule.names_matter);
+        let secrets = self.secrets();
+        let from = Destination { host: name, is_verified: false };
+        InnerTerms {
+            nothing_at_stake: !names_matter && secrets.looks_for_nothing(),
+            names_matter,
+            is_per_request: !matches!(decision, Decision::Allow { .. }),
+            is_opaque: rule.is_some_and(|rule| rule.is_opaque),
+            is_scrubbed: secrets.scrubber(&from).is_some(),
+            is_strict: self.strict_hosts,
+            protocol,
+        }
+    }
+
+    /// Whether a stream to this port is HTTP unless it says otherwise.
+    pub(crate) fn is_port_of_http(port: u16) -> bool {
+        port == HTTP_PORT || port == HTTPS_PORT
     }
 
     /// May this name be resolved?
@@ -382,6 +429,11 @@ impl Context {
                     Decision::Allow { rule } if is_settled && name.is_none() && terms.is_looked_into => {
                         !self.bind(&session.flow, rule).names_matter
                     }
+                    // What is no HTTP stays where it need not be HTTP.
+                    Decision::Allow { .. } if let Some(terms) = &session.opaque => {
+                        let terms = self.inner(&session.flow, name.as_ref(), terms.protocol);
+                        terms.inner() != Inner::Http
+                    }
                     Decision::Allow { .. } | Decision::PerRequest { .. } => true,
                     Decision::NeedName => !is_settled,
                     Decision::Deny { .. } => false,
@@ -441,7 +493,8 @@ impl Context {
         self.events.push(Event::RequestDenied { flow: *flow, name, real, request, why });
     }
 
-    pub(super) fn denial(&self, decision: &Decision) -> Denial {
+    /// What the embedder, and a guest that may know, hear of a denial.
+    pub(crate) fn denial(&self, decision: &Decision) -> Denial {
         match *decision {
             Decision::Deny { rule: Some(rule), reason, layer } => {
                 Denial::Rule { rule: self.rule_label(layer, rule, decision), reason }
@@ -580,6 +633,15 @@ impl Context {
     /// Notes that a session is carried as bytes only because there are no secrets.
     pub(crate) fn note_unread(&self, id: FlowId) {
         self.with_session(id, |session| session.is_unread = true);
+    }
+
+    /// Notes that a session is carried as bytes because it need not be HTTP.
+    pub(crate) fn note_opaque(&self, id: FlowId, terms: InnerTerms) {
+        self.with_session(id, |session| {
+            session.opaque = Some(terms);
+            // Without secrets nobody looks for them.
+            session.is_unread |= self.secrets.borrow().is_empty();
+        });
     }
 
     /// Notes a request's name for as long as it runs: see [`ShownName`](super::ShownName).

@@ -40,6 +40,26 @@ pub enum Denial {
     Unnamed(RuleLabel),
 }
 
+impl Denial {
+    /// The rule that decided.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Rule { rule, .. } | Self::Unnamed(rule) => Some(&rule.text),
+            Self::Default { .. } | Self::Protocol(_) | Self::NeedName => None,
+        }
+    }
+
+    /// How it came.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Rule { reason, .. } | Self::Default { reason, .. } => reason.as_str(),
+            Self::Protocol(why) => why,
+            Self::NeedName => "only a name can tell",
+            Self::Unnamed(_) => "a name could be denied, and it shows none",
+        }
+    }
+}
+
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

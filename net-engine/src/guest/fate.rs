@@ -15,6 +15,8 @@ pub(crate) struct Terms {
     pub(crate) rests_on_name: bool,
     /// Whether first flights to its port are read in any case: it is one of TLS or HTTP.
     pub(crate) is_looked_into: bool,
+    /// Whether what is allowed by a name must be TLS or HTTP on their ports.
+    pub(crate) is_strict: bool,
 }
 
 /// Whose silence is borne before the first flight.
@@ -94,7 +96,7 @@ impl Terms {
     fn must_show_name(&self) -> bool {
         match (self.decision, self.unseen) {
             (Decision::NeedName, _) | (Decision::PerRequest { .. }, Decision::Deny { .. }) => true,
-            (_, Decision::Allow { .. }) => self.is_looked_into && self.rests_on_name,
+            (_, Decision::Allow { .. }) => self.is_strict && self.is_looked_into && self.rests_on_name,
             (_, Decision::PerRequest { .. } | Decision::NeedName) => true,
             (_, Decision::Deny { .. }) => false,
         }
@@ -227,13 +229,17 @@ mod tests {
         ];
         for case in cases.into_iter().chain(per_request) {
             let (decision, unseen, rests_on_name, is_looked_into, looks, wait, opaque) = case;
-            let terms = Terms { decision, unseen, rests_on_name, is_looked_into };
+            let terms = Terms { decision, unseen, rests_on_name, is_looked_into, is_strict: true };
             assert_eq!(terms.must_look(), looks, "{terms:?}");
             assert_eq!(terms.wait(true), wait, "{terms:?}");
             assert_eq!(terms.opaque(Some(())), opaque, "{terms:?}");
             // Nobody was dialled: only a name helps, and what shows none is never carried.
             assert_eq!(terms.wait(false), Wait::ForName, "{terms:?}");
             assert!(!matches!(terms.opaque(None::<()>), Opaque::Carry(_)), "{terms:?}");
+            // Where names are not held to, only what is allowed is carried as bytes besides.
+            let lax = Terms { is_strict: false, ..terms };
+            let opaque = if opaque == not_tls && unseen == allow { carry } else { opaque };
+            assert_eq!(lax.opaque(Some(())), opaque, "{lax:?}");
         }
     }
 
@@ -254,7 +260,7 @@ mod tests {
             (deny, false, true, Datagram::Deny, Quic::Deny, Quic::Deny, Quic::Deny),
         ];
         for (decision, rests_on_name, is_looked_into, first, other, passed, opened) in cases {
-            let terms = Terms { decision, unseen: decision, rests_on_name, is_looked_into };
+            let terms = Terms { decision, unseen: decision, rests_on_name, is_looked_into, is_strict: true };
             assert_eq!(terms.datagram(), first, "{terms:?}");
             assert_eq!(terms.not_quic(), other, "{terms:?}");
             assert_eq!(terms.quic(false), passed, "{terms:?}");
@@ -264,7 +270,13 @@ mod tests {
 
     #[test]
     fn tls_is_opened_only_where_it_is_allowed() {
-        let terms = |decision, unseen| Terms { decision, unseen, rests_on_name: true, is_looked_into: true };
+        let terms = |decision, unseen| Terms {
+            decision,
+            unseen,
+            rests_on_name: true,
+            is_looked_into: true,
+            is_strict: true,
+        };
         let rule = rule();
         let deny = Decision::Deny { rule: None, reason: DenyReason::Default, layer: Layer::Own };
         let cases = [

@@ -1,3 +1,5 @@
+use super::HTTP2;
+
 /// The HTTP of a plain stream or of what ALPN chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HttpVersion {
@@ -5,4 +7,11 @@ pub(crate) enum HttpVersion {
     Http1,
     /// HTTP/2, with prior knowledge where the stream is plain.
     Http2,
+}
+
+impl HttpVersion {
+    /// What ALPN chose, or nothing did.
+    pub(crate) fn chosen(alpn: Option<&[u8]>) -> Self {
+        if alpn == Some(HTTP2) { Self::Http2 } else { Self::Http1 }
+    }
 }

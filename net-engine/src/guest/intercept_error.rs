@@ -48,6 +48,9 @@ pub enum InterceptError {
     /// A request would have carried a placeholder where it may not go.
     #[error("a secret's placeholder was on its way where it may not go")]
     Violation,
+    /// What is inside of TLS must be HTTP, and is not.
+    #[error("what is inside of tls is no http: `inner = \"opaque\"` on its rule would have it passed on")]
+    NotHttp,
     /// Upstream does not speak HTTP.
     #[error("upstream did not speak http")]
     UpstreamHttp,
@@ -81,6 +84,7 @@ impl InterceptError {
             Self::Dial(_) => "Dial",
             Self::UpstreamTls(_) => "UpstreamTls",
             Self::Violation => "Violation",
+            Self::NotHttp => "NotHttp",
             Self::UpstreamHttp => "UpstreamHttp",
             Self::Mint => "Mint",
             Self::MintLimit => "MintLimit",
@@ -100,6 +104,7 @@ impl InterceptError {
             | Self::HandshakeTimeout
             | Self::HandshakeRefused(_)
             | Self::Violation
+            | Self::NotHttp
             | Self::MintLimit => Fault::Guest,
             Self::Dial(error) => error.fault(),
             Self::UpstreamTls(_) | Self::UpstreamHttp => Fault::Upstream,
@@ -123,6 +128,7 @@ impl InterceptError {
             | Self::HandshakeRefused(_)
             | Self::Dial(_)
             | Self::Violation
+            | Self::NotHttp
             | Self::UpstreamHttp => None,
         }
     }

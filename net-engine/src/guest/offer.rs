@@ -1,3 +1,5 @@
+use super::HttpVersion;
+
 /// HTTP/1.1 in ALPN (RFC 7301, section 6).
 const HTTP1: &[u8] = b"http/1.1";
 /// HTTP/2 over TLS in ALPN (RFC 9113, section 3.1).
@@ -39,6 +41,30 @@ impl Offer {
         }
     }
 
+    /// The HTTP to try where upstream speaks none of those offered.
+    pub(crate) fn other(self) -> Option<Self> {
+        match self {
+            Self::Http1 => Some(Self::Http2),
+            Self::Http2 => Some(Self::Http1),
+            Self::Nothing | Self::Http1First | Self::Http2First => None,
+        }
+    }
+
+    /// The HTTP the guest is to speak, and what it is told of it, where upstream chose this or nothing: as
+    /// upstream, if the guest can.
+    pub(crate) fn answer(self, chosen: Option<&[u8]>) -> (HttpVersion, Option<&'static [u8]>) {
+        match (self, chosen == Some(HTTP2)) {
+            (Self::Http2, _) | (Self::Http1First | Self::Http2First, true) => {
+                (HttpVersion::Http2, Some(HTTP2))
+            }
+            (Self::Http1, true) => (HttpVersion::Http1, Some(HTTP1)),
+            (Self::Http1 | Self::Http1First | Self::Http2First, false) => {
+                (HttpVersion::Http1, chosen.map(|_| HTTP1))
+            }
+            (Self::Nothing, _) => (HttpVersion::Http1, None),
+        }
+    }
+
     /// As a ClientHello has it.
     pub(crate) fn protocols(self) -> &'static [&'static [u8]] {
         match self {
@@ -54,6 +80,22 @@ impl Offer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guest_is_answered_from_its_own_offer() {
+        use HttpVersion::{Http1, Http2};
+        const BOTH: [Offer; 2] = [Offer::Http1First, Offer::Http2First];
+        for chosen in [None, Some(HTTP1), Some(HTTP2)] {
+            assert_eq!(Offer::Nothing.answer(chosen), (Http1, None));
+            assert_eq!(Offer::Http2.answer(chosen), (Http2, Some(HTTP2)));
+            let only = Offer::Http1.answer(chosen);
+            assert_eq!(only, (Http1, chosen.map(|_| HTTP1)));
+            let as_upstream = if chosen == Some(HTTP2) { Http2 } else { Http1 };
+            for both in BOTH {
+                assert_eq!(both.answer(chosen), (as_upstream, chosen));
+            }
+        }
+    }
 
     #[test]
     fn whatever_a_guest_offers_is_one_of_five() {

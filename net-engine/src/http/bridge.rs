@@ -1,66 +1,138 @@
-use std::convert::Infallible;
-use std::future::poll_fn;
+//! How a stream is carried that HTTP is, or may be, on.
+
 use std::rc::Rc;
 
 use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::{http1 as server1, http2 as server2};
-use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use net_core::Flow;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::body::BodyError;
 use super::exchange::Exchange;
 use super::guarded::Guarded;
-use super::guest_body::GuestBody;
-use super::sender::{LocalTasks, Sender, Upstream, header_bytes, window_bytes};
-use super::tunnel::{Duplex, TunnelEnd, carry, tunnel};
+use super::opening::Opening;
+use super::sender::{Sender, Upstream};
+use super::serve::{Served, serve};
+use super::sides::Sides;
+use super::tunnel::carry;
 use crate::core::FlowId;
 use crate::guest::{
-    Activity, Context, FAREWELL, GuestStream, HttpVersion, InterceptError, Prefixed, StreamInfo,
+    Context, Denial, GuestStream, HttpVersion, Inner, InnerTerms, InterceptError, Prefixed, StreamInfo,
 };
 
-/// What waits in a stream of HTTP/2 for the guest's connection to take it: a few frames.
-const HTTP2_SEND_BYTES: usize = 64 << 10;
-
-/// Carries a stream whose TLS was opened on both sides.
+/// Carries a stream whose TLS was opened on both sides: by `versions` HTTP of the guest and of upstream,
+/// unless `terms` let it be something else.
 pub(crate) async fn bridge_tls<G, U>(
     context: &Rc<Context>,
     info: StreamInfo,
     guest: G,
-    mut upstream: U,
-    version: HttpVersion,
+    upstream: U,
+    versions: (HttpVersion, HttpVersion),
+    terms: InnerTerms,
 ) -> Result<(), InterceptError>
 where
     G: AsyncRead + AsyncWrite + Unpin + 'static,
     U: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    if version == HttpVersion::Http1 && nothing_at_stake(context, &info) {
-        // It need not even be HTTP.
-        context.note_unread(info.id);
-        let mut guest = guest;
-        let carried = tokio::select! {
-            biased;
-            carried = carry(&mut guest, &mut upstream, &context.limits) => carried.is_ok(),
-            () = context.stack.guest_reset(info.id) => false,
-        };
-        if carried {
-            // A guest that takes nothing any more is not waited for.
-            let _ = timeout(context.limits.drain_timeout, guest.shutdown()).await;
+    match terms.inner() {
+        Inner::Unread => {
+            context.note_unread(info.id);
+            carry_until_reset(context, info.id, guest, upstream).await;
+            Ok(())
         }
-        // Otherwise the guest is reset: a stream that breaks off upstream must not end as if it were
-        // whole (RFC 8446, section 6.1).
+        Inner::Http => {
+            let (guest_version, upstream_version) = versions;
+            let upstream = Sender::handshake(upstream, upstream_version, context).await?;
+            let (id, sides) = (info.id, Sides::tls(guest_version, upstream_version));
+            let exchange = Exchange::new(Rc::clone(context), info, sides);
+            match serve(context, id, guest, Upstream::connected(upstream), exchange).await {
+                Served::Http => Ok(()),
+                Served::Junk => Err(InterceptError::NotHttp),
+            }
+        }
+        Inner::Either => bridge_either(context, info, guest, upstream, terms).await,
+    }
+}
+
+/// Carries what is inside of TLS as what its first bytes show it to be: HTTP, or bytes that no placeholder
+/// is in.
+async fn bridge_either<G, U>(
+    context: &Rc<Context>,
+    info: StreamInfo,
+    mut guest: G,
+    mut upstream: U,
+    terms: InnerTerms,
+) -> Result<(), InterceptError>
+where
+    G: AsyncRead + AsyncWrite + Unpin + 'static,
+    U: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let opening = tokio::select! {
+        opening = Opening::read(&mut guest, &mut upstream, &context.limits) => opening?,
+        () = context.stack.guest_reset(info.id) => return Ok(()),
+    };
+    let guest = Prefixed::new(opening.guest, guest);
+    let upstream = Prefixed::new(opening.upstream, upstream);
+    if let Some(version) = opening.version {
+        let upstream = Sender::handshake(upstream, version, context).await?;
+        // What began as HTTP and is none was answered by hyper, and ends.
+        let id = info.id;
+        let exchange = Exchange::new(Rc::clone(context), info, Sides::tls(version, version));
+        serve(context, id, guest, Upstream::connected(upstream), exchange).await;
         return Ok(());
     }
-    let upstream = Upstream::connected(Sender::handshake(upstream, version, context).await?);
-    serve(context, info, guest, upstream, version).await;
-    Ok(())
+    context.note_opaque(info.id, terms);
+    let secrets = context.secrets();
+    if secrets.is_empty() {
+        carry_until_reset(context, info.id, guest, upstream).await;
+        return Ok(());
+    }
+    let mut guest = Guarded::new(guest, secrets.detector());
+    carry_until_reset(context, info.id, &mut guest, upstream).await;
+    match guest.violation() {
+        None => Ok(()),
+        Some(violation) => {
+            context.report_violation(&info.flow, info.name, violation.to_string());
+            Err(InterceptError::Violation)
+        }
+    }
+}
+
+/// Moves bytes until both halves are closed or the guest is gone. An orderly end is passed on; otherwise
+/// the guest is reset: a stream that breaks off upstream must not end as if it were whole (RFC 8446, section
+/// 6.1).
+async fn carry_until_reset<G, U>(context: &Context, id: FlowId, mut guest: G, mut upstream: U)
+where
+    G: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let carried = tokio::select! {
+        // What a read has found is not lost over what ends the stream besides.
+        biased;
+        carried = carry(&mut guest, &mut upstream, &context.limits) => carried.is_ok(),
+        () = context.stack.guest_reset(id) => false,
+    };
+    if carried {
+        // A guest that takes nothing any more is not waited for.
+        let _ = timeout(context.limits.drain_timeout, guest.shutdown()).await;
+    }
+}
+
+/// Tells a guest by HTTP why its stream of TLS is denied: nothing was dialled for it. A guest that asks nothing
+/// is waited for as for a first flight.
+pub(crate) async fn deny_tls<G>(
+    context: &Rc<Context>,
+    info: StreamInfo,
+    guest: G,
+    version: HttpVersion,
+    denial: Denial,
+) where
+    G: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (id, sides) = (info.id, Sides::tls(version, version));
+    let exchange = Exchange::denied(Rc::clone(context), info, sides, denial);
+    let told = serve(context, id, guest, Upstream::nowhere(), exchange);
+    let _ = timeout(context.limits.hello_timeout, told).await;
 }
 
 /// Carries a plain stream that begins with an HTTP request. `upstream` is dialled when the first
@@ -77,7 +149,9 @@ pub(crate) async fn bridge_plain(
         Some(upstream) => Upstream::connected(Sender::handshake(upstream, version, context).await?),
         None => Upstream::unconnected(context.dial_address(&info.flow)),
     };
-    serve(context, info, Prefixed::new(prefix, guest), upstream, version).await;
+    let id = info.id;
+    let exchange = Exchange::new(Rc::clone(context), info, Sides::plain(version));
+    serve(context, id, Prefixed::new(prefix, guest), upstream, exchange).await;
     Ok(())
 }
 
@@ -110,165 +184,4 @@ pub(crate) async fn bridge_opaque(
 /// shows, and there are no secrets, nor were there a short while ago.
 pub(crate) fn nothing_at_stake(context: &Context, info: &StreamInfo) -> bool {
     info.rule.is_some_and(|rule| !rule.names_matter) && context.secrets().looks_for_nothing()
-}
-
-/// Serves the guest until it leaves, upstream leaves, nothing moves any more, or the exchange says
-/// that it is over.
-async fn serve<G>(context: &Rc<Context>, info: StreamInfo, guest: G, upstream: Upstream, version: HttpVersion)
-where
-    G: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let (activity, id) = (Activity::starts_now(), info.id);
-    let guest = TokioIo::new(activity.watch(guest));
-    let served = Served {
-        context: Rc::clone(context),
-        exchange: Exchange::new(Rc::clone(context), info, version),
-        upstream,
-        over: Rc::default(),
-    };
-    let served = Rc::new(served);
-    let work = async {
-        match version {
-            HttpVersion::Http1 => serve_http1(&served, guest).await,
-            HttpVersion::Http2 => serve_http2(&served, guest).await,
-        }
-    };
-    tokio::select! {
-        biased;
-        () = work => {}
-        // While a response is pending hyper does not read, and a client that goes away must not keep
-        // upstream busy.
-        () = context.stack.guest_reset(id) => {}
-        () = activity.quiet_for(context.limits.tcp_idle_timeout) => {}
-    }
-}
-
-/// What the requests of one stream share.
-struct Served {
-    context: Rc<Context>,
-    exchange: Exchange,
-    upstream: Upstream,
-    /// Notified when the stream must end: upstream has gone, or the exchange is over.
-    over: Rc<Notify>,
-}
-
-async fn serve_http1<G>(served: &Rc<Served>, guest: TokioIo<G>)
-where
-    G: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let mut connection = server1::Builder::new()
-        .preserve_header_case(true)
-        .auto_date_header(false)
-        .half_close(true)
-        .max_buf_size(header_bytes(&served.context))
-        .timer(TokioTimer::new())
-        // A guest may keep a connection for as long as any other.
-        .header_read_timeout(served.context.limits.tcp_idle_timeout)
-        .serve_connection(guest, Answerer(Rc::clone(served)));
-    let ended = tokio::select! {
-        ended = poll_fn(|task| connection.poll_without_shutdown(task)) => ended,
-        () = served.over.notified() => {
-            Pin::new(&mut connection).graceful_shutdown();
-            poll_fn(|task| connection.poll_without_shutdown(task)).await
-        }
-    };
-    // A guest that breaks HTTP has been answered by hyper; what it did wrong is its own affair.
-    let switched = ended.is_ok() && served.exchange.has_switched();
-    let parts = connection.into_parts();
-    let guest = TunnelEnd { stream: Box::new(parts.io.into_inner()), unread: parts.read_buf };
-    if !switched {
-        let _ = timeout(FAREWELL, close_lingering(guest.stream)).await;
-    } else if let Some(upstream) = served.upstream.take_tunnel().await {
-        // An error on either side ends both.
-        let _ = tunnel(guest, upstream, &served.context.limits).await;
-    }
-}
-
-/// Closes our half and reads on until the guest closes its own: a reset for what it still sends
-/// would take the last response from it (RFC 9112, section 9.6).
-async fn close_lingering(mut guest: Box<dyn Duplex>) {
-    if guest.shutdown().await.is_err() {
-        return;
-    }
-    let mut ignored = [0; 4096];
-    while guest.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
-}
-
-async fn serve_http2<G>(served: &Rc<Served>, guest: TokioIo<G>)
-where
-    G: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let limits = &served.context.limits;
-    let max_bytes = u32::try_from(header_bytes(&served.context)).unwrap_or(u32::MAX);
-    let connection = server2::Builder::new(LocalTasks)
-        .auto_date_header(false)
-        .max_header_list_size(max_bytes)
-        .max_concurrent_streams(limits.max_http2_streams)
-        .initial_stream_window_size(window_bytes(limits.http2_stream_window_bytes))
-        .initial_connection_window_size(window_bytes(limits.http2_window_bytes))
-        // Per stream, towards a guest that states windows without end and then reads nothing.
-        .max_send_buf_size(HTTP2_SEND_BYTES)
-        .timer(TokioTimer::new())
-        .serve_connection(guest, Answerer(Rc::clone(served)));
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        _ = &mut connection => return,
-        () = served.over.notified() => connection.as_mut().graceful_shutdown(),
-    }
-    // See `serve_http1` about errors.
-    let _ = connection.await;
-}
-
-/// hyper's view of the stream: a request in, a response out.
-struct Answerer(Rc<Served>);
-
-impl Service<Request<Incoming>> for Answerer {
-    type Response = Response<GuestBody>;
-    type Error = Infallible;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let served = Rc::clone(&self.0);
-        Box::pin(async move {
-            let response = answer(&served, request).await;
-            if served.exchange.has_ended() {
-                served.over.notify_one();
-            }
-            Ok(response)
-        })
-    }
-}
-
-async fn answer(served: &Served, request: Request<Incoming>) -> Response<GuestBody> {
-    let Served { context, exchange, upstream, over } = served;
-    let admitted = match exchange.admit(request) {
-        Ok(admitted) => admitted,
-        Err(refusal) => return *refusal,
-    };
-    let settled = admitted.settle(&context.limits, &context.held_bytes).await;
-    let (request, found, rest) = match settled {
-        Ok(settled) => settled,
-        // It was reported where it was found.
-        Err(BodyError::Violation(violation)) => {
-            return *exchange.refuse(StatusCode::FORBIDDEN, &violation.to_string());
-        }
-        Err(BodyError::Http(_)) => {
-            return *exchange.refuse(StatusCode::BAD_REQUEST, "the request's body broke off");
-        }
-    };
-    let mut sender = match upstream.sender(context, exchange.version()).await {
-        Ok(sender) => sender,
-        Err(error) => return *exchange.refuse(StatusCode::BAD_GATEWAY, &error.to_string()),
-    };
-    sender.when_gone(over);
-    let response = sender.send(request).await;
-    upstream.put_back(sender);
-    match (response, found.get()) {
-        (_, Some(why)) => *exchange.refuse(StatusCode::FORBIDDEN, why),
-        (Ok(response), None) => exchange.finish(response, rest),
-        (Err(error), None) if error.is_user() => {
-            *exchange.refuse(StatusCode::BAD_REQUEST, "the request's body broke off")
-        }
-        (Err(_), None) => *exchange.refuse(StatusCode::BAD_GATEWAY, "upstream gave no response"),
-    }
 }

@@ -3,9 +3,9 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
+use http::uri::{self, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use net_core::{Flow, HostName, Limits};
@@ -18,19 +18,22 @@ use super::body::{BodyError, Filter, Filtered};
 use super::guest_body::GuestBody;
 use super::headers;
 use super::held::HeldBody;
-use crate::guest::{BoundRule, Context, HeldBytes, HttpVersion, ShownName, StreamInfo};
-
-/// An answer of our own, in place of upstream's.
-pub(super) type Refusal = Box<Response<GuestBody>>;
+use super::refusal::{Form, Refusal};
+use super::sides::Sides;
+use crate::guest::{BoundRule, Context, Denial, HeldBytes, HttpVersion, ShownName, StreamInfo};
 
 /// The requests of one stream: what they share is checked against every one of them.
 pub(super) struct Exchange {
     context: Rc<Context>,
     info: StreamInfo,
-    version: HttpVersion,
+    sides: Sides,
     /// The rule every request must lead to; set by the first one where the SYN could not tell.
     rule: Cell<Option<BoundRule>>,
     state: Cell<State>,
+    /// Why every request is denied, where the stream itself is.
+    denied: Option<Denial>,
+    /// Whether a request was read.
+    has_begun: Cell<bool>,
 }
 
 const NO_UPGRADE: &str = "another protocol inside this connection is not carried beside secrets";
@@ -54,6 +57,9 @@ pub(super) struct Admitted {
     request: Request<Filtered<RequestFilter>>,
     /// What the body's filter found, for the answer to the guest.
     found: Arc<OnceLock<String>>,
+    /// Whether the guest may wait for an answer before it sends the body: over HTTP/2 hyper tells nobody to
+    /// continue.
+    awaits_answer: bool,
     rest: Rest,
 }
 
@@ -70,14 +76,32 @@ pub(super) struct Rest {
 }
 
 impl Exchange {
-    pub(super) fn new(context: Rc<Context>, info: StreamInfo, version: HttpVersion) -> Self {
+    pub(super) fn new(context: Rc<Context>, info: StreamInfo, sides: Sides) -> Self {
         let rule = Cell::new(info.rule);
-        Self { context, info, version, rule, state: Cell::new(State::Open) }
+        Self {
+            context,
+            info,
+            sides,
+            rule,
+            state: Cell::new(State::Open),
+            has_begun: Cell::new(false),
+            denied: None,
+        }
     }
 
-    /// The HTTP both sides speak.
-    pub(super) fn version(&self) -> HttpVersion {
-        self.version
+    /// A stream that is denied, which its requests are told.
+    pub(super) fn denied(context: Rc<Context>, info: StreamInfo, sides: Sides, denial: Denial) -> Self {
+        Self { denied: Some(denial), ..Self::new(context, info, sides) }
+    }
+
+    /// The HTTP of both sides.
+    pub(super) fn sides(&self) -> &Sides {
+        &self.sides
+    }
+
+    /// Whether there was a request at all.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun.get()
     }
 
     /// Whether the stream must end after the response in flight.
@@ -92,6 +116,10 @@ impl Exchange {
 
     /// Checks a request and makes it upstream's, or answers it.
     pub(super) fn admit(&self, request: Request<Incoming>) -> Result<Admitted, Refusal> {
+        self.has_begun.set(true);
+        if let Some(denial) = &self.denied {
+            return Err(self.refuse_denied(denial.clone(), self.info.name.clone()));
+        }
         if headers::is_transfer_coded(request.headers()) {
             let why = "a transfer coding other than chunked is not carried";
             return Err(self.refuse(StatusCode::NOT_IMPLEMENTED, why));
@@ -110,7 +138,11 @@ impl Exchange {
             parts.uri = with_path(parts.uri, path)
                 .ok_or_else(|| self.refuse(StatusCode::BAD_REQUEST, "the request's target is malformed"))?;
         }
-        let upgrade = headers::take_upgrade(&mut parts.headers);
+        let mut upgrade = headers::take_upgrade(&mut parts.headers);
+        if self.sides.upstream == HttpVersion::Http2 {
+            // It has no such offers, and may ignore one.
+            upgrade = None;
+        }
         if upgrade.is_some() && !secrets.looks_for_nothing() {
             // What follows is no HTTP, and nothing here could look into it.
             return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
@@ -121,6 +153,7 @@ impl Exchange {
             generation: self.context.secrets_generation(),
             context: Rc::clone(&self.context),
         });
+        let awaits_answer = self.sides.guest == HttpVersion::Http2 && parts.headers.contains_key(EXPECT);
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
         secrets
@@ -129,19 +162,11 @@ impl Exchange {
             .and_then(|()| secrets.check(parts.method.as_str().as_bytes()))
             .and_then(|()| headers::to_upstream(&mut parts.headers, &secrets, &to, scrubber.is_some()))
             .map_err(|violation| self.violate(name, &violation))?;
+        let method = parts.method.clone();
+        self.address(&mut parts)
+            .ok_or_else(|| self.refuse(StatusCode::BAD_REQUEST, "the request's target is malformed"))?;
         if let Some(protocol) = &upgrade {
             headers::put_upgrade(&mut parts.headers, protocol.clone());
-        }
-        let method = parts.method.clone();
-        let version = match self.version {
-            HttpVersion::Http1 => Version::HTTP_11,
-            HttpVersion::Http2 => Version::HTTP_2,
-        };
-        parts.uri = upstream_uri(&parts.uri, &parts.headers, version)
-            .ok_or_else(|| self.refuse(StatusCode::BAD_REQUEST, "the request's target is malformed"))?;
-        parts.version = version;
-        if version == Version::HTTP_2 {
-            parts.headers.remove(http::header::HOST);
         }
         let found = Arc::new(OnceLock::new());
         let filter = (!secrets.is_empty()).then(|| RequestFilter {
@@ -162,7 +187,36 @@ impl Exchange {
             Some(_) | None => None,
         };
         let rest = Rest { scrubber, method, shown, decided, upgrade };
-        Ok(Admitted { request: Request::from_parts(parts, body), found, rest })
+        Ok(Admitted { request: Request::from_parts(parts, body), found, awaits_answer, rest })
+    }
+
+    /// Writes a request for the HTTP upstream speaks; `None` where its target cannot be.
+    fn address(&self, parts: &mut request::Parts) -> Option<()> {
+        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let own = parts.uri.authority().map(uri::Authority::as_str);
+        match self.sides.upstream {
+            HttpVersion::Http1 => {
+                if let (None, Some(own)) = (parts.headers.get(HOST), own) {
+                    let host = HeaderValue::try_from(own).ok()?;
+                    parts.headers = headers::with_first(HOST, host, std::mem::take(&mut parts.headers));
+                }
+                parts.uri = path.parse().ok()?;
+                parts.version = Version::HTTP_11;
+                headers::to_http1(&mut parts.headers);
+            }
+            HttpVersion::Http2 => {
+                let authority = match own {
+                    Some(own) => own.to_owned(),
+                    None => parts.headers.get(HOST)?.to_str().ok()?.to_owned(),
+                };
+                let scheme = self.sides.scheme.clone();
+                let target = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
+                parts.uri = target.build().ok()?;
+                parts.version = Version::HTTP_2;
+                parts.headers.remove(HOST);
+            }
+        }
+        Some(())
     }
 
     /// Whether the authority leads to the rule of the stream, and the request may go on where requests are
@@ -175,20 +229,23 @@ impl Exchange {
         let decision = match &authority.host {
             Host::Name(name) => {
                 // Upstream was asked to be the server_name and nobody else.
-                if self.info.name.as_ref().is_some_and(|own| own != name) {
+                if self.is_strict() && self.info.name.as_ref().is_some_and(|own| own != name) {
                     let why = "this connection leads to another host";
                     return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
                 }
-                self.context.decide(flow, Some(name))
+                self.context.decide(flow, self.decisive(Some(name)))
             }
-            Host::Address(address) if *address != flow.upstream.ip() || self.info.name.is_some() => {
+            Host::Address(address)
+                if self.is_strict() && (*address != flow.upstream.ip() || self.info.name.is_some()) =>
+            {
                 let why = "this connection leads to another host";
                 return Err(self.refuse(StatusCode::MISDIRECTED_REQUEST, why));
             }
-            Host::Address(_) => self.context.decide(flow, None),
+            Host::Address(_) => self.context.decide(flow, self.decisive(None)),
         };
         if let (Host::Address(_), Decision::Allow { rule } | Decision::PerRequest { rule }) =
             (&authority.host, decision)
+            && self.is_strict()
             && self.context.with_policy(|policy, _, _| policy.rests_on_name(rule))
         {
             // The address was allowed for the sake of a name: the request must show it.
@@ -197,15 +254,15 @@ impl Exchange {
             );
         }
         let name = match &authority.host {
-            Host::Name(name) => Some(name.clone()),
-            Host::Address(_) => None,
+            Host::Name(name) => self.decisive(Some(name)).cloned(),
+            Host::Address(_) => self.decisive(None).cloned(),
         };
         let (rule, is_per_request) = match decision {
             Decision::Allow { rule } => (rule, false),
             Decision::PerRequest { rule } => (rule, true),
             Decision::Deny { .. } | Decision::NeedName => {
-                self.context.report_denial(flow, name, &decision);
-                return Err(self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox"));
+                self.context.report_denial(flow, name.clone(), &decision);
+                return Err(self.refuse_denied(self.context.denial(&decision), name));
             }
         };
         let rule = self.context.bind(flow, rule);
@@ -225,50 +282,66 @@ impl Exchange {
         if let Decision::Allow { .. } = decision {
             return Ok(Some(line));
         }
-        self.context.report_denied_request(flow, name, &line, &decision);
-        Err(self.deny(&decision))
+        self.context.report_denied_request(flow, name.clone(), &line, &decision);
+        Err(self.deny(&decision, name))
+    }
+
+    /// Whether requests are held to the stream's name.
+    fn is_strict(&self) -> bool {
+        self.context.strict_hosts
+    }
+
+    /// The name a request is decided by that shows `shown`: where it is not held to the stream's, that one.
+    fn decisive<'n>(&'n self, shown: Option<&'n HostName>) -> Option<&'n HostName> {
+        match &self.info.name {
+            Some(own) if !self.is_strict() => Some(own),
+            Some(_) | None => shown,
+        }
     }
 
     /// Answers a request that is denied by itself: the stream goes on with the next.
-    fn deny(&self, decision: &Decision) -> Refusal {
+    fn deny(&self, decision: &Decision, host: Option<HostName>) -> Refusal {
         let reason = match decision {
             Decision::Deny { reason, .. } => *reason,
             Decision::Allow { .. } | Decision::PerRequest { .. } | Decision::NeedName => DenyReason::Request,
         };
         let reason = reason.as_str();
-        self.answer(
-            StatusCode::FORBIDDEN,
-            &format!("this request is denied by the policy of this sandbox: {reason}"),
-        )
+        Refusal {
+            status: StatusCode::FORBIDDEN,
+            error: format!("this request is denied by the policy of this sandbox: {reason}"),
+            denial: Some(self.context.denial(decision)),
+            host,
+        }
     }
 
     /// Makes upstream's response the guest's.
-    pub(super) fn finish(&self, response: Response<Incoming>, rest: Rest) -> Response<GuestBody> {
+    pub(super) fn finish(
+        &self,
+        response: Response<Incoming>,
+        rest: Rest,
+    ) -> Result<Response<GuestBody>, Refusal> {
         let Rest { mut scrubber, method, shown, decided, upgrade } = rest;
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some(protocol) = upgrade else {
-                return *self.refuse(StatusCode::BAD_GATEWAY, "upstream switched protocols unasked");
+                return Err(self.refuse(StatusCode::BAD_GATEWAY, "upstream switched protocols unasked"));
             };
             if !self.context.secrets().looks_for_nothing() {
                 // They have come since the guest asked.
-                return *self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE);
+                return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
             }
             self.state.set(State::Switched);
             self.context.settle_tunnel(self.info.id, shown.as_ref().map(ShownName::name), decided);
             headers::to_guest(&mut parts.headers, None);
             headers::put_upgrade(&mut parts.headers, protocol);
-            return Response::from_parts(parts, GuestBody::empty());
+            return Ok(Response::from_parts(parts, GuestBody::empty()));
         }
         if headers::is_transfer_coded(&parts.headers) {
             let why = "upstream used a transfer coding other than chunked";
-            return *self.refuse(StatusCode::BAD_GATEWAY, why);
+            return Err(self.refuse(StatusCode::BAD_GATEWAY, why));
         }
-        let says_close = parts.headers.get(CONNECTION).is_some_and(|value| {
-            value
-                .to_str()
-                .is_ok_and(|value| value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close")))
-        });
+        let says_close =
+            headers::words(&parts.headers, CONNECTION).any(|word| word.eq_ignore_ascii_case("close"));
         headers::to_guest(&mut parts.headers, scrubber.as_mut().map(ResponseFilter::current));
         let has_no_body = method == Method::HEAD
             || parts.status == StatusCode::NO_CONTENT
@@ -280,7 +353,7 @@ impl Exchange {
                 if headers::is_encoded(&parts.headers) {
                     // It was asked not to. What is inside cannot be searched for values.
                     let why = "upstream encoded a response that must be searched for secrets";
-                    return *self.refuse(StatusCode::BAD_GATEWAY, why);
+                    return Err(self.refuse(StatusCode::BAD_GATEWAY, why));
                 }
                 // A value and its placeholder differ in length.
                 parts.headers.remove(CONTENT_LENGTH);
@@ -292,15 +365,15 @@ impl Exchange {
         self.mark_end(&mut parts.headers);
         if has_no_body {
             // Over HTTP/2 a server can send some all the same (RFC 9110, section 6.4.1).
-            return Response::from_parts(parts, GuestBody::empty());
+            return Ok(Response::from_parts(parts, GuestBody::empty()));
         }
         let body = Filtered::new(body, scrubber, false);
-        Response::from_parts(parts, GuestBody::upstream(body, shown))
+        Ok(Response::from_parts(parts, GuestBody::upstream(body, shown)))
     }
 
     /// Tells an HTTP/1 guest that the connection ends with this response.
     fn mark_end(&self, headers: &mut HeaderMap) {
-        if self.has_ended() && self.version == HttpVersion::Http1 {
+        if self.has_ended() && self.sides.guest == HttpVersion::Http1 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
@@ -316,16 +389,25 @@ impl Exchange {
     /// Answers the guest ourselves and ends the stream behind it.
     pub(super) fn refuse(&self, status: StatusCode, why: &str) -> Refusal {
         self.state.set(State::Ended);
-        self.answer(status, why)
+        Refusal { status, error: why.to_owned(), denial: None, host: None }
     }
 
-    /// Answers the guest ourselves.
-    fn answer(&self, status: StatusCode, why: &str) -> Refusal {
-        let mut response = Response::new(GuestBody::own(format!("net-engine: {why}\n")));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    /// Answers what the policy denies, and ends the stream behind it.
+    fn refuse_denied(&self, denial: Denial, host: Option<HostName>) -> Refusal {
+        let refusal = self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox");
+        Refusal { denial: Some(denial), host, ..refusal }
+    }
+
+    /// How a request is answered by us.
+    pub(super) fn form(&self, headers: &HeaderMap) -> Form {
+        Form::accepted(headers, self.context.readable_denials)
+    }
+
+    /// Our answer, to a request that accepts this form.
+    pub(super) fn answer(&self, refusal: &Refusal, form: Form) -> Response<GuestBody> {
+        let mut response = refusal.response(form);
         self.mark_end(response.headers_mut());
-        Box::new(response)
+        response
     }
 }
 
@@ -334,7 +416,7 @@ impl Admitted {
     /// response.
     ///
     /// A body of a stated length is read whole first, as far as `limits` and the room in `held`
-    /// permit.
+    /// permit, unless the guest may not send it yet.
     ///
     /// # Errors
     /// What a body that was read whole was found to hold, or that it could not be read.
@@ -343,11 +425,12 @@ impl Admitted {
         limits: &Limits,
         held: &HeldBytes,
     ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, Rest), BodyError> {
-        let Self { request, found, rest } = self;
+        let Self { request, found, awaits_answer, rest } = self;
         let (parts, body) = request.into_parts();
         let stated = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let to_hold =
-            stated.filter(|bytes| body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes));
+        let to_hold = stated.filter(|bytes| {
+            !awaits_answer && body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes)
+        });
         let body = match to_hold.and_then(|bytes| Some((bytes, held.take(bytes)?))) {
             Some((bytes, room)) => {
                 let mut body = HeldBody::new(body, bytes, room);
@@ -373,20 +456,6 @@ fn with_path(target: Uri, path: &str) -> Option<Uri> {
     let mut parts = target.into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(with_query).ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// Origin-form for HTTP/1.1; scheme, authority and path for HTTP/2.
-fn upstream_uri(target: &Uri, headers: &HeaderMap, version: Version) -> Option<Uri> {
-    let path = target.path_and_query().map_or("/", |target| target.as_str());
-    if version != Version::HTTP_2 {
-        return path.parse().ok();
-    }
-    let authority = match target.authority() {
-        Some(authority) => authority.as_str().to_owned(),
-        None => headers.get(http::header::HOST)?.to_str().ok()?.to_owned(),
-    };
-    let scheme = target.scheme_str().unwrap_or("https");
-    Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()
 }
 
 /// Towards upstream: bodies are searched, trailers substituted.

@@ -10,18 +10,13 @@ const NEVER_HOP_BY_HOP: [HeaderName; 5] = [HOST, CONTENT_LENGTH, CONTENT_ENCODIN
 
 /// Removes what concerns one connection only (RFC 9110, section 7.6.1).
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
+    // `te: trailers` is the one value that may be passed on, and the only one HTTP/2 knows. Connection
+    // names it where it is sent (RFC 9110, section 10.1.4).
+    let wants_trailers = words(headers, TE).any(|word| word.eq_ignore_ascii_case("trailers"));
+    let named: Vec<HeaderName> = words(headers, CONNECTION).filter_map(|name| name.parse().ok()).collect();
     for name in named.iter().filter(|name| !NEVER_HOP_BY_HOP.contains(name)) {
         headers.remove(name);
     }
-    // `te: trailers` is the one value that may be passed on, and the only one HTTP/2 knows.
-    let wants_trailers = headers.get(TE).is_some_and(|value| value.as_bytes() == b"trailers");
     for name in [CONNECTION, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
@@ -33,21 +28,63 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// The members of a list, which may be spread over lines (RFC 9110, section 5.6.1).
+pub(super) fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+/// The same headers behind another one.
+pub(super) fn with_first(name: HeaderName, value: HeaderValue, headers: HeaderMap) -> HeaderMap {
+    let mut all = HeaderMap::with_capacity(headers.len() + 1);
+    all.append(name, value);
+    let mut last = None;
+    for (name, value) in headers {
+        // Further values of a name come without it.
+        last = name.or(last);
+        if let Some(name) = &last {
+            all.append(name, value);
+        }
+    }
+    all
+}
+
+/// What HTTP/1.1 upstream needs that HTTP/2 does not: one line of cookies (RFC 9113, section 8.2.3), and
+/// a word for `te` (RFC 9110, section 10.1.4).
+pub(super) fn to_http1(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
+        let mut joined = first.as_bytes().to_vec();
+        let mut is_sensitive = first.is_sensitive();
+        for crumb in std::iter::once(second).chain(crumbs) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(crumb.as_bytes());
+            is_sensitive |= crumb.is_sensitive();
+        }
+        // Field values with something between them are one too.
+        if let Ok(mut joined) = HeaderValue::from_bytes(&joined) {
+            joined.set_sensitive(is_sensitive);
+            headers.insert(COOKIE, joined);
+        }
+    }
+    if headers.contains_key(TE) {
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
 /// Takes the protocol a request offers to switch to (RFC 9110, section 7.8).
 ///
 /// HTTP/2 is not offered on: it is negotiated by ALPN or prior knowledge, and a server may ignore
 /// the offer.
 pub(super) fn take_upgrade(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let is_offered = headers.get_all(CONNECTION).iter().any(|value| {
-        let words = value.to_str().unwrap_or_default().split(',');
-        words.map(str::trim).any(|word| word.eq_ignore_ascii_case("upgrade"))
-    });
+    let is_offered = words(headers, CONNECTION).any(|word| word.eq_ignore_ascii_case("upgrade"));
     let protocol = headers.remove(UPGRADE)?;
     (is_offered && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then_some(protocol)
 }
 
 /// The inverse of [`take_upgrade`].
 pub(super) fn put_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.remove(TE);
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, protocol);
 }

@@ -13,8 +13,12 @@ mod guarded;
 mod guest_body;
 mod headers;
 mod held;
+mod opening;
+mod refusal;
 mod sender;
+mod serve;
+mod sides;
 mod tunnel;
 
-pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, nothing_at_stake};
+pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, deny_tls, nothing_at_stake};
 pub(crate) use tunnel::carry;

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, OnceCell, oneshot};
+use tokio::sync::{Notify, OnceCell, Semaphore, SemaphorePermit, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
@@ -52,30 +52,47 @@ pub(super) struct Upstream {
     address: Option<SocketAddr>,
     /// How the one dial went. Requests that come first at the same time wait for it together.
     dialled: OnceCell<Result<(), InterceptError>>,
+    /// One, which a request of HTTP/1.1 has until its response begins. Then hyper sees to the rest.
+    turns: Semaphore,
 }
 
 impl Upstream {
     /// A connection that stands.
     pub(super) fn connected(sender: Sender) -> Self {
-        Self { sender: RefCell::new(Some(sender)), address: None, dialled: OnceCell::new() }
+        Self::new(Some(sender), None)
     }
 
     /// A connection to make when the first request was admitted.
     pub(super) fn unconnected(address: SocketAddr) -> Self {
-        Self { sender: RefCell::new(None), address: Some(address), dialled: OnceCell::new() }
+        Self::new(None, Some(address))
     }
 
-    /// Who sends the next request. An HTTP/1.1 sender is given back by [`Upstream::put_back`].
+    /// None at all.
+    pub(super) fn nowhere() -> Self {
+        Self::new(None, None)
+    }
+
+    fn new(sender: Option<Sender>, address: Option<SocketAddr>) -> Self {
+        let (dialled, turns) = (OnceCell::new(), Semaphore::new(1));
+        Self { sender: RefCell::new(sender), address, dialled, turns }
+    }
+
+    /// Who sends the next request: over HTTP/1.1 one after the other.
     pub(super) async fn sender(
         &self,
         context: &Context,
         version: HttpVersion,
-    ) -> Result<Sender, InterceptError> {
+    ) -> Result<Lent<'_>, InterceptError> {
         if let Some(address) = self.address {
             let dialled = self.dialled.get_or_init(|| self.dial(address, context, version)).await;
             (*dialled)?;
         }
-        self.ready().ok_or(InterceptError::Dial(DialError::Refused))
+        let turn = match version {
+            HttpVersion::Http1 => self.turns.acquire().await.ok(),
+            HttpVersion::Http2 => None,
+        };
+        let sender = self.ready().ok_or(InterceptError::Dial(DialError::Refused))?;
+        Ok(Lent { sender: Some(sender), upstream: self, _turn: turn })
     }
 
     async fn dial(
@@ -100,7 +117,7 @@ impl Upstream {
         }
     }
 
-    pub(super) fn put_back(&self, sender: Sender) {
+    fn put_back(&self, sender: Sender) {
         *self.sender.borrow_mut() = Some(sender);
     }
 
@@ -109,6 +126,37 @@ impl Upstream {
         let sender = self.sender.borrow_mut().take()?;
         let freed = sender.connection.freed.borrow_mut().take()?;
         freed.await.ok()
+    }
+}
+
+/// A sender that goes back to its place, whatever becomes of the request.
+pub(super) struct Lent<'u> {
+    /// `None` while it is dropped.
+    sender: Option<Sender>,
+    upstream: &'u Upstream,
+    /// Given up after the sender is back.
+    _turn: Option<SemaphorePermit<'u>>,
+}
+
+impl Lent<'_> {
+    /// Has `over` notified when upstream's connection ends.
+    pub(super) fn when_gone(&self, over: &Rc<Notify>) {
+        if let Some(sender) = &self.sender {
+            *sender.connection.listener.borrow_mut() = Some(Rc::clone(over));
+        }
+    }
+
+    pub(super) async fn send(&mut self, request: Request<UpstreamBody>) -> hyper::Result<Response<Incoming>> {
+        let sender = self.sender.as_mut().expect("it is taken by drop only");
+        sender.send(request).await
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            self.upstream.put_back(sender);
+        }
     }
 }
 
@@ -185,12 +233,7 @@ impl Sender {
         Ok(Self { requests, connection })
     }
 
-    /// Has `over` notified when upstream's connection ends.
-    pub(super) fn when_gone(&self, over: &Rc<Notify>) {
-        *self.connection.listener.borrow_mut() = Some(Rc::clone(over));
-    }
-
-    pub(super) async fn send(&mut self, request: Request<UpstreamBody>) -> hyper::Result<Response<Incoming>> {
+    async fn send(&mut self, request: Request<UpstreamBody>) -> hyper::Result<Response<Incoming>> {
         match &mut self.requests {
             Requests::Http1(requests) => {
                 requests.ready().await?;

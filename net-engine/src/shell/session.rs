@@ -12,11 +12,11 @@ use super::first_flight::{FirstFlight, Hello, first_flight};
 use super::relay;
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::guest::{
-    ACCESS_DENIED, Context, Event, GuestStream, HttpVersion, InterceptError, Offer, Opaque, Stage,
-    StreamInfo, Tls, dial_flow, fail, send_alert,
+    ACCESS_DENIED, Context, Event, GuestStream, HttpVersion, InterceptError, Opaque, Stage, StreamInfo, Tls,
+    dial_flow, fail, send_alert,
 };
 use crate::http;
-use crate::tls::intercept;
+use crate::tls::{deny, intercept};
 
 /// Decides a new flow; where it may go on, a task of the guest's thread carries it.
 pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
@@ -214,11 +214,18 @@ impl Opening<'_> {
             return Err((fail(&guest, InterceptError::Violation).await, None));
         }
         let terms = context.terms(&flow, name.as_ref());
-        let opened_by = match terms.tls(context.intercepts(flow.upstream.port(), name.as_ref())) {
+        let is_opened = context.intercepts(flow.upstream.port(), name.as_ref());
+        let opened_by = match terms.tls(is_opened) {
             Tls::Intercept(rule) => Some(context.bind(&flow, rule)),
             Tls::Splice => None,
             Tls::Deny => {
-                context.report_denial(&flow, name, &terms.unseen);
+                context.report_denial(&flow, name.clone(), &terms.unseen);
+                if is_opened && context.readable_denials {
+                    let denial = context.denial(&terms.unseen);
+                    let info = StreamInfo::new(id, flow, name.clone(), None);
+                    let told = deny(context, info, guest, prefix, &hello.alpn, denial).await;
+                    return told.map_err(|error| (error, name));
+                }
                 // curl and openssl print it, where a reset would leave them guessing.
                 send_alert(&guest, ACCESS_DENIED).await;
                 return Ok(());
@@ -249,9 +256,7 @@ impl Opening<'_> {
             return splice(context, guest, upstream, &prefix).await;
         }
         let info = StreamInfo::new(id, flow, name.clone(), opened_by);
-        intercept(context, info, guest, upstream, prefix, Offer::of(&hello.alpn))
-            .await
-            .map_err(|error| (error, name))
+        intercept(context, info, guest, upstream, prefix, hello.alpn).await.map_err(|error| (error, name))
     }
 }
 

@@ -6,11 +6,12 @@ use net_tls::{LeafSubject, UpstreamFault};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, server};
+use tokio_rustls::{TlsAcceptor, client, server};
 
-use super::upstream::connect;
+use super::upstream::{ConnectError, connect};
 use crate::guest::{
-    Context, GuestAlert, GuestStream, HTTP2, HttpVersion, InterceptError, Offer, Prefixed, StreamInfo, fail,
+    Context, DialError, GuestAlert, GuestStream, HttpVersion, Inner, InnerProtocol, InterceptError, Offer,
+    Prefixed, Proof, StreamInfo, dial_flow, fail,
 };
 use crate::http;
 
@@ -21,27 +22,82 @@ pub(crate) async fn intercept(
     guest: GuestStream,
     upstream: TcpStream,
     prefix: Bytes,
-    offer: Offer,
+    protocols: Vec<Vec<u8>>,
 ) -> Result<(), InterceptError> {
+    let offer = Offer::of(&protocols);
+    let has_others = offer == Offer::Nothing && !protocols.is_empty();
+    let terms = |protocol| context.inner(&info.flow, info.name.as_ref(), protocol);
+    // What must be HTTP is offered as nothing else.
+    let may_be_other = has_others && terms(InnerProtocol::Other).inner() != Inner::Http;
+    let others = if may_be_other { protocols } else { Vec::new() };
     let address = info.flow.upstream.ip();
     let subject = info.name.clone().map_or(LeafSubject::Address(address), LeafSubject::Name);
     let connected = tokio::select! {
-        connected = connect(context, &info, upstream, offer) => connected,
+        connected = connect_either(context, &info, upstream, offer, &others) => connected,
         () = context.stack.guest_reset(info.id) => return Ok(()),
     };
     let (upstream, proof) = match connected {
         Ok(connected) => connected,
-        Err(fault) => return Err(mirror(context, &subject, fault, guest, prefix).await),
+        Err(ConnectFailed::Dial(error)) => {
+            guest.abort();
+            return Err(error.into());
+        }
+        Err(ConnectFailed::Tls(fault)) => return Err(mirror(context, &subject, fault, guest, prefix).await),
     };
+    let chosen = upstream.get_ref().1.alpn_protocol();
+    let upstream_version = HttpVersion::chosen(chosen);
+    let (guest_version, answer) = offer.answer(chosen);
+    let protocol = match (guest_version, upstream_version) {
+        (HttpVersion::Http1, HttpVersion::Http1) if has_others => InnerProtocol::Other,
+        (HttpVersion::Http1, HttpVersion::Http1)
+            if answer.is_some() || Context::is_port_of_http(info.flow.upstream.port()) =>
+        {
+            InnerProtocol::Http1
+        }
+        (HttpVersion::Http1, HttpVersion::Http1) => InnerProtocol::Unknown,
+        (HttpVersion::Http2, _) | (_, HttpVersion::Http2) => InnerProtocol::Http2,
+    };
+    let terms = terms(protocol);
     info.proof = proof;
-    let chosen = upstream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-    let config = match context.tls.guest_config(&subject, chosen.as_deref()) {
+    let mut config = match context.tls.guest_config(&subject, answer) {
         Ok(config) => config,
         Err(error) => return Err(fail(&guest, error).await),
     };
+    if let (true, Some(other)) = (may_be_other, chosen) {
+        // Not kept: a guest can think of many.
+        Arc::make_mut(&mut config).alpn_protocols = vec![other.to_vec()];
+    }
     let guest = accept_guest(context, config, guest, prefix).await?;
-    let version = if chosen.as_deref() == Some(HTTP2) { HttpVersion::Http2 } else { HttpVersion::Http1 };
-    http::bridge_tls(context, info, guest, upstream, version).await
+    http::bridge_tls(context, info, guest, upstream, (guest_version, upstream_version), terms).await
+}
+
+/// Why upstream cannot be had.
+enum ConnectFailed {
+    Dial(DialError),
+    Tls(UpstreamFault),
+}
+
+/// Upstream's handshake with what the guest offers; where upstream speaks none of it, with the other
+/// HTTP, which is carried over.
+async fn connect_either(
+    context: &Context,
+    info: &StreamInfo,
+    upstream: TcpStream,
+    offer: Offer,
+    others: &[Vec<u8>],
+) -> Result<(client::TlsStream<TcpStream>, Proof), ConnectFailed> {
+    let failed = match (connect(context, info, upstream, offer, others).await, offer.other()) {
+        (Ok(connected), _) => return Ok(connected),
+        (Err(ConnectError::NoProtocol), Some(other)) => {
+            let again = dial_flow(context, &info.flow).await.map_err(ConnectFailed::Dial)?;
+            match connect(context, info, again, other, &[]).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) => error,
+            }
+        }
+        (Err(error), _) => error,
+    };
+    Err(ConnectFailed::Tls(failed.fault()))
 }
 
 /// The guest's handshake, by this leaf; `prefix` is what it has sent of it already.

@@ -1,6 +1,8 @@
 //! TLS that is opened: upstream's handshake, then the guest's.
 
+mod deny;
 mod intercept;
 mod upstream;
 
+pub(crate) use deny::deny;
 pub(crate) use intercept::{accept_guest, intercept};

@@ -207,6 +207,20 @@ fn names_with_addresses_of_their_own_are_said_to_have_them() {
 }
 
 #[test]
+fn rules_that_let_anything_be_inside_tls_say_so() {
+    const POLICY: &str = "strict_hosts = true\nreadable_denials = true\nallow = [\"any\"]\n[[rules]]\naction = \"allow\"\n\
+                          to = \"mqtt.example:8883\"\ninner = \"opaque\"\n";
+    const RULE: &str = "allow mqtt.example:8883 with anything inside TLS";
+    const SAID: &str = "inside TLS that is opened anything but HTTP is passed on as bytes too";
+    let output = run(POLICY, &["check"], &[]);
+    assert_eq!(lines(&output.stdout)[0], format!("  1  {RULE}"), "{output:?}");
+    for (target, is_opaque) in [("mqtt.example:8883", true), ("mqtt.example:443", false)] {
+        let shown = lines(&run(POLICY, &["explain"], &["tcp", target]).stdout);
+        assert_eq!(shown.iter().any(|line| line == SAID), is_opaque, "{target}: {shown:#?}");
+    }
+}
+
+#[test]
 fn explain_refuses_what_is_no_connection() {
     const CASES: &[(&[&str], &str)] = &[
         (&["tcp", "api.example.com"], "\"api.example.com\": write NAME:PORT"),

@@ -2,6 +2,7 @@
 //! on loopback, real time; deadlines say only that something happens at all.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot be set up fails")]
 
+mod denials;
 mod dns;
 mod gone;
 #[allow(dead_code, reason = "the demo needs more of its guest than these tests do")]
@@ -9,6 +10,7 @@ mod gone;
 mod guest;
 mod http;
 mod http2;
+mod inner;
 mod policy;
 mod publish;
 mod quic;
@@ -19,12 +21,14 @@ mod resolver;
 mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod server;
+mod streaming;
 mod swap;
 mod tls;
 mod udp;
 #[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
 #[path = "../../examples/demo/upstream.rs"]
 mod upstream;
+mod versions;
 mod virtual_ip;
 mod wire;
 mod world;

@@ -14,7 +14,7 @@ use net_engine::{
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, VirtualPools, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretValue};
-use net_tls::{Authority, AuthorityParams, UpstreamTrust, parse_ca_pem};
+use net_tls::{Authority, AuthorityParams, NameConstraints, UpstreamTrust, parse_ca_pem};
 use rustls::pki_types::ServerName;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -55,6 +55,13 @@ pub(crate) struct Setup {
     /// Whether TLS to port 443 is opened, and whom the engine trusts.
     pub(crate) trusts: Option<String>,
     pub(crate) skips_verification: bool,
+    /// Another port whose TLS is opened.
+    pub(crate) also_opens: Option<u16>,
+    /// Whether names inside are not held to the name outside.
+    pub(crate) lax_hosts: bool,
+    pub(crate) readable_denials: bool,
+    /// The one name the authority may sign for.
+    pub(crate) permitted: Option<&'static str>,
     pub(crate) limits: Limits,
     /// Who is asked for names; the zone's server unless others are given.
     pub(crate) nameservers: Vec<Nameserver>,
@@ -126,10 +133,13 @@ impl World {
             .map(|((address, port), to)| (SocketAddr::new(IpAddr::V4(address), port), to))
             .chain(setup.redirects_v6.into_iter().map(|(from, to)| (from.into(), to)))
             .collect();
-        let authority = Authority::generate(&AuthorityParams::default(), SystemTime::now()).unwrap();
+        let mut params = AuthorityParams::default();
+        params.constraints =
+            setup.permitted.map(|name| NameConstraints::permitting([name.parse().unwrap()], []).unwrap());
+        let authority = Authority::generate(&params, SystemTime::now()).unwrap();
         let authority_pem = authority.certificate_pem().to_owned();
         let interception = Interception {
-            ports: setup.trusts.iter().map(|_| 443).collect(),
+            ports: setup.trusts.iter().map(|_| 443).chain(setup.also_opens).collect(),
             bypass: setup.bypass.iter().map(|pattern| pattern.parse().unwrap()).collect(),
             authority: Some(authority),
         };
@@ -149,6 +159,8 @@ impl World {
             dns_denial: setup.dns_denial,
             redirects,
             limits: setup.limits,
+            strict_hosts: !setup.lax_hosts,
+            readable_denials: setup.readable_denials,
             on_violation: setup.on_violation,
             on_termination: setup.on_termination,
             ..GuestConfig::default()

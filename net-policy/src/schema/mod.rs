@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::{
-    Action, Defaults, HttpCondition, Method, PathPattern, Policy, Preset, Protocols, Rule, RuleDirection,
-    RuleError, Target, UnixTime,
+    Action, Defaults, HttpCondition, Inner, Method, PathPattern, Policy, Preset, Protocols, Rule,
+    RuleDirection, RuleError, Target, UnixTime,
 };
 
 /// A policy as it is written.
@@ -55,6 +55,10 @@ pub(crate) struct RuleDef {
     /// that allow a name.
     #[serde(default, skip_serializing_if = "is_default")]
     virtual_ip: bool,
+    /// What may be inside of TLS that is opened: `http`, where the verdict rests on a name, or, with `opaque`,
+    /// anything; only for rules that allow flows from the guest and all requests.
+    #[serde(default, skip_serializing_if = "is_default")]
+    inner: Inner,
     /// From then on it matches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<UnixTime>,
@@ -80,6 +84,7 @@ impl TryFrom<RuleDef> for Rule {
             methods,
             paths,
             virtual_ip,
+            inner,
             expires,
             comment,
         } = def;
@@ -87,7 +92,8 @@ impl TryFrom<RuleDef> for Rule {
             Self { name, direction, protocols, ports, expires, comment, ..Self::new(action, destination) };
         let has_condition = !methods.is_empty() || !paths.is_empty();
         let rule = if has_condition { rule.for_requests(HttpCondition::new(methods, paths)?)? } else { rule };
-        Ok(if virtual_ip { rule.virtually()? } else { rule })
+        let rule = if virtual_ip { rule.virtually()? } else { rule };
+        Ok(if inner == Inner::Opaque { rule.opaque()? } else { rule })
     }
 }
 
@@ -95,12 +101,13 @@ impl From<Rule> for RuleDef {
     fn from(rule: Rule) -> Self {
         // What it cannot mean it is not written with: it would not be read again.
         let virtual_ip = rule.is_virtual();
+        let inner = if rule.is_opaque() { Inner::Opaque } else { Inner::Http };
         let Rule { name, direction, destination, protocols, ports, action, http, expires, comment, .. } =
             rule;
         let to = Target { destination, ports };
         let methods = http.as_ref().map_or_else(Vec::new, |http| http.methods().to_vec());
         let paths = http.as_ref().map_or_else(Vec::new, |http| http.paths().to_vec());
-        Self { name, action, to, direction, protocols, methods, paths, virtual_ip, expires, comment }
+        Self { name, action, to, direction, protocols, methods, paths, virtual_ip, inner, expires, comment }
     }
 }
 

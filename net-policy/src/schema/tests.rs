@@ -31,6 +31,16 @@ to = ".api.example.com"
 methods = ["GET", "HEAD"]
 paths = ["/v1/models/*", "/health"]
 virtual_ip = true
+
+[[rules]]
+action = "allow"
+to = "mqtt.example:8883"
+inner = "opaque"
+
+[[rules]]
+action = "allow"
+to = "web.example"
+inner = "http"
 "#;
 
 #[test]
@@ -44,12 +54,14 @@ fn a_written_policy_is_read() {
             "allow *.db.example:5432 by an address of its own",
             "deny [fd00::/8]:53",
             "allow .api.example.com for GET,HEAD /v1/models/*,/health by an address of its own",
+            "allow mqtt.example:8883 with anything inside TLS",
+            "allow web.example",
             "allow public",
         ]
     );
     assert_eq!(policy.rules()[0].comment.as_deref(), Some("until the mirror is up"));
     assert_eq!(policy.defaults(), Defaults { egress: Action::Deny, ingress: Action::Allow });
-    assert_eq!(policy.rules()[4].destination, Destination::Group(Group::Public));
+    assert_eq!(policy.rules()[6].destination, Destination::Group(Group::Public));
     // A preset is written as its rules.
     let toml = toml::to_string(&policy).expect("TOML");
     assert_eq!(Policy::from_toml(&toml).as_ref(), Ok(&policy), "{toml}");
@@ -112,6 +124,18 @@ fn an_error_names_line_and_key() {
         (
             "[[rules]]\naction = \"allow\"\nto = \"public\"\nvirtual_ip = true\n",
             "line 1: rules[0]: virtual_ip is for rules that allow a name, and flows from the guest",
+        ),
+        (
+            "[[rules]]\naction = \"deny\"\nto = \"public\"\ninner = \"opaque\"\n",
+            "line 1: rules[0]: inner = \"opaque\" is for rules that allow flows from the guest, and all requests",
+        ),
+        (
+            "[[rules]]\naction = \"allow\"\nto = \"a.b\"\npaths = [\"/\"]\ninner = \"opaque\"\n",
+            "line 1: rules[0]: inner = \"opaque\" is for rules that allow flows from the guest, and all requests",
+        ),
+        (
+            "[[rules]]\naction = \"allow\"\nto = \"a.b\"\ninner = \"mqtt\"\n",
+            "line 4: rules[0].inner: unknown variant `mqtt`, expected `http` or `opaque`",
         ),
         ("[defaults]\nboth = \"deny\"\n", "line 2: defaults.both: unknown field `both`"),
         ("rules = [\n", "line 1: "),
