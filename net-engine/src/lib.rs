@@ -47,8 +47,8 @@ mod tls;
 pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use guest::{
     DEFAULT_HOST_ALIAS, Denial, DeniedRequest, DialError, DnsTransport, Event, GuestAlert, GuestConfig,
-    HostInterfaces, InterceptError, Interception, Nameserver, NameserverError, Nameservers, RuleLabel,
-    Termination, TerminationHook, ViolationAction,
+    HostInterfaces, HostTrust, HostTrustError, InterceptError, Interception, Nameserver, NameserverError,
+    Nameservers, RuleLabel, Termination, TerminationHook, ViolationAction,
 };
 
 #[cfg(doctest)]

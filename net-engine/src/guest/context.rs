@@ -18,7 +18,7 @@ use tokio::time::sleep_until;
 
 use super::{
     BoundRule, Denial, DeniedRequest, DialError, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts,
-    Interception, Resolvers, RuleLabel, Stack, Terms, TlsParts, ViolationAction, VirtualFlows,
+    Interception, Resolvers, RuleLabel, Stack, Terms, TlsParts, UpstreamSide, ViolationAction, VirtualFlows,
 };
 use crate::core::{FlowId, GuestAddresses, Refusal};
 
@@ -117,7 +117,7 @@ impl Context {
             stack,
             tls: TlsParts::new(
                 authority,
-                config.upstream_trust,
+                UpstreamSide::new(config.upstream_trust, config.host_trust),
                 config.dangerous_tls_key_log,
                 &config.limits,
             ),

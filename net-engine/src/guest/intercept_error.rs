@@ -45,6 +45,9 @@ pub enum InterceptError {
     /// Upstream's TLS handshake or certificate failed.
     #[error("upstream tls failed: {0}")]
     UpstreamTls(net_tls::UpstreamFault),
+    /// Upstream chose another protocol than the one the guest was shown, which it chose the last time.
+    #[error("upstream has changed its protocol since the last time: the next connection finds the new one")]
+    ProtocolChanged,
     /// A request would have carried a placeholder where it may not go.
     #[error("a secret's placeholder was on its way where it may not go")]
     Violation,
@@ -80,6 +83,7 @@ impl InterceptError {
             Self::HandshakeRefused(_) => "HandshakeRefused",
             Self::Dial(_) => "Dial",
             Self::UpstreamTls(_) => "UpstreamTls",
+            Self::ProtocolChanged => "ProtocolChanged",
             Self::Violation => "Violation",
             Self::UpstreamHttp => "UpstreamHttp",
             Self::Mint => "Mint",
@@ -102,20 +106,22 @@ impl InterceptError {
             | Self::Violation
             | Self::MintLimit => Fault::Guest,
             Self::Dial(error) => error.fault(),
-            Self::UpstreamTls(_) | Self::UpstreamHttp => Fault::Upstream,
+            Self::UpstreamTls(_) | Self::ProtocolChanged | Self::UpstreamHttp => Fault::Upstream,
             Self::NeedsNewAuthority => Fault::Host,
             Self::Mint => Fault::Internal,
         }
     }
 
-    /// The TLS alert a guest gets that has sent its ClientHello and no more (RFC 8446, section 6.2).
-    /// Without one the stream is reset, or was over before.
+    /// The TLS alert a guest gets that has sent its ClientHello and no more, or that has finished its
+    /// handshake while upstream's went on (RFC 8446, section 6.2). Without one the stream is reset, or was
+    /// over before.
     pub fn alert(&self) -> Option<u8> {
         match self {
             Self::NoName | Self::InvalidName | Self::NeedsNewAuthority => Some(112), // unrecognized_name
             Self::HelloTooLarge => Some(50),                                         // decode_error
             Self::Mint | Self::MintLimit => Some(80),                                // internal_error
             Self::UpstreamTls(_) => Some(40),                                        // handshake_failure
+            Self::ProtocolChanged => Some(120), // no_application_protocol
             Self::HelloTimeout
             | Self::NotTls
             | Self::GuestClosed

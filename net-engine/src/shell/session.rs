@@ -5,6 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use net_core::Flow;
 use net_policy::Decision;
+use net_tls::AlpnOffer;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -12,8 +13,8 @@ use super::first_flight::{FirstFlight, Hello, first_flight};
 use super::relay;
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::guest::{
-    ACCESS_DENIED, Context, Event, GuestStream, HttpVersion, InterceptError, Offer, Opaque, Stage,
-    StreamInfo, Tls, dial_flow, fail, send_alert,
+    ACCESS_DENIED, Context, Event, GuestStream, HttpVersion, InterceptError, Opaque, Stage, StreamInfo, Tls,
+    dial_flow, fail, send_alert,
 };
 use crate::http;
 use crate::tls::intercept;
@@ -249,7 +250,7 @@ impl Opening<'_> {
             return splice(context, guest, upstream, &prefix).await;
         }
         let info = StreamInfo::new(id, flow, name.clone(), opened_by);
-        intercept(context, info, guest, upstream, prefix, Offer::of(&hello.alpn))
+        intercept(context, info, guest, upstream, prefix, AlpnOffer::of(&hello.alpn))
             .await
             .map_err(|error| (error, name))
     }

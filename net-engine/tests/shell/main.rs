@@ -25,5 +25,6 @@ mod udp;
 #[path = "../../examples/demo/upstream.rs"]
 mod upstream;
 mod virtual_ip;
+mod warm;
 mod wire;
 mod world;
