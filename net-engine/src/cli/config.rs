@@ -50,6 +50,7 @@ pub(super) struct Config {
     pub(super) secrets: Vec<SecretConfig>,
     pub(super) nameservers: Vec<Written>,
     pub(super) upstream_ca: Vec<Written>,
+    pub(super) upstream: Vec<UpstreamConfig>,
     pub(super) ca_dir: Option<Written>,
     pub(super) ca_cert: Option<Written>,
     pub(super) ca_key: Option<Written>,
@@ -72,6 +73,20 @@ pub(super) struct SecretConfig {
     pub(super) source: String,
     pub(super) hosts: Vec<Written>,
     pub(super) placeholder: Option<String>,
+}
+
+/// What is different about some upstreams.
+#[derive(Debug)]
+pub(super) struct UpstreamConfig {
+    /// The file, the line and `upstream`.
+    pub(super) place: String,
+    pub(super) hosts: Vec<Written>,
+    pub(super) ca: Vec<Written>,
+    pub(super) spki_pins: Vec<Written>,
+    pub(super) client_cert: Option<Written>,
+    /// A source of the key, not to be shown: it may be a command with a value in it.
+    pub(super) client_key: Option<Written>,
+    pub(super) dangerous_skip_verification: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -115,6 +130,8 @@ struct Keys {
     nameservers: Vec<Spanned<String>>,
     #[serde(default)]
     upstream_ca: Vec<Spanned<String>>,
+    #[serde(default)]
+    upstream: Vec<Spanned<UpstreamKeys>>,
     ca_dir: Option<Spanned<String>>,
     ca_cert: Option<Spanned<String>>,
     ca_key: Option<Spanned<String>>,
@@ -135,6 +152,20 @@ struct SecretKeys {
     source: String,
     hosts: Vec<Spanned<String>>,
     placeholder: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+struct UpstreamKeys {
+    hosts: Vec<Spanned<String>>,
+    #[serde(default)]
+    ca: Vec<Spanned<String>>,
+    #[serde(default)]
+    spki_pins: Vec<Spanned<String>>,
+    client_cert: Option<Spanned<String>>,
+    client_key: Option<Spanned<String>>,
+    #[serde(default)]
+    dangerous_skip_verification: bool,
 }
 
 impl Config {
@@ -182,6 +213,19 @@ impl Config {
             let hosts = list(&format!("secrets.{env}.hosts"), hosts);
             SecretConfig { place: format!("{place}.{env}"), env, source, hosts, placeholder }
         };
+        let upstream = |keys: Spanned<UpstreamKeys>| {
+            let place = place("upstream", keys.span().start);
+            let keys = keys.into_inner();
+            UpstreamConfig {
+                place,
+                hosts: list("upstream.hosts", keys.hosts),
+                ca: list("upstream.ca", keys.ca),
+                spki_pins: list("upstream.spki_pins", keys.spki_pins),
+                client_cert: keys.client_cert.map(|path| written("upstream.client_cert", path)),
+                client_key: keys.client_key.map(|source| written("upstream.client_key", source)),
+                dangerous_skip_verification: keys.dangerous_skip_verification,
+            }
+        };
         Ok(Self {
             deny: list("deny", keys.deny),
             allow: list("allow", keys.allow),
@@ -196,6 +240,7 @@ impl Config {
             secrets: keys.secrets.into_iter().map(secret).collect(),
             nameservers: list("nameservers", keys.nameservers),
             upstream_ca: list("upstream_ca", keys.upstream_ca),
+            upstream: keys.upstream.into_iter().map(upstream).collect(),
             ca_dir: keys.ca_dir.map(|path| written("ca_dir", path)),
             ca_cert: keys.ca_cert.map(|path| written("ca_cert", path)),
             ca_key: keys.ca_key.map(|path| written("ca_key", path)),

@@ -24,6 +24,7 @@ mod udp;
 #[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
 #[path = "../../examples/demo/upstream.rs"]
 mod upstream;
+mod upstreams;
 mod virtual_ip;
 mod warm;
 mod wire;
