@@ -225,6 +225,9 @@ pub(super) struct PolicyArgs {
     /// Pass TLS and QUIC of these names on as they are
     #[arg(long, value_name = "PATTERN")]
     pub(super) bypass: Vec<String>,
+    /// Refuse TLS and QUIC that hide a name (ECH), or look as if they did, where they would be passed on
+    #[arg(long)]
+    pub(super) refuse_ech: bool,
     /// Give the command a placeholder that becomes the secret on its way to HOST, a name pattern
     #[arg(long, value_name = "ENV=SOURCE@HOST[,HOST…]")]
     pub(super) secret: Vec<String>,

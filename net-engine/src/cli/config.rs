@@ -47,6 +47,7 @@ pub(super) struct Config {
     /// With the place it was written.
     pub(super) intercept: Option<(String, Vec<u16>)>,
     pub(super) bypass: Vec<Written>,
+    pub(super) refuse_ech: bool,
     pub(super) secrets: Vec<SecretConfig>,
     pub(super) nameservers: Vec<Written>,
     pub(super) upstream_ca: Vec<Written>,
@@ -124,6 +125,8 @@ struct Keys {
     intercept: Option<Spanned<Vec<u16>>>,
     #[serde(default)]
     bypass: Vec<Spanned<String>>,
+    #[serde(default)]
+    refuse_ech: bool,
     #[serde(default)]
     secrets: Vec<SecretKeys>,
     #[serde(default)]
@@ -237,6 +240,7 @@ impl Config {
                 .intercept
                 .map(|ports| (place("intercept", ports.span().start), ports.into_inner())),
             bypass: list("bypass", keys.bypass),
+            refuse_ech: keys.refuse_ech,
             secrets: keys.secrets.into_iter().map(secret).collect(),
             nameservers: list("nameservers", keys.nameservers),
             upstream_ca: list("upstream_ca", keys.upstream_ca),

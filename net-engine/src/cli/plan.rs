@@ -44,6 +44,7 @@ pub(super) struct Settings {
     mtu: u16,
     ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
+    refuse_ech: bool,
     nameservers: Vec<Written>,
     anchors: Anchors,
     pub(super) upstreams: Vec<UpstreamSettings>,
@@ -98,6 +99,7 @@ impl Settings {
             mtu,
             ports: intercepted_ports(flags, config)?,
             bypass: patterns(&joined(&config.bypass, "--bypass", &flags.bypass))?,
+            refuse_ech: flags.refuse_ech || config.refuse_ech,
             nameservers,
             anchors,
             upstreams,
@@ -153,7 +155,12 @@ impl Plan {
         };
         let guest = GuestConfig {
             policy: settings.policy,
-            interception: Interception { ports: settings.ports, bypass: settings.bypass, authority },
+            interception: Interception {
+                ports: settings.ports,
+                bypass: settings.bypass,
+                refuse_ech: settings.refuse_ech,
+                authority,
+            },
             secrets,
             nameservers: resolver::nameservers(&settings.nameservers)?,
             upstream_trust: anchors.upstream,

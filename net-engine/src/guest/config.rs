@@ -21,6 +21,10 @@ pub struct Interception {
     pub ports: BTreeSet<u16>,
     /// Names whose streams, and QUIC, are passed on as they are.
     pub bypass: Vec<HostPattern>,
+    /// Whether hellos with an encrypted one inside (ECH) are refused where they would be passed on: the name
+    /// inside may be another than the one that is decided. Browsers send extensions that mean nothing and
+    /// cannot be told from those that do.
+    pub refuse_ech: bool,
     /// Mints what the guest sees. Without it TLS and QUIC are decided by their names and passed on.
     pub authority: Option<Authority>,
 }

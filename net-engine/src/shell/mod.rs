@@ -8,9 +8,13 @@ mod dns_session;
 mod driver;
 mod first_flight;
 mod relay;
+#[cfg(any(test, fuzzing))]
+mod selection_model;
 mod session;
 mod udp;
 
 pub(crate) use driver::Driver;
 pub(crate) use relay::relay;
+#[cfg(any(test, fuzzing))]
+pub(crate) use selection_model::hellos_select_what_was_chosen;
 pub(crate) use udp::Udp;

@@ -20,6 +20,7 @@ mod secrets;
 mod server;
 mod swap;
 mod tls;
+mod tls_ends;
 mod udp;
 #[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
 #[path = "../../examples/demo/upstream.rs"]

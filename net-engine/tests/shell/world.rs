@@ -52,6 +52,7 @@ pub(crate) struct Setup {
     pub(crate) redirects_v6: Vec<((Ipv6Addr, u16), SocketAddr)>,
     /// Names whose TLS is passed on.
     pub(crate) bypass: &'static [&'static str],
+    pub(crate) refuse_ech: bool,
     /// Whether a secret is configured, for `secret.example` unless `bound_to` says otherwise.
     pub(crate) with_secret: bool,
     pub(crate) bound_to: Option<&'static str>,
@@ -136,6 +137,7 @@ impl World {
         let interception = Interception {
             ports: setup.trusts.iter().map(|_| 443).collect(),
             bypass: setup.bypass.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+            refuse_ech: setup.refuse_ech,
             authority: Some(authority),
         };
         let upstream_trust = trust(setup.trusts.as_deref());
@@ -235,6 +237,11 @@ impl World {
         let shown = ServerName::try_from(shown.to_owned()).unwrap();
         let connecting = TlsConnector::from(Arc::clone(client)).connect(shown, stream);
         timeout(PATIENCE, connecting).await.expect("a handshake")
+    }
+
+    /// What the guest trusts, in PEM.
+    pub(crate) fn authority_pem(&self) -> &str {
+        &self.authority_pem
     }
 
     /// Has the guest forget the engine's authority.
