@@ -52,6 +52,9 @@ pub enum AttachError {
     /// The prefixes of names' own addresses are no others' ([`GuestConfig::virtual_pools`]).
     #[error(transparent)]
     VirtualPools(#[from] VirtualPoolError),
+    /// Upstream's certificates would not be verified, whoever it is ([`GuestConfig::upstream_trust`]).
+    #[error("upstream certificates would not be verified: name the hosts in host_trust that are not to be")]
+    DangerousTrust,
     /// The host gave no randomness for sequence numbers.
     #[error("no randomness")]
     Randomness,
@@ -118,6 +121,9 @@ impl Engine {
         link: Box<dyn Link>,
         config: GuestConfig,
     ) -> Result<Guest, AttachError> {
+        if !config.upstream_trust.verifies() {
+            return Err(AttachError::DangerousTrust);
+        }
         let random_seed = getrandom::u64().map_err(|_| AttachError::Randomness)?;
         let addresses = match config.addresses {
             Some(addresses) => addresses,

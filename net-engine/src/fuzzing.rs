@@ -39,6 +39,12 @@ pub fn dhcp_replies_are_sound(bytes: &[u8]) -> bool {
     crate::core::dhcp::replies_are_sound(bytes)
 }
 
+/// Whatever a guest's first flight says, what it is told of upstream's choice is what upstream chose, under
+/// the name that was decided. See `shell::selection_model`.
+pub fn hellos_select_what_was_chosen(flight: &[u8]) -> Option<usize> {
+    crate::shell::hellos_select_what_was_chosen(flight)
+}
+
 /// Whatever fragments of datagrams come in whatever order, what is put together is what a naive reading
 /// makes of them. See `core::fragments`.
 pub fn fragments_agree_with_a_model(bytes: &[u8]) {
@@ -454,7 +460,26 @@ mod tests {
         assert!(answered >= 4, "{answered} of {}", all.len());
     }
 
+    #[test]
+    fn the_corpus_of_hellos_holds() {
+        let flights = corpus("hello_selection");
+        let answered = flights.iter().filter_map(|flight| super::hellos_select_what_was_chosen(flight));
+        // Clients of TLS 1.2 and 1.3 are answered under every choice they permit.
+        let answered: usize = answered.sum();
+        assert!(answered >= 20, "{answered}");
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_damaged_hello_selects_what_was_chosen(which in 0usize..64, at in 0usize..2_000, byte: u8) {
+            let mut flights = corpus("hello_selection");
+            let count = flights.len();
+            let flight = &mut flights[which % count];
+            let length = flight.len();
+            flight[at % length] = byte;
+            super::hellos_select_what_was_chosen(flight);
+        }
+
         #[test]
         fn any_steps_are_no_danger(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
             super::a_gateway_stays_itself(&bytes);

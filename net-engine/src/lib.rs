@@ -47,8 +47,9 @@ mod tls;
 pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use guest::{
     DEFAULT_HOST_ALIAS, Denial, DeniedRequest, DialError, DnsTransport, Event, GuestAlert, GuestConfig,
-    HostInterfaces, InboundError, InterceptError, Interception, Nameserver, NameserverError, Nameservers,
-    Publication, PublicationId, RuleLabel, Termination, TerminationHook, ViolationAction,
+    HostInterfaces, HostTrust, HostTrustError, InboundError, InterceptError, Interception, Nameserver,
+    NameserverError, Nameservers, Publication, PublicationId, RuleLabel, Termination, TerminationHook,
+    ViolationAction,
 };
 
 #[cfg(doctest)]

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use net_core::HostName;
-use rustls::CertificateError;
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, OtherError};
 
+use crate::upstream_verifier::NotPinned;
 use crate::{Authority, AuthorityError, AuthorityParams, LeafSubject, MintError, NameConstraints};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -36,6 +37,8 @@ pub enum UpstreamFault {
     UnknownIssuer,
     /// Its certificate was revoked.
     Revoked,
+    /// Its key is not one that is pinned.
+    WrongKey,
     /// Its certificate is wrong in another way.
     BadCertificate,
     /// The handshake failed before or apart from the certificate.
@@ -56,6 +59,7 @@ impl From<&rustls::Error> for UpstreamFault {
             }
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
             CertificateError::Revoked => Self::Revoked,
+            CertificateError::Other(OtherError(other)) if other.is::<NotPinned>() => Self::WrongKey,
             _ => Self::BadCertificate,
         }
     }
@@ -69,6 +73,7 @@ impl fmt::Display for UpstreamFault {
             Self::WrongName => "its certificate is for another name",
             Self::UnknownIssuer => "its certificate leads to no trusted issuer",
             Self::Revoked => "its certificate was revoked",
+            Self::WrongKey => "its key is not one that is pinned",
             Self::BadCertificate => "its certificate is invalid",
             Self::HandshakeFailed => "the handshake failed",
             Self::TimedOut => "the handshake took too long",
@@ -119,6 +124,7 @@ impl FaultMirror {
             }
             UpstreamFault::UnknownIssuer
             | UpstreamFault::Revoked
+            | UpstreamFault::WrongKey
             | UpstreamFault::BadCertificate
             | UpstreamFault::HandshakeFailed
             | UpstreamFault::TimedOut => self.stranger.mint(subject, now)?,

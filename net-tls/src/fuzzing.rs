@@ -15,6 +15,13 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
+/// Some instant: nothing here depends on which.
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests need some instant")]
+pub(crate) fn instant() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 /// Any text is an authority or an error, an authority signs leaves and survives its own PEM, and
 /// what passes for a CA file has certificates in it.
 pub fn authorities_sign(text: &str) {

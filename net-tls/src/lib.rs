@@ -26,12 +26,17 @@
 
 #![forbid(unsafe_code)]
 
+mod alpn;
+mod alpn_memory;
 mod authority;
 mod authority_certificate;
 mod authority_error;
 mod authority_key;
+mod client_identity;
 mod clock;
+mod fatal_alert;
 mod fault_mirror;
+mod fifo_map;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, doc(hidden))]
 pub mod fuzzing;
@@ -40,23 +45,33 @@ mod leaf;
 mod leaf_cache;
 mod name_constraints;
 mod provider;
+mod spki_pin;
 mod trust_kit;
 mod upstream_config;
+mod upstream_sessions;
+mod upstream_trust;
+mod upstream_verifier;
 
+pub use alpn::{Alpn, AlpnOffer};
+pub use alpn_memory::{AlpnMemory, AlpnQuestion};
 pub use authority::{Authority, AuthorityParams};
 pub use authority_certificate::AuthorityCertificate;
 pub use authority_error::AuthorityError;
+pub use client_identity::{ClientIdentity, ClientIdentityError};
 pub use clock::system_clock;
+pub use fatal_alert::fatal_alert;
 pub use fault_mirror::{FaultMirror, UpstreamFault};
 pub use guest_config::guest_config;
 pub use leaf::{Leaf, LeafSubject, MintError};
 pub use leaf_cache::LeafCache;
 pub use name_constraints::{MAX_SUBTREES, NameConstraints};
+pub use spki_pin::{SpkiPin, SpkiPinError};
 pub use trust_kit::{
     CaFileError, KEY_STORE_PASSWORD, KeyStoreError, TRUST_VARIABLES, TrustFile, TrustVariable, bundle,
     key_store, parse_ca_pem,
 };
-pub use upstream_config::{UpstreamTrust, upstream_config};
+pub use upstream_config::upstream_config;
+pub use upstream_trust::UpstreamTrust;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

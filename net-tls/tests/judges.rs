@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use net_core::HostName;
 use net_tls::{
-    Authority, AuthorityError, AuthorityParams, CaFileError, FaultMirror, Leaf, LeafCache, LeafSubject,
-    MintError, NameConstraints, UpstreamFault, UpstreamTrust, bundle, guest_config, parse_ca_pem,
-    system_clock, upstream_config,
+    Authority, AuthorityError, AuthorityParams, CaFileError, FaultMirror, Leaf, LeafSubject, MintError,
+    NameConstraints, UpstreamFault, UpstreamTrust, bundle, guest_config, parse_ca_pem, system_clock,
+    upstream_config,
 };
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
@@ -381,44 +381,6 @@ fn leaves_stay_within_the_authority_s_life() {
     let leaf = authority.mint(&subject("example.com"), late).expect("a leaf");
     assert!(leaf.not_after <= late + Duration::from_secs(61));
     assert!(authority.mint(&subject("example.com"), now + Duration::from_secs(40 * 24 * 60 * 60)).is_err());
-}
-
-#[test]
-fn the_cache_is_bounded_and_renews() {
-    let now = SystemTime::now();
-    let authority = authority();
-    let mut cache = LeafCache::new(8);
-    let first = cache.get_or_mint(&authority, &subject("first.example"), now).expect("a leaf");
-    let again = cache.get_or_mint(&authority, &subject("first.example"), now).expect("a leaf");
-    assert!(Arc::ptr_eq(&first, &again));
-    let tomorrow = now + Duration::from_secs(23 * 60 * 60 + 60);
-    let renewed = cache.get_or_mint(&authority, &subject("first.example"), tomorrow).expect("a leaf");
-    assert!(!Arc::ptr_eq(&first, &renewed));
-    for index in 0..100 {
-        cache.get_or_mint(&authority, &subject(&format!("h{index}.example")), now).expect("a leaf");
-        assert!(cache.len() <= 8, "{} leaves", cache.len());
-    }
-}
-
-#[test]
-fn a_configuration_is_kept_with_its_leaf_and_resumes_nothing() {
-    let now = SystemTime::now();
-    let authority = authority();
-    let mut cache = LeafCache::new(2);
-    let mut get = |name: &str, alpn: Option<&[u8]>, now| {
-        cache.get_or_mint_config(&authority, &subject(name), alpn, system_clock(), now).expect("a leaf")
-    };
-    let offers: [Option<&[u8]>; 3] = [None, Some(b"h2"), Some(b"http/1.1")];
-    let first = offers.map(|alpn| get("first.example", alpn, now));
-    for (config, alpn) in first.iter().zip(offers) {
-        assert!(Arc::ptr_eq(config, &get("first.example", alpn, now)), "{alpn:?}");
-        assert!(config.alpn_protocols.iter().map(Vec::as_slice).eq(alpn), "{alpn:?}");
-        assert!(!config.session_storage.can_cache() && config.send_tls13_tickets == 0);
-    }
-    // A fourth is made and not kept; a renewed leaf has new ones.
-    assert!(!Arc::ptr_eq(&get("first.example", Some(b"x"), now), &get("first.example", Some(b"x"), now)));
-    let tomorrow = now + Duration::from_secs(23 * 60 * 60 + 60);
-    assert!(!Arc::ptr_eq(&first[0], &get("first.example", None, tomorrow)));
 }
 
 #[test]

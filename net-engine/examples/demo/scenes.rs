@@ -108,6 +108,7 @@ impl Stage {
             interception: Interception {
                 ports: [443].into(),
                 bypass: vec![PINNED.0.parse()?],
+                refuse_ech: false,
                 authority: Some(authority),
             },
             secrets,

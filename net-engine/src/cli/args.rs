@@ -232,6 +232,9 @@ pub(super) struct PolicyArgs {
     /// would have been opened
     #[arg(long)]
     pub(super) readable_denials: bool,
+    /// Refuse TLS and QUIC that hide a name (ECH), or look as if they did, where they would be passed on
+    #[arg(long)]
+    pub(super) refuse_ech: bool,
     /// Give the command a placeholder that becomes the secret on its way to HOST, a name pattern
     #[arg(long, value_name = "ENV=SOURCE@HOST[,HOST…]")]
     pub(super) secret: Vec<String>,

@@ -8,11 +8,12 @@ use net_policy::Action;
 use super::args::{CheckArgs, PolicyArgs};
 use super::config::Config;
 use super::plan::{self, Settings};
+use super::upstreams::UpstreamSettings;
 
 /// Prints the rules in the order they are tried, and what their owner may not have meant.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let (config, _) = Config::read(args.file())?;
-    let Settings { policy, .. } = Settings::new(&PolicyArgs::default(), &config)?;
+    let Settings { policy, upstreams, .. } = Settings::new(&PolicyArgs::default(), &config)?;
     for (index, rule) in policy.rules().iter().enumerate() {
         let comment = rule.comment.as_ref();
         // On one line, whatever is in it.
@@ -26,6 +27,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
         println!("  -  {} everything else, {} it ingress", defaults.egress, defaults.ingress);
     }
     for warning in policy.warnings(plan::now().into()) {
+        println!("warning: {warning}");
+    }
+    for warning in upstreams.iter().filter_map(UpstreamSettings::warning) {
         println!("warning: {warning}");
     }
     Ok(ExitCode::SUCCESS)

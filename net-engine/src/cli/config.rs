@@ -47,9 +47,11 @@ pub(super) struct Config {
     /// With the place it was written.
     pub(super) intercept: Option<(String, Vec<u16>)>,
     pub(super) bypass: Vec<Written>,
+    pub(super) refuse_ech: bool,
     pub(super) secrets: Vec<SecretConfig>,
     pub(super) nameservers: Vec<Written>,
     pub(super) upstream_ca: Vec<Written>,
+    pub(super) upstream: Vec<UpstreamConfig>,
     pub(super) ca_dir: Option<Written>,
     pub(super) ca_cert: Option<Written>,
     pub(super) ca_key: Option<Written>,
@@ -74,6 +76,20 @@ pub(super) struct SecretConfig {
     pub(super) source: String,
     pub(super) hosts: Vec<Written>,
     pub(super) placeholder: Option<String>,
+}
+
+/// What is different about some upstreams.
+#[derive(Debug)]
+pub(super) struct UpstreamConfig {
+    /// The file, the line and `upstream`.
+    pub(super) place: String,
+    pub(super) hosts: Vec<Written>,
+    pub(super) ca: Vec<Written>,
+    pub(super) spki_pins: Vec<Written>,
+    pub(super) client_cert: Option<Written>,
+    /// A source of the key, not to be shown: it may be a command with a value in it.
+    pub(super) client_key: Option<Written>,
+    pub(super) dangerous_skip_verification: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -112,11 +128,15 @@ struct Keys {
     #[serde(default)]
     bypass: Vec<Spanned<String>>,
     #[serde(default)]
+    refuse_ech: bool,
+    #[serde(default)]
     secrets: Vec<SecretKeys>,
     #[serde(default)]
     nameservers: Vec<Spanned<String>>,
     #[serde(default)]
     upstream_ca: Vec<Spanned<String>>,
+    #[serde(default)]
+    upstream: Vec<Spanned<UpstreamKeys>>,
     ca_dir: Option<Spanned<String>>,
     ca_cert: Option<Spanned<String>>,
     ca_key: Option<Spanned<String>>,
@@ -139,6 +159,20 @@ struct SecretKeys {
     source: String,
     hosts: Vec<Spanned<String>>,
     placeholder: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+struct UpstreamKeys {
+    hosts: Vec<Spanned<String>>,
+    #[serde(default)]
+    ca: Vec<Spanned<String>>,
+    #[serde(default)]
+    spki_pins: Vec<Spanned<String>>,
+    client_cert: Option<Spanned<String>>,
+    client_key: Option<Spanned<String>>,
+    #[serde(default)]
+    dangerous_skip_verification: bool,
 }
 
 impl Config {
@@ -186,6 +220,19 @@ impl Config {
             let hosts = list(&format!("secrets.{env}.hosts"), hosts);
             SecretConfig { place: format!("{place}.{env}"), env, source, hosts, placeholder }
         };
+        let upstream = |keys: Spanned<UpstreamKeys>| {
+            let place = place("upstream", keys.span().start);
+            let keys = keys.into_inner();
+            UpstreamConfig {
+                place,
+                hosts: list("upstream.hosts", keys.hosts),
+                ca: list("upstream.ca", keys.ca),
+                spki_pins: list("upstream.spki_pins", keys.spki_pins),
+                client_cert: keys.client_cert.map(|path| written("upstream.client_cert", path)),
+                client_key: keys.client_key.map(|source| written("upstream.client_key", source)),
+                dangerous_skip_verification: keys.dangerous_skip_verification,
+            }
+        };
         Ok(Self {
             deny: list("deny", keys.deny),
             allow: list("allow", keys.allow),
@@ -197,9 +244,11 @@ impl Config {
                 .intercept
                 .map(|ports| (place("intercept", ports.span().start), ports.into_inner())),
             bypass: list("bypass", keys.bypass),
+            refuse_ech: keys.refuse_ech,
             secrets: keys.secrets.into_iter().map(secret).collect(),
             nameservers: list("nameservers", keys.nameservers),
             upstream_ca: list("upstream_ca", keys.upstream_ca),
+            upstream: keys.upstream.into_iter().map(upstream).collect(),
             ca_dir: keys.ca_dir.map(|path| written("ca_dir", path)),
             ca_cert: keys.ca_cert.map(|path| written("ca_cert", path)),
             ca_key: keys.ca_key.map(|path| written("ca_key", path)),

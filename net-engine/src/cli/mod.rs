@@ -18,6 +18,7 @@ mod sandbox;
 mod seccomp;
 mod sources;
 mod trust;
+mod upstreams;
 mod watch;
 
 use std::process::ExitCode;

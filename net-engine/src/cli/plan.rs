@@ -12,6 +12,7 @@ use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
 use super::trust::{Anchors, TrustFiles};
+use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
 use super::{resolver, sources};
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
@@ -43,8 +44,10 @@ pub(super) struct Settings {
     mtu: u16,
     ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
+    refuse_ech: bool,
     nameservers: Vec<Written>,
     anchors: Anchors,
+    pub(super) upstreams: Vec<UpstreamSettings>,
     pub(super) host_alias: HostName,
     dns_denial: DenialStyle,
     strict_hosts: bool,
@@ -85,6 +88,9 @@ impl Settings {
         };
         let nameservers = joined(&config.nameservers, "--nameserver", &flags.nameserver);
         resolver::check(&nameservers)?;
+        let anchors = Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?;
+        let upstreams = config.upstream.iter().map(|one| UpstreamSettings::new(one, &anchors.upstream));
+        let upstreams = upstreams.collect::<Result<_>>()?;
         Ok(Self {
             policy: policy(flags, config)?,
             link: match config.link {
@@ -95,8 +101,10 @@ impl Settings {
             mtu,
             ports: intercepted_ports(flags, config)?,
             bypass: patterns(&joined(&config.bypass, "--bypass", &flags.bypass))?,
+            refuse_ech: flags.refuse_ech || config.refuse_ech,
             nameservers,
-            anchors: Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?,
+            anchors,
+            upstreams,
             host_alias,
             dns_denial: match config.dns_denial {
                 DenialConfig::Refused => DenialStyle::Refused,
@@ -119,7 +127,11 @@ impl Plan {
             None => Default::default(),
         };
         let settings = Settings::new(&args.policy, &config)?;
-        let Secrets { secrets, removed_variables, mut covers } = read_secrets(settings.secrets)?;
+        let Secrets { secrets, mut removed_variables, mut covers } = read_secrets(settings.secrets)?;
+        let identities = UpstreamSettings::read(settings.upstreams)?;
+        let Identities { trust: host_trust, removed_variables: of_keys, covers: over_keys } = identities;
+        removed_variables.extend(of_keys);
+        covers.extend(over_keys);
         let watched = match &args.config {
             Some(path) if args.watch => Some(Place::find(path)?),
             Some(_) | None => None,
@@ -127,7 +139,7 @@ impl Plan {
         covers.extend(watched.as_ref().map(Place::cover));
         // A source may be a command with a value in it.
         if let Some(path) = config_file
-            && !config.secrets.is_empty()
+            && (!config.secrets.is_empty() || config.upstream.iter().any(|one| one.client_key.is_some()))
         {
             covers.push(Cover { path, field: "--config".to_owned() });
         }
@@ -149,10 +161,16 @@ impl Plan {
             // The interface is set up before the command starts.
             autoconfiguration: None,
             policy: settings.policy,
-            interception: Interception { ports: settings.ports, bypass: settings.bypass, authority },
+            interception: Interception {
+                ports: settings.ports,
+                bypass: settings.bypass,
+                refuse_ech: settings.refuse_ech,
+                authority,
+            },
             secrets,
             nameservers: resolver::nameservers(&settings.nameservers)?,
             upstream_trust: anchors.upstream,
+            host_trust,
             dangerous_tls_key_log,
             host_alias: settings.host_alias,
             dns_denial: settings.dns_denial,

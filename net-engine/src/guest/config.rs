@@ -10,7 +10,7 @@ use net_secrets::SecretSet;
 use net_tls::{Authority, UpstreamTrust};
 use rustls::KeyLog;
 
-use super::{HostInterfaces, Nameservers};
+use super::{HostInterfaces, HostTrust, Nameservers};
 use crate::core::{Autoconfiguration, GuestAddresses};
 
 /// Which TLS streams are opened, and by whose authority.
@@ -21,6 +21,10 @@ pub struct Interception {
     pub ports: BTreeSet<u16>,
     /// Names whose streams, and QUIC, are passed on as they are.
     pub bypass: Vec<HostPattern>,
+    /// Whether hellos with an encrypted one inside (ECH) are refused where they would be passed on: the name
+    /// inside may be another than the one that is decided. Browsers send extensions that mean nothing and
+    /// cannot be told from those that do.
+    pub refuse_ech: bool,
     /// Mints what the guest sees. Without it TLS and QUIC are decided by their names and passed on.
     pub authority: Option<Authority>,
 }
@@ -88,8 +92,11 @@ pub struct GuestConfig {
     pub nameservers: Nameservers,
     /// How the guest is told that it may not know a name.
     pub dns_denial: DenialStyle,
-    /// Whom upstream certificates must lead to.
+    /// Whom upstream certificates must lead to. It must verify them: who is to be believed unseen is named
+    /// in `host_trust`.
     pub upstream_trust: UpstreamTrust,
+    /// The same for some upstreams, in place of `upstream_trust`; the first that is of one counts.
+    pub host_trust: Vec<HostTrust>,
     /// Told the secrets of every TLS session that is opened, on both sides: whoever reads them reads
     /// the streams.
     pub dangerous_tls_key_log: Option<Arc<dyn KeyLog>>,
@@ -139,6 +146,7 @@ impl Default for GuestConfig {
             nameservers: Nameservers::default(),
             dns_denial: DenialStyle::default(),
             upstream_trust: UpstreamTrust::default(),
+            host_trust: Vec::new(),
             dangerous_tls_key_log: None,
             host_alias: HostName::parse(DEFAULT_HOST_ALIAS).expect("the constant is a host name"),
             host_addresses: HostInterfaces::default(),

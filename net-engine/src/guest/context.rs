@@ -19,7 +19,7 @@ use tokio::time::sleep_until;
 use super::{
     BoundRule, Denial, DeniedRequest, DialError, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts,
     Inner, InnerProtocol, InnerTerms, Interception, Resolvers, RuleLabel, Stack, Terms, TlsParts,
-    ViolationAction, VirtualFlows,
+    UpstreamSide, ViolationAction, VirtualFlows,
 };
 use crate::core::{FlowId, GuestAddresses, Refusal};
 
@@ -45,6 +45,7 @@ pub(crate) struct Context {
     redirects: HashMap<SocketAddr, SocketAddr>,
     intercepted_ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
+    refuses_ech: bool,
     policy: RefCell<Policy>,
     /// Counts the policies: the number of a rule means nothing under another one.
     generation: Cell<u64>,
@@ -130,7 +131,7 @@ impl Context {
         let addresses = stack.with(|gateway| *gateway.addresses());
         let pins = NameTable::new(config.limits.max_pins, config.limits.max_pins_per_name)
             .with_grace(config.limits.pin_grace);
-        let Interception { ports, bypass, authority } = config.interception;
+        let Interception { ports, bypass, refuse_ech, authority } = config.interception;
         let own = addresses.gateways().chain(addresses.gateway_link_local());
         let has_virtual = config.policy.has_virtual();
         let virtual_flows = VirtualFlows::new(config.virtual_pools, &config.limits, has_virtual);
@@ -139,7 +140,7 @@ impl Context {
             stack,
             tls: TlsParts::new(
                 authority,
-                config.upstream_trust,
+                UpstreamSide::new(config.upstream_trust, config.host_trust),
                 config.dangerous_tls_key_log,
                 &config.limits,
             ),
@@ -147,6 +148,7 @@ impl Context {
             events,
             intercepted_ports: ports,
             bypass,
+            refuses_ech: refuse_ech,
             host_alias: config.host_alias,
             resolvers: Resolvers::new(config.nameservers),
             dns_denial: config.dns_denial,
@@ -589,6 +591,11 @@ impl Context {
     pub(crate) fn intercepts(&self, port: u16, name: Option<&HostName>) -> bool {
         let is_bypassed = name.is_some_and(|name| self.bypass.iter().any(|pattern| pattern.matches(name)));
         self.tls.has_authority() && self.intercepted_ports.contains(&port) && !is_bypassed
+    }
+
+    /// Whether a hello that may hide its name is refused where it would be passed on.
+    pub(crate) fn refuses_ech(&self, has_ech: bool) -> bool {
+        self.refuses_ech && has_ech
     }
 
     /// Notes a session, which keeps the pins of its address where it was decided by them.

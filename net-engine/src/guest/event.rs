@@ -101,6 +101,14 @@ pub enum Event {
         /// What went wrong.
         error: InterceptError,
     },
+    /// Upstream's certificate was not looked at, since the owner wants it so of this host
+    /// ([`HostTrust`](super::HostTrust)): whoever answered has what the guest sends it.
+    Unverified {
+        /// The flow's 5-tuple.
+        flow: Flow,
+        /// The name it shows, where it shows one.
+        name: Option<HostName>,
+    },
     /// A stream that was carried as bytes ended: secrets have come, and what it carries would have had to
     /// be searched for them.
     EndedUnread {
@@ -154,6 +162,10 @@ impl fmt::Display for Event {
             Self::InboundFailed { guest_port, error } => write!(f, "failed to port {guest_port}: {error}"),
             Self::InterceptFailed { flow, name, error } => {
                 write!(f, "ended {}: {}: {error}", Target(flow, name.as_ref(), None), error.name())
+            }
+            Self::Unverified { flow, name } => {
+                let target = Target(flow, name.as_ref(), None);
+                write!(f, "warning {target}: its certificate is not verified: dangerous_skip_verification")
             }
             Self::EndedUnread { flow, name } => {
                 write!(

@@ -1,4 +1,4 @@
-use super::HTTP2;
+use net_tls::Alpn;
 
 /// The HTTP of a plain stream or of what ALPN chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +10,11 @@ pub(crate) enum HttpVersion {
 }
 
 impl HttpVersion {
-    /// What ALPN chose, or nothing did.
-    pub(crate) fn chosen(alpn: Option<&[u8]>) -> Self {
-        if alpn == Some(HTTP2) { Self::Http2 } else { Self::Http1 }
+    /// What a stream that negotiated `alpn` speaks, if it is HTTP.
+    pub(crate) fn of(alpn: Alpn) -> Self {
+        match alpn {
+            Alpn::Http2 => Self::Http2,
+            Alpn::Nothing | Alpn::Http1 | Alpn::Dot => Self::Http1,
+        }
     }
 }

@@ -5,7 +5,7 @@ use net_core::Fault;
 use rustls::AlertDescription;
 use thiserror::Error;
 
-use super::DialError;
+use super::{ACCESS_DENIED, DialError};
 
 /// Why a stream that was to be looked into ended.
 ///
@@ -29,6 +29,10 @@ pub enum InterceptError {
     /// The name shown is no host name.
     #[error("the guest showed an invalid name")]
     InvalidName,
+    /// The guest hides a name behind the one it shows, or may do so
+    /// ([`Interception::refuse_ech`](crate::Interception::refuse_ech)).
+    #[error("the guest's hello has an encrypted one inside: turn ech off in the guest, or refuse_ech")]
+    EncryptedHello,
     /// The guest ended the connection first.
     #[error("the guest closed the connection before the first flight was complete")]
     GuestClosed,
@@ -78,6 +82,7 @@ impl InterceptError {
             Self::NotTls => "NotTls",
             Self::NoName => "NoName",
             Self::InvalidName => "InvalidName",
+            Self::EncryptedHello => "EncryptedHello",
             Self::GuestClosed => "GuestClosed",
             Self::HandshakeTimeout => "HandshakeTimeout",
             Self::HandshakeRefused(_) => "HandshakeRefused",
@@ -100,6 +105,7 @@ impl InterceptError {
             | Self::NotTls
             | Self::NoName
             | Self::InvalidName
+            | Self::EncryptedHello
             | Self::GuestClosed
             | Self::HandshakeTimeout
             | Self::HandshakeRefused(_)
@@ -113,14 +119,16 @@ impl InterceptError {
         }
     }
 
-    /// The TLS alert a guest gets that has sent its ClientHello and no more (RFC 8446, section 6.2).
-    /// Without one the stream is reset, or was over before.
+    /// The TLS alert a guest gets that has sent its ClientHello and no more, or that has finished its
+    /// handshake while upstream's went on (RFC 8446, section 6.2). Without one the stream is reset, or was
+    /// over before.
     pub fn alert(&self) -> Option<u8> {
         match self {
             Self::NoName | Self::InvalidName | Self::NeedsNewAuthority => Some(112), // unrecognized_name
-            Self::HelloTooLarge => Some(50),                                         // decode_error
-            Self::Mint | Self::MintLimit => Some(80),                                // internal_error
-            Self::UpstreamTls(_) => Some(40),                                        // handshake_failure
+            Self::EncryptedHello => Some(ACCESS_DENIED),
+            Self::HelloTooLarge => Some(50),          // decode_error
+            Self::Mint | Self::MintLimit => Some(80), // internal_error
+            Self::UpstreamTls(_) => Some(40),         // handshake_failure
             Self::HelloTimeout
             | Self::NotTls
             | Self::GuestClosed
@@ -159,10 +167,13 @@ impl fmt::Display for GuestAlert {
         // the issuer.
         match self.0 {
             Some(42 | 46 | 48) => {
-                f.write_str("it does not trust the certificate: install the authority in it")
+                f.write_str("it does not trust the certificate: install the authority in it, or bypass the name")
             }
             Some(alert) => write!(f, "alert {:?}", AlertDescription::from(alert)),
-            None => f.write_str("it sent no alert"),
+            // What some clients do that do not know the issuer, and what a pin looks like.
+            None => f.write_str(
+                "it sent no alert: if it does not trust the certificate, install the authority in it, or bypass the name",
+            ),
         }
     }
 }

@@ -1,25 +1,30 @@
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use net_core::{Limits, TokenBucket};
 use net_tls::{
-    Authority, FaultMirror, LeafCache, LeafSubject, MintError, UpstreamFault, UpstreamTrust, system_clock,
+    Alpn, AlpnMemory, AlpnOffer, AlpnQuestion, Authority, FaultMirror, LeafCache, LeafSubject, MintError,
+    UpstreamFault, system_clock,
 };
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, KeyLog, ServerConfig};
 
-use super::{InterceptError, Offer};
+use super::{InterceptError, StreamInfo, UpstreamSide};
+
+/// How long it is thought that an upstream chooses what it has chosen.
+const ALPN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// What TLS of one guest is made of: its authority, its leaves, and whom it trusts upstream.
 pub(crate) struct TlsParts {
-    authority: Option<Authority>,
-    leaves: RefCell<LeafCache>,
+    /// Without it no TLS is opened.
+    leaves: Option<LeafCache>,
+    clock: Arc<dyn TimeProvider>,
     /// New leaves: signing one is the dearest thing a guest's first bytes can ask for.
     mints: RefCell<TokenBucket>,
-    key_log: Option<Arc<dyn KeyLog>>,
-    trust: UpstreamTrust,
-    /// One for each offer, with the sessions that may be resumed on the guest's behalf.
-    upstream_configs: [OnceCell<Arc<ClientConfig>>; Offer::COUNT],
+    upstream: RefCell<UpstreamSide>,
+    /// Kept for as many names as there are leaves.
+    choices: RefCell<AlpnMemory>,
     /// The issuer of faulty leaves, made when the first fault is mirrored.
     mirror: RefCell<Option<FaultMirror>>,
 }
@@ -27,49 +32,58 @@ pub(crate) struct TlsParts {
 impl TlsParts {
     pub(crate) fn new(
         authority: Option<Authority>,
-        trust: UpstreamTrust,
+        upstream: UpstreamSide,
         key_log: Option<Arc<dyn KeyLog>>,
         limits: &Limits,
     ) -> Self {
-        let leaves = LeafCache::new(limits.max_leaves);
-        let leaves = match &key_log {
-            Some(key_log) => leaves.dangerous_key_log(Arc::clone(key_log)),
-            None => leaves,
-        };
+        let leaves = authority.map(|authority| {
+            let leaves = LeafCache::new(authority, limits.max_leaves);
+            match &key_log {
+                Some(key_log) => leaves.dangerous_key_log(Arc::clone(key_log)),
+                None => leaves,
+            }
+        });
         Self {
-            authority,
-            leaves: RefCell::new(leaves),
+            leaves,
+            clock: system_clock(),
             mints: RefCell::new(TokenBucket::new(limits.leaves_per_second, limits.leaves_per_second)),
-            key_log,
-            trust,
-            upstream_configs: Default::default(),
+            upstream: RefCell::new(upstream.with_key_log(key_log)),
+            choices: RefCell::new(AlpnMemory::new(limits.max_leaves, ALPN_LIFETIME)),
             mirror: RefCell::default(),
         }
     }
 
     /// Whether TLS can be opened at all.
     pub(crate) fn has_authority(&self) -> bool {
-        self.authority.is_some()
+        self.leaves.is_some()
     }
 
-    /// Whether a handshake with upstream proves who it is.
-    pub(crate) fn verifies(&self) -> bool {
-        self.trust.verifies()
-    }
-
-    /// The guest's end: a leaf for `subject`, and the protocol upstream chose. A guest is one thread,
-    /// so a name is never minted twice at a time.
+    /// The guest's end: a leaf for `subject`, and the protocol it is told.
     pub(crate) fn guest_config(
         &self,
         subject: &LeafSubject,
-        alpn: Option<&[u8]>,
+        alpn: Alpn,
     ) -> Result<Arc<ServerConfig>, InterceptError> {
-        let authority = self.authority.as_ref().ok_or(InterceptError::Mint)?;
-        let mut leaves = self.leaves.borrow_mut();
+        let leaves = self.leaves.as_ref().ok_or(InterceptError::Mint)?;
         if !leaves.has(subject, now()) {
-            self.may_mint(authority, subject)?;
+            self.may_mint(leaves.authority(), subject)?;
         }
-        leaves.get_or_mint_config(authority, subject, alpn, system_clock(), now()).map_err(refusal)
+        leaves.get_or_mint_config(subject, alpn, &self.clock, now()).map_err(refusal)
+    }
+
+    /// What the upstream of a stream chose the last time, if that is a good guess at what it will choose.
+    pub(crate) fn recall(&self, question: &AlpnQuestion) -> Option<Alpn> {
+        self.choices.borrow().recall(question, super::now())
+    }
+
+    /// Notes what an upstream that was verified, as far as it had to be, has chosen.
+    pub(crate) fn learn(&self, question: &AlpnQuestion, chosen: Alpn) {
+        self.choices.borrow_mut().learn(question.clone(), chosen, super::now());
+    }
+
+    /// Forgets what an upstream chose that has failed.
+    pub(crate) fn forget(&self, question: &AlpnQuestion) {
+        self.choices.borrow_mut().forget(question);
     }
 
     fn may_mint(&self, authority: &Authority, subject: &LeafSubject) -> Result<(), InterceptError> {
@@ -89,7 +103,7 @@ impl TlsParts {
         subject: &LeafSubject,
         fault: UpstreamFault,
     ) -> Result<Arc<ServerConfig>, InterceptError> {
-        let authority = self.authority.as_ref().ok_or(InterceptError::Mint)?;
+        let authority = self.leaves.as_ref().ok_or(InterceptError::Mint)?.authority();
         self.may_mint(authority, subject)?;
         let mut mirror = self.mirror.borrow_mut();
         let mirror = match &mut *mirror {
@@ -100,22 +114,14 @@ impl TlsParts {
         Ok(net_tls::guest_config(leaf, Vec::new(), system_clock()))
     }
 
-    /// Upstream's end: offering these protocols.
-    pub(crate) fn upstream_config(&self, offer: Offer) -> Arc<ClientConfig> {
-        let config = self.upstream_configs[offer.index()].get_or_init(|| {
-            let protocols = offer.protocols().iter().map(|protocol| protocol.to_vec()).collect();
-            let mut config = net_tls::upstream_config(&self.trust, protocols, system_clock());
-            if let Some(key_log) = &self.key_log {
-                Arc::make_mut(&mut config).key_log = Arc::clone(key_log);
-            }
-            config
-        });
-        Arc::clone(config)
+    /// Our end towards the upstream of a stream, and whether a handshake proves who that is.
+    pub(crate) fn upstream_config(&self, info: &StreamInfo, offer: AlpnOffer) -> (Arc<ClientConfig>, bool) {
+        self.upstream.borrow_mut().config(info.name.as_ref(), info.flow.upstream, offer)
     }
 
     /// Our end towards resolvers that are asked over TLS, who speak no other protocol.
     pub(crate) fn resolver_config(&self) -> ClientConfig {
-        net_tls::upstream_config(&self.trust, Vec::new(), system_clock()).as_ref().clone()
+        self.upstream.borrow().resolver_config()
     }
 }
 
@@ -133,13 +139,13 @@ fn refusal(error: MintError) -> InterceptError {
 
 #[cfg(test)]
 mod tests {
-    use net_tls::{AuthorityParams, NameConstraints};
+    use net_tls::{AuthorityParams, NameConstraints, UpstreamTrust};
 
     use super::*;
 
     fn parts(params: &AuthorityParams, limits: &Limits) -> TlsParts {
         let authority = Authority::generate(params, now()).expect("an authority");
-        TlsParts::new(Some(authority), UpstreamTrust::default(), None, limits)
+        TlsParts::new(Some(authority), UpstreamSide::new(UpstreamTrust::default(), Vec::new()), None, limits)
     }
 
     fn name(text: &str) -> LeafSubject {
@@ -154,18 +160,19 @@ mod tests {
         let begun = super::super::now();
         let mut minted = 0;
         for index in 0..NAMES {
-            match tls.guest_config(&name(&format!("h{index}.test")), None) {
+            match tls.guest_config(&name(&format!("h{index}.test")), Alpn::Nothing) {
                 Ok(_) => minted += 1,
                 Err(error) => assert_eq!(error, InterceptError::MintLimit),
             }
         }
         let seconds = begun.elapsed().as_secs_f64();
         assert!(minted >= 4 && f64::from(minted) <= 4.0 + 4.0 * seconds + 1.0, "{minted} in {seconds} s");
-        assert!(tls.leaves.borrow().len() <= 3);
+        let leaves = tls.leaves.as_ref().expect("an authority");
+        assert!(leaves.len() <= 3);
         // The last is kept, and needs no token.
         let mut names = (0..NAMES).rev().map(|index| name(&format!("h{index}.test")));
-        let kept = names.find(|subject| tls.leaves.borrow().has(subject, now())).expect("one is kept");
-        assert!((0..10).all(|_| tls.guest_config(&kept, None).is_ok()));
+        let kept = names.find(|subject| leaves.has(subject, now())).expect("one is kept");
+        assert!((0..10).all(|_| tls.guest_config(&kept, Alpn::Nothing).is_ok()));
     }
 
     #[test]
@@ -181,9 +188,9 @@ mod tests {
                 let refused = tls.faulty_config(subject, fault).map(drop);
                 assert_eq!(refused, Err(InterceptError::NeedsNewAuthority), "{subject:?}");
             }
-            let refused = tls.guest_config(subject, None).map(drop);
+            let refused = tls.guest_config(subject, Alpn::Nothing).map(drop);
             assert_eq!(refused, Err(InterceptError::NeedsNewAuthority), "{subject:?}");
         }
-        assert!(tls.guest_config(&name("x.a.test"), None).is_ok());
+        assert!(tls.guest_config(&name("x.a.test"), Alpn::Nothing).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use net_core::{Flow, HostName};
-use net_tls::LeafSubject;
+use net_tls::{Alpn, LeafSubject};
 
 use super::first_flight::{FirstFlight, first_flight};
 use super::session::{accept, spawn};
@@ -11,9 +11,6 @@ use crate::core::{FlowId, Refusal};
 use crate::dns::{Lookups, serve_stream};
 use crate::guest::{DNS_OVER_TLS_PORT, Denial, Event, GuestStream, InterceptError, Stage, Wait, fail};
 use crate::tls::accept_guest;
-
-/// RFC 7858 has none; clients that offer one offer this (IANA's ALPN registry).
-const ALPN: &[u8] = b"dot";
 
 /// DNS over TCP (RFC 7766) and over TLS (RFC 7858) goes to nobody but us, whatever resolver was asked. Where no
 /// TLS is opened nobody may ask past us either.
@@ -59,7 +56,9 @@ async fn serve_tls(
         Some(name) => LeafSubject::Name(name),
         None => LeafSubject::Address(flow.upstream.ip()),
     };
-    let alpn = hello.alpn.iter().any(|offered| offered == ALPN).then_some(ALPN);
+    // RFC 7858 has none; clients that offer one offer `dot` (IANA's ALPN registry).
+    let offers = hello.alpn.iter().any(|offered| Alpn::of(Some(offered)) == Some(Alpn::Dot));
+    let alpn = if offers { Alpn::Dot } else { Alpn::Nothing };
     let config = match context.tls.guest_config(&subject, alpn) {
         Ok(config) => config,
         Err(error) => return Err((fail(&guest, error).await, name)),

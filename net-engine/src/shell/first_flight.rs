@@ -25,6 +25,8 @@ pub(crate) struct Hello {
     pub(crate) name: Result<Option<HostName>, ()>,
     /// The protocols offered, in the guest's order.
     pub(crate) alpn: Vec<Vec<u8>>,
+    /// Whether it has an encrypted one inside, or looks as if it had.
+    pub(crate) has_ech: bool,
 }
 
 /// Reads from the guest until the stream can be told apart: within [`Limits::hello_timeout`], or where
@@ -114,6 +116,18 @@ async fn read_more(guest: &GuestStream, upstream: Option<&TcpStream>, prefix: &m
     }
 }
 
+/// The hello that a whole first flight shows, if it is one of TLS.
+#[cfg(any(test, fuzzing))]
+pub(super) fn hello_of(flight: &[u8]) -> Option<Hello> {
+    match Recogniser::default().recognise(flight) {
+        Recognised::Flight(Kind::Tls(hello)) => Some(hello),
+        Recognised::Flight(Kind::Http(_) | Kind::Other)
+        | Recognised::NeedMore
+        | Recognised::TooLarge
+        | Recognised::Malformed => None,
+    }
+}
+
 enum Recognised {
     Flight(Kind),
     NeedMore,
@@ -188,6 +202,7 @@ fn recognised(found: Result<Status<ClientHello<'_>>, ParseError>) -> Recognised 
                     named => named.map_err(drop),
                 },
                 alpn: alpn.map(<[u8]>::to_vec).collect(),
+                has_ech: hello.ech().is_some(),
             })),
             // No server goes on after it.
             Err(net_sni::MalformedExtension) => Recognised::Malformed,

@@ -12,6 +12,8 @@ mod inbox;
 mod ping;
 mod publish;
 mod relay;
+#[cfg(any(test, fuzzing))]
+mod selection_model;
 mod session;
 mod udp;
 
@@ -19,4 +21,6 @@ pub(crate) use driver::Driver;
 pub(crate) use ping::Ping;
 pub(crate) use publish::Publisher;
 pub(crate) use relay::relay;
+#[cfg(any(test, fuzzing))]
+pub(crate) use selection_model::hellos_select_what_was_chosen;
 pub(crate) use udp::Udp;

@@ -217,6 +217,9 @@ impl Opening<'_> {
         let is_opened = context.intercepts(flow.upstream.port(), name.as_ref());
         let opened_by = match terms.tls(is_opened) {
             Tls::Intercept(rule) => Some(context.bind(&flow, rule)),
+            Tls::Splice if context.refuses_ech(hello.has_ech) => {
+                return Err((fail(&guest, InterceptError::EncryptedHello).await, name));
+            }
             Tls::Splice => None,
             Tls::Deny => {
                 context.report_denial(&flow, name.clone(), &terms.unseen);

@@ -1,11 +1,11 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use net_tls::LeafSubject;
+use net_tls::{Alpn, AlpnOffer, LeafSubject};
 
 use super::intercept::accept_guest;
 use crate::guest::{
-    ACCESS_DENIED, Context, Denial, GuestStream, InterceptError, Offer, StreamInfo, send_alert,
+    ACCESS_DENIED, Context, Denial, GuestStream, HttpVersion, InterceptError, StreamInfo, send_alert,
 };
 use crate::http;
 
@@ -21,14 +21,17 @@ pub(crate) async fn deny(
 ) -> Result<(), InterceptError> {
     let address = info.flow.upstream.ip();
     let subject = info.name.clone().map_or(LeafSubject::Address(address), LeafSubject::Name);
-    let offer = Offer::of(protocols);
     // As if upstream had taken the first.
-    let (version, answer) = offer.answer(offer.protocols().first().copied());
-    let Ok(config) = context.tls.guest_config(&subject, answer) else {
+    let told = match AlpnOffer::of(protocols) {
+        AlpnOffer::Nothing => Alpn::Nothing,
+        AlpnOffer::Http1 | AlpnOffer::Http1First => Alpn::Http1,
+        AlpnOffer::Http2 | AlpnOffer::Http2First => Alpn::Http2,
+    };
+    let Ok(config) = context.tls.guest_config(&subject, told) else {
         send_alert(&guest, ACCESS_DENIED).await;
         return Ok(());
     };
     let guest = accept_guest(context, config, guest, prefix).await?;
-    http::deny_tls(context, info, guest, version, denial).await;
+    http::deny_tls(context, info, guest, HttpVersion::of(told), denial).await;
     Ok(())
 }

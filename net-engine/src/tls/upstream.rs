@@ -1,13 +1,25 @@
+use std::io;
 use std::sync::Arc;
 
-use net_tls::UpstreamFault;
+use net_tls::{Alpn, AlpnOffer, UpstreamFault};
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, client};
 
-use crate::guest::{Context, Offer, Proof, StreamInfo};
+use crate::guest::{Context, Event, Proof, StreamInfo};
+
+/// Upstream's end, once its handshake is over and its certificate verified.
+pub(super) struct Connected {
+    pub(super) stream: client::TlsStream<TcpStream>,
+    /// What its certificate proves.
+    pub(super) proof: Proof,
+    /// The protocol it chose, if it is one of HTTP.
+    pub(super) chosen: Alpn,
+    /// The one it chose of others.
+    pub(super) other: Option<Vec<u8>>,
+}
 
 /// Why there is no TLS with upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +37,7 @@ impl ConnectError {
         }
     }
 
-    fn of(error: &std::io::Error) -> Self {
+    fn of(error: &io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => Self::NoProtocol,
             Some(error) => Self::Fault(UpstreamFault::from(error)),
@@ -34,30 +46,42 @@ impl ConnectError {
     }
 }
 
-/// Upstream's handshake, and what its certificate proves: with protocols of HTTP, or with these others.
+/// Upstream's handshake, with protocols of HTTP or with these others. One that proves nothing, because it
+/// need not, is an event.
 pub(super) async fn connect(
     context: &Context,
     info: &StreamInfo,
     upstream: TcpStream,
-    offer: Offer,
+    offer: AlpnOffer,
     others: &[Vec<u8>],
-) -> Result<(client::TlsStream<TcpStream>, Proof), ConnectError> {
+) -> Result<Connected, ConnectError> {
+    let failed = ConnectError::Fault(UpstreamFault::HandshakeFailed);
     let asked = match &info.name {
-        Some(name) => ServerName::try_from(name.to_string())
-            .map_err(|_| ConnectError::Fault(UpstreamFault::HandshakeFailed))?,
+        Some(name) => ServerName::try_from(name.to_string()).map_err(|_| failed)?,
         None => ServerName::from(info.flow.upstream.ip()),
     };
-    let mut config = context.tls.upstream_config(offer);
+    let (mut config, verifies) = context.tls.upstream_config(info, offer);
     if !others.is_empty() {
         Arc::make_mut(&mut config).alpn_protocols = others.to_vec();
     }
-    let connector = TlsConnector::from(config);
-    let connected =
-        timeout(context.limits.upstream_handshake_timeout, connector.connect(asked, upstream)).await;
-    match connected {
-        Ok(Ok(stream)) if context.tls.verifies() => Ok((stream, Proof::of_verified(info.name.as_ref()))),
-        Ok(Ok(stream)) => Ok((stream, Proof::default())),
-        Ok(Err(error)) => Err(ConnectError::of(&error)),
-        Err(_elapsed) => Err(ConnectError::Fault(UpstreamFault::TimedOut)),
-    }
+    let connecting = TlsConnector::from(config).connect(asked, upstream);
+    let stream = match timeout(context.limits.upstream_handshake_timeout, connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(ConnectError::of(&error)),
+        Err(_elapsed) => return Err(ConnectError::Fault(UpstreamFault::TimedOut)),
+    };
+    let proof = if verifies {
+        Proof::of_verified(info.name.as_ref())
+    } else {
+        context.events.push(Event::Unverified { flow: info.flow, name: info.name.clone() });
+        Proof::default()
+    };
+    // rustls takes no protocol that was not offered.
+    let negotiated = stream.get_ref().1.alpn_protocol();
+    let (chosen, other) = if others.is_empty() {
+        (Alpn::of(negotiated).ok_or(failed)?, None)
+    } else {
+        (Alpn::Nothing, negotiated.map(<[u8]>::to_vec))
+    };
+    Ok(Connected { stream, proof, chosen, other })
 }

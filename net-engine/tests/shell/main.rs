@@ -24,11 +24,14 @@ mod server;
 mod streaming;
 mod swap;
 mod tls;
+mod tls_ends;
 mod udp;
 #[allow(dead_code, reason = "the demo needs more of its servers than these tests do")]
 #[path = "../../examples/demo/upstream.rs"]
 mod upstream;
+mod upstreams;
 mod versions;
 mod virtual_ip;
+mod warm;
 mod wire;
 mod world;

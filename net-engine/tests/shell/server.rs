@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use net_tls::{Authority, AuthorityParams, LeafSubject};
+use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -56,8 +58,13 @@ impl Identity {
             Ok(address) => LeafSubject::Address(address),
             Err(_) => LeafSubject::Name(subject.parse().unwrap()),
         };
-        let leaf = self.authority.mint(&subject, SystemTime::now()).unwrap().certified_key().unwrap();
+        let leaf = self.mint(&subject, SystemTime::now());
         net_tls::guest_config(leaf, vec![alpn.into()], net_tls::system_clock()).into()
+    }
+
+    /// A certificate of theirs with its key.
+    pub(crate) fn mint(&self, subject: &LeafSubject, now: SystemTime) -> Arc<CertifiedKey> {
+        self.authority.mint(subject, now).unwrap().certified_key().unwrap()
     }
 
     /// Answers each HTTP/1.1 message over TLS by `reply`.

@@ -67,6 +67,10 @@ fn an_address_proves_no_name() {
             stream.write_all(request.as_bytes()).await.unwrap();
             let response = read_responses(&mut stream, 1).await + &finish(&mut stream).await;
             assert_eq!(statuses(&response), ["403"], "{shown}: {response}");
+            if *skips_verification {
+                let event = world.event().await;
+                assert!(matches!(event, Event::Unverified { .. }), "{shown}: {event}");
+            }
             let event = world.event().await;
             assert!(event.to_string().contains("has not proved its identity"), "{shown}: {event}");
             assert_eq!(seen.borrow().len(), 1, "{shown}: {:?}", seen.borrow());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::{Message, Query};
@@ -9,12 +10,14 @@ use hickory_proto::rr::{Name, RecordType};
 use net_core::Limits;
 use net_engine::link::{self, LinkCapabilities};
 use net_engine::{
-    Engine, Event, GuestConfig, Interception, Nameserver, Nameservers, TerminationHook, ViolationAction,
+    Engine, Event, GuestConfig, HostTrust, Interception, Nameserver, Nameservers, TerminationHook,
+    ViolationAction,
 };
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, VirtualPools, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretValue};
 use net_tls::{Authority, AuthorityParams, NameConstraints, UpstreamTrust, parse_ca_pem};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -49,11 +52,13 @@ pub(crate) struct Setup {
     pub(crate) redirects_v6: Vec<((Ipv6Addr, u16), SocketAddr)>,
     /// Names whose TLS is passed on.
     pub(crate) bypass: &'static [&'static str],
+    pub(crate) refuse_ech: bool,
     /// Whether a secret is configured, for `secret.example` unless `bound_to` says otherwise.
     pub(crate) with_secret: bool,
     pub(crate) bound_to: Option<&'static str>,
     /// Whether TLS to port 443 is opened, and whom the engine trusts.
     pub(crate) trusts: Option<String>,
+    /// Whether the engine believes every upstream unseen.
     pub(crate) skips_verification: bool,
     /// Another port whose TLS is opened.
     pub(crate) also_opens: Option<u16>,
@@ -62,6 +67,7 @@ pub(crate) struct Setup {
     pub(crate) readable_denials: bool,
     /// The one name the authority may sign for.
     pub(crate) permitted: Option<&'static str>,
+    pub(crate) host_trust: Vec<HostTrust>,
     pub(crate) limits: Limits,
     /// Who is asked for names; the zone's server unless others are given.
     pub(crate) nameservers: Vec<Nameserver>,
@@ -141,11 +147,15 @@ impl World {
         let interception = Interception {
             ports: setup.trusts.iter().map(|_| 443).chain(setup.also_opens).collect(),
             bypass: setup.bypass.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+            refuse_ech: setup.refuse_ech,
             authority: Some(authority),
         };
-        let mut upstream_trust = trust(setup.trusts.as_deref());
+        let upstream_trust = trust(setup.trusts.as_deref());
+        let mut host_trust = setup.host_trust;
         if setup.skips_verification {
-            upstream_trust = upstream_trust.dangerous_skip_verification();
+            let hosts = ["*.example", "0.0.0.0/0", "::/0"].map(|text| parse_target(text).unwrap());
+            let dangerous = upstream_trust.clone().dangerous_skip_verification();
+            host_trust.push(HostTrust::new(hosts.into(), dangerous).unwrap());
         }
         let nameservers =
             if setup.nameservers.is_empty() { vec![upstream.resolver.into()] } else { setup.nameservers };
@@ -154,6 +164,7 @@ impl World {
             virtual_pools: setup.virtual_pools,
             interception,
             upstream_trust,
+            host_trust,
             secrets,
             nameservers: Nameservers::Fixed(nameservers),
             dns_denial: setup.dns_denial,
@@ -216,12 +227,33 @@ impl World {
         shown: &str,
         alpn: &str,
     ) -> std::io::Result<TlsStream<Stream>> {
+        let protocols: &[&str] = if alpn.is_empty() { &[] } else { &[alpn] };
+        self.tls_as(&self.client(protocols), address, port, shown).await
+    }
+
+    /// A client of the guest that offers these protocols, with the sessions it has had.
+    pub(crate) fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+        let protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        net_tls::upstream_config(&trust(Some(&self.authority_pem)), protocols, net_tls::system_clock())
+    }
+
+    /// Connects and speaks TLS as this client.
+    pub(crate) async fn tls_as(
+        &self,
+        client: &Arc<ClientConfig>,
+        address: Ipv4Addr,
+        port: u16,
+        shown: &str,
+    ) -> std::io::Result<TlsStream<Stream>> {
         let stream = self.connect_to(address, port).await;
-        let protocols = if alpn.is_empty() { Vec::new() } else { vec![alpn.into()] };
-        let config =
-            net_tls::upstream_config(&trust(Some(&self.authority_pem)), protocols, net_tls::system_clock());
         let shown = ServerName::try_from(shown.to_owned()).unwrap();
-        timeout(PATIENCE, TlsConnector::from(config).connect(shown, stream)).await.expect("a handshake")
+        let connecting = TlsConnector::from(Arc::clone(client)).connect(shown, stream);
+        timeout(PATIENCE, connecting).await.expect("a handshake")
+    }
+
+    /// What the guest trusts, in PEM.
+    pub(crate) fn authority_pem(&self) -> &str {
+        &self.authority_pem
     }
 
     /// Has the guest forget the engine's authority.

@@ -153,8 +153,8 @@ impl Udp {
             Some(true) => match state.gates.see(flow, payload, true, now) {
                 Seen::NoHello => state.forward(self, flow, payload, hops),
                 Seen::Held | Seen::Dropped | Seen::Unreadable => Ok(()),
-                Seen::Hello { id, name, held } => {
-                    let admitted = state.admit(self, flow, name, now);
+                Seen::Hello { id, name, has_ech, held } => {
+                    let admitted = state.admit(self, flow, name, has_ech, now);
                     state.pass(self, flow, admitted, Some(id), &held, payload)
                 }
             },
@@ -193,8 +193,8 @@ impl State {
                     deny(context, flow, None, "it begins as quic, and cannot be read");
                     Err(Unreachable::Port)
                 }
-                Seen::Hello { id, name, held } => {
-                    let admitted = self.admit(udp, flow, name, now);
+                Seen::Hello { id, name, has_ech, held } => {
+                    let admitted = self.admit(udp, flow, name, has_ech, now);
                     self.pass(udp, flow, admitted, Some(id), &held, payload)
                 }
             },
@@ -211,6 +211,7 @@ impl State {
         udp: &Rc<Udp>,
         flow: &Flow,
         name: Result<Option<HostName>, ()>,
+        has_ech: bool,
         now: Instant,
     ) -> Result<(), Unreachable> {
         let context = &*udp.context;
@@ -225,7 +226,10 @@ impl State {
             return Err(Unreachable::Prohibited);
         }
         let terms = context.terms(flow, name.as_ref());
-        match terms.quic(context.intercepts(flow.upstream.port(), name.as_ref())) {
+        // What TLS would be told over TCP it is told there.
+        let is_for_tcp =
+            context.intercepts(flow.upstream.port(), name.as_ref()) || context.refuses_ech(has_ech);
+        match terms.quic(is_for_tcp) {
             Quic::Carry => {}
             // At once, so that the client falls back to TCP in milliseconds.
             Quic::ToTcp => return Err(Unreachable::Port),

@@ -59,6 +59,8 @@ pub(super) enum Seen {
     Hello {
         id: ConnectionId,
         name: Result<Option<HostName>, ()>,
+        /// Whether it has an encrypted one inside, or looks as if it had.
+        has_ech: bool,
         /// To be sent before the datagram.
         held: Held,
     },
@@ -146,10 +148,10 @@ impl QuicGates {
         let (id, answer) = (gate.id, gate.sniffer.handle(datagram));
         match answer {
             Ok(Status::Complete(hello)) => {
-                let name = hello.host_name().map_err(drop);
+                let (name, has_ech) = (hello.host_name().map_err(drop), hello.ech().is_some());
                 gate.held = None;
                 self.insert(gate);
-                Seen::Hello { id, name, held }
+                Seen::Hello { id, name, has_ech, held }
             }
             // `Fragmented` is said of streams alone.
             Ok(Status::Partial { .. } | Status::Fragmented(_)) => {
