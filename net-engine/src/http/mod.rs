@@ -9,6 +9,8 @@ mod authority;
 mod body;
 mod bridge;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guarded;
 mod guest_body;
 mod headers;
