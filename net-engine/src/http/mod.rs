@@ -17,6 +17,8 @@ mod headers;
 mod held;
 mod opening;
 mod refusal;
+mod request_filter;
+mod response_filter;
 mod sender;
 mod serve;
 mod sides;
