@@ -45,11 +45,71 @@ pub fn hellos_select_what_was_chosen(flight: &[u8]) -> Option<usize> {
     crate::shell::hellos_select_what_was_chosen(flight)
 }
 
+/// Whatever a guest sends as HTTP, what goes on is read by a strict parser as the very requests that were
+/// admitted, for their host, however the bytes were split. See `http::fuzzing`.
+///
+/// How many requests went on.
+pub fn requests_stay_themselves(bytes: &[u8]) -> usize {
+    crate::http::fuzzing::requests_stay_themselves(bytes)
+}
+
 /// Whatever fragments of datagrams come in whatever order, what is put together is what a naive reading
 /// makes of them. See `core::fragments`.
 pub fn fragments_agree_with_a_model(bytes: &[u8]) {
     crate::core::fragments::model::agree_with_a_model(bytes);
 }
+
+/// What requests are made of, and what they are not made of.
+#[cfg(test)]
+const PIECES: &[&str] = &[
+    "GET ",
+    "POST ",
+    "PRI ",
+    "/ ",
+    "/a?b ",
+    "* ",
+    "http://a.example/c ",
+    "HTTP/1.1\r\n",
+    "HTTP/1.0\r\n",
+    "\r\n",
+    "\r\n\r\n",
+    "\n",
+    "\r",
+    " ",
+    "\t",
+    ":",
+    "\0",
+    "\u{7f}",
+    "Host: a.example\r\n",
+    "Host: b.example\r\n",
+    "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a.example\r\n",
+    "Content-Length: 3\r\n",
+    "Content-Length: 5\r\n",
+    "Content-Length: 3, 3\r\n",
+    "Content-Length : 3\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: identity\r\n",
+    "Transfer-Encoding:\tchunked\r\n",
+    "Transfer-Encoding: chunked, chunked\r\n",
+    "Transfer_Encoding: chunked\r\n",
+    " folded\r\n",
+    "3\r\nabc\r\n",
+    "0\r\n",
+    "3;x=y\r\nabc\r\n",
+    "0x3\r\nabc\r\n",
+    "abc",
+    "Connection: close\r\n",
+    "Connection: host\r\n",
+    "Connection: transfer-encoding, content-length\r\n",
+    "Expect: 100-continue\r\n",
+    "TE: trailers\r\n",
+    "Trailer: x\r\n",
+    "x: 1\r\n",
+    "Upgrade: websocket\r\n",
+    "cookie:a=1\n",
+    "\n:scheme: x\n",
+];
 
 /// The bytes that are left of the input.
 struct Steps<'b>(&'b [u8]);
@@ -449,6 +509,13 @@ mod tests {
     }
 
     #[test]
+    fn the_corpus_of_requests_holds() {
+        let passed = corpus("http_request").into_iter().map(|bytes| super::requests_stay_themselves(&bytes));
+        // Else the corpus would show nothing.
+        assert!(passed.sum::<usize>() >= 20);
+    }
+
+    #[test]
     fn the_corpus_of_fragments_holds() {
         corpus("fragments").iter().for_each(|bytes| super::fragments_agree_with_a_model(bytes));
     }
@@ -483,6 +550,17 @@ mod tests {
         #[test]
         fn any_steps_are_no_danger(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
             super::a_gateway_stays_itself(&bytes);
+        }
+
+        #[test]
+        fn any_requests_stay_themselves(
+            flags in 0u8..8,
+            step in 1u8..40,
+            pieces in proptest::collection::vec(0usize..super::PIECES.len(), 0..40),
+        ) {
+            let pieces = pieces.into_iter().flat_map(|piece| super::PIECES[piece].bytes());
+            let bytes: Vec<u8> = [flags, step].into_iter().chain(pieces).collect();
+            super::requests_stay_themselves(&bytes);
         }
 
         #[test]

@@ -12,6 +12,14 @@ pub struct FlowId {
     generation: u64,
 }
 
+#[cfg(any(test, fuzzing))]
+impl FlowId {
+    /// A flow that no gateway has.
+    pub(crate) fn nobody() -> Self {
+        Self { index: usize::MAX, generation: 0 }
+    }
+}
+
 struct Slot {
     generation: u64,
     flow: Option<TcpFlow>,

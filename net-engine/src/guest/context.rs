@@ -1,3 +1,9 @@
+//! What a guest's sessions share: whom they ask, and who hears of it.
+
+mod reports;
+mod secrets;
+mod sessions;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,15 +19,14 @@ use net_policy::{
 };
 use net_secrets::{Destination, SecretSet};
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
-use tokio::time::sleep_until;
 
+use self::sessions::Session;
+pub(crate) use self::sessions::Stage;
 use super::{
-    BoundRule, Denial, DeniedRequest, DialError, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts,
-    Inner, InnerProtocol, InnerTerms, Interception, Resolvers, RuleLabel, Stack, Terms, TlsParts,
-    UpstreamSide, ViolationAction, VirtualFlows,
+    BoundRule, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts, InnerProtocol, InnerTerms,
+    Interception, Resolvers, Stack, Terms, TlsParts, UpstreamSide, ViolationAction, VirtualFlows,
 };
-use crate::core::{FlowId, GuestAddresses, Refusal};
+use crate::core::{FlowId, GuestAddresses};
 
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
@@ -64,66 +69,6 @@ pub(crate) struct Context {
     reports_opened: bool,
     /// Notified when the guest's network must end.
     terminated: Notify,
-}
-
-/// A running session, for the day the policy changes under it.
-struct Session {
-    flow: Flow,
-    stage: Stage,
-    /// What its running requests name, where it is for no one name: as many as run at once.
-    shown: Vec<HostName>,
-    /// Whether it is carried as bytes for no other reason than that there were no secrets.
-    is_unread: bool,
-    /// The request after which it left HTTP for another protocol.
-    upgraded_by: Option<RequestLine>,
-    /// What its content was held to, where it was found to be no HTTP inside of TLS.
-    opaque: Option<InnerTerms>,
-    /// Whether it was decided by the pins of its address, which then do not expire under it.
-    holds_pins: bool,
-    task: AbortHandle,
-}
-
-impl Session {
-    fn new(flow: Flow, stage: Stage, holds_pins: bool, task: AbortHandle) -> Self {
-        Self {
-            flow,
-            stage,
-            shown: Vec::new(),
-            is_unread: false,
-            upgraded_by: None,
-            opaque: None,
-            holds_pins,
-            task,
-        }
-    }
-}
-
-/// What the policy has said of a session, and so what a new one must say for it to stay.
-#[derive(Clone, Debug)]
-pub(crate) enum Stage {
-    /// It ends here: the policy is asked about its names, not about itself.
-    Dns,
-    /// It may be decided again, by a name: what is not denied may stay.
-    Open,
-    /// It is carried for good, for this name or for its address: it must be allowed.
-    Settled(Option<HostName>),
-    /// The same, and its TLS is opened: what it carries may be decided request by request.
-    Opened(Option<HostName>),
-    /// Somebody else has begun it, by a port of the guest's that is published.
-    Inbound {
-        /// Who.
-        peer: IpAddr,
-    },
-}
-
-impl Stage {
-    /// The name it is for.
-    fn name(&self) -> Option<&HostName> {
-        match self {
-            Self::Dns | Self::Open | Self::Inbound { .. } => None,
-            Self::Settled(name) | Self::Opened(name) => name.as_ref(),
-        }
-    }
 }
 
 impl Context {
@@ -336,215 +281,9 @@ impl Context {
             .with(Instant::now(), |hosts| work(&self.policy.borrow(), &mut self.pins.borrow_mut(), hosts))
     }
 
-    /// The secrets of this moment; a clone shares them.
-    pub(crate) fn secrets(&self) -> SecretSet {
-        self.secrets.borrow().clone()
-    }
-
-    /// Changes with every swap of the secrets.
-    pub(crate) fn secrets_generation(&self) -> u64 {
-        self.secrets_generation.get()
-    }
-
-    /// Replaces the secrets: live connections use the new ones from their next request on. Where there
-    /// were none, those that are carried unread for that reason end.
-    pub(crate) fn swap_secrets(&self, secrets: SecretSet) {
-        let previous = self.secrets();
-        let are_first = previous.is_empty() && !secrets.is_empty();
-        // More values than one automaton can hold are looked for without those that were replaced.
-        let now = Instant::now();
-        let until = now + self.limits.retired_secret_timeout;
-        let successor = secrets.clone().succeeding(&previous, until, now).unwrap_or(secrets);
-        *self.secrets.borrow_mut() = successor;
-        self.secrets_generation.set(self.secrets_generation.get() + 1);
-        if !are_first {
-            return;
-        }
-        let sessions = self.sessions.borrow();
-        let unread = sessions.iter().filter(|(_, session)| session.is_unread);
-        let unread: Vec<(FlowId, Flow, Option<HostName>)> =
-            unread.map(|(id, session)| (*id, session.flow, session.stage.name().cloned())).collect();
-        drop(sessions);
-        for (id, flow, name) in unread {
-            self.events.push(Event::EndedUnread { flow, name });
-            self.reset_session(id);
-        }
-        self.stack.wake_driver();
-    }
-
-    /// Forgets values that were replaced, each when its time is over. Never ends.
-    pub(crate) async fn forget_retired(&self) {
-        loop {
-            let until = self.secrets.borrow().retired_until();
-            let Some(until) = until else { return std::future::pending().await };
-            sleep_until(until.into()).await;
-            let expired = self.secrets().expire(Instant::now());
-            // Fewer values than before make an automaton.
-            if let Ok(secrets) = expired {
-                *self.secrets.borrow_mut() = secrets;
-            }
-        }
-    }
-
     /// Counts the policies so far: what was said under one holds no longer than it does.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.get()
-    }
-
-    /// Replaces the policy and ends every session that the new one does not allow; how many those were.
-    pub(crate) fn swap_policy(&self, policy: Policy) -> usize {
-        self.virtual_flows.borrow_mut().policy_changed(policy.has_virtual());
-        *self.policy.borrow_mut() = policy;
-        self.generation.set(self.generation.get() + 1);
-        self.rule_labels.borrow_mut().clear();
-        let verdicts: Vec<(FlowId, Flow, Option<HostName>, Decision)> = self
-            .sessions
-            .borrow()
-            .iter()
-            .filter_map(|(id, session)| {
-                let (is_settled, is_read) = match &session.stage {
-                    Stage::Dns => return None,
-                    Stage::Inbound { peer } => {
-                        let refused = self.decide_inbound(*peer, session.flow.guest.port()).err();
-                        return refused.map(|decision| (*id, session.flow, None, decision));
-                    }
-                    Stage::Open => (false, !session.is_unread),
-                    Stage::Settled(_) => (true, false),
-                    Stage::Opened(_) => (true, !session.is_unread),
-                };
-                for shown in &session.shown {
-                    let decision = self.decide(&session.flow, Some(shown));
-                    if let Decision::Deny { .. } = decision {
-                        return Some((*id, session.flow, Some(shown.clone()), decision));
-                    }
-                }
-                let name = session.stage.name().cloned();
-                let terms = self.terms(&session.flow, name.as_ref());
-                let decision = match &session.upgraded_by {
-                    // Of what was read the next request is decided anew.
-                    None if is_read => terms.decision,
-                    None => terms.unseen,
-                    Some(request) => self.decide_request(&session.flow, name.as_ref(), request),
-                };
-                let stays = match decision {
-                    // What is carried as bytes shows no name any more that might be denied.
-                    Decision::Allow { rule } if is_settled && name.is_none() && terms.is_looked_into => {
-                        !self.bind(&session.flow, rule).names_matter
-                    }
-                    // What is no HTTP stays where it need not be HTTP.
-                    Decision::Allow { .. } if let Some(terms) = &session.opaque => {
-                        let terms = self.inner(&session.flow, name.as_ref(), terms.protocol);
-                        terms.inner() != Inner::Http
-                    }
-                    Decision::Allow { .. } | Decision::PerRequest { .. } => true,
-                    Decision::NeedName => !is_settled,
-                    Decision::Deny { .. } => false,
-                };
-                (!stays).then_some((*id, session.flow, name, decision))
-            })
-            .collect();
-        let ended = verdicts.len();
-        for (id, flow, name, decision) in verdicts {
-            self.report_denial(&flow, name, &decision);
-            self.reset_session(id);
-        }
-        self.stack.wake_driver();
-        ended
-    }
-
-    fn reset_session(&self, id: FlowId) {
-        self.end_session(id);
-        self.stack.with(|gateway| {
-            gateway.refuse(id, Refusal::Reset);
-            gateway.abort(id);
-        });
-    }
-
-    /// Tells the embedder that a flow is carried, if it wants to know.
-    pub(crate) fn report_opened(&self, flow: &Flow, name: Option<&HostName>) {
-        if self.reports_opened {
-            let decision = self.decide(flow, name);
-            let why = self.policy.borrow().describe(&decision);
-            let (name, real) = (self.named(flow, name.cloned()), self.real_address(flow));
-            self.events.push(Event::Opened { flow: *flow, name, real, why });
-        }
-    }
-
-    /// Whether flows that are opened are events.
-    pub(super) fn reports_opened(&self) -> bool {
-        self.reports_opened
-    }
-
-    /// Tells the embedder that a flow was refused.
-    pub(crate) fn report_denial(&self, flow: &Flow, name: Option<HostName>, decision: &Decision) {
-        let (name, real) = (self.named(flow, name), self.real_address(flow));
-        let why = self.denial(decision);
-        self.events.push(Event::Denied { flow: *flow, name, real, why });
-    }
-
-    /// Tells the embedder that a request was refused.
-    pub(crate) fn report_denied_request(
-        &self,
-        flow: &Flow,
-        name: Option<HostName>,
-        request: &RequestLine,
-        decision: &Decision,
-    ) {
-        let (name, real) = (self.named(flow, name), self.real_address(flow));
-        let (request, why) = (DeniedRequest::of(request), self.denial(decision));
-        self.events.push(Event::RequestDenied { flow: *flow, name, real, request, why });
-    }
-
-    /// What the embedder, and a guest that may know, hear of a denial.
-    pub(crate) fn denial(&self, decision: &Decision) -> Denial {
-        match *decision {
-            Decision::Deny { rule: Some(rule), reason, layer } => {
-                Denial::Rule { rule: self.rule_label(layer, rule, decision), reason }
-            }
-            Decision::Deny { rule: None, reason, layer } => Denial::Default { reason, layer },
-            Decision::NeedName => Denial::NeedName,
-            Decision::Allow { rule } | Decision::PerRequest { rule } => {
-                Denial::Unnamed(self.rule_label(Layer::Own, rule, decision))
-            }
-        }
-    }
-
-    /// Tells the embedder that a flow is none that is carried, whatever the rules.
-    pub(crate) fn report_protocol(&self, flow: &Flow, name: Option<HostName>, why: &'static str) {
-        let (name, real) = (self.named(flow, name), self.real_address(flow));
-        self.events.push(Event::Denied { flow: *flow, name, real, why: Denial::Protocol(why) });
-    }
-
-    /// Tells the embedder that a flow was not reached.
-    pub(crate) fn report_dial_failure(&self, flow: &Flow, error: DialError) {
-        let (name, real) = (self.virtual_name(flow), self.real_address(flow));
-        self.events.push(Event::DialFailed { flow: *flow, name, real, error });
-    }
-
-    /// The name a flow shows, or that its address stands for.
-    fn named(&self, flow: &Flow, shown: Option<HostName>) -> Option<HostName> {
-        shown.or_else(|| self.virtual_name(flow))
-    }
-
-    /// A rule in words, put there once: denials are as many as a guest likes.
-    fn rule_label(&self, layer: Layer, id: RuleId, decision: &Decision) -> RuleLabel {
-        // Where none of a flow's requests can be seen the words say so, too.
-        let is_unseen = matches!(decision, Decision::Deny { reason: DenyReason::NotHttp, .. });
-        let mut labels = self.rule_labels.borrow_mut();
-        let text = labels
-            .entry((layer, id, is_unseen))
-            .or_insert_with(|| self.policy.borrow().describe(decision).into());
-        RuleLabel { id, text: Arc::clone(text) }
-    }
-
-    /// Tells the embedder that a placeholder was on its way where it may not go, and ends the guest
-    /// if that is what the owner wants.
-    pub(crate) fn report_violation(&self, flow: &Flow, name: Option<HostName>, why: String) {
-        self.events.push(Event::Violation { flow: *flow, name, why });
-        match self.on_violation {
-            ViolationAction::Block => {}
-            ViolationAction::Terminate => self.terminated.notify_one(),
-        }
     }
 
     /// Waits until the guest's network must end.
@@ -596,105 +335,6 @@ impl Context {
     /// Whether a hello that may hide its name is refused where it would be passed on.
     pub(crate) fn refuses_ech(&self, has_ech: bool) -> bool {
         self.refuses_ech && has_ech
-    }
-
-    /// Notes a session, which keeps the pins of its address where it was decided by them.
-    pub(crate) fn enter_session(
-        &self,
-        id: FlowId,
-        flow: Flow,
-        stage: Stage,
-        holds_pins: bool,
-        task: AbortHandle,
-    ) {
-        if holds_pins {
-            self.pins.borrow_mut().hold(flow.upstream.ip());
-        }
-        self.sessions.borrow_mut().insert(id, Session::new(flow, stage, holds_pins, task));
-    }
-
-    /// Notes that a session is carried for good, for `name` or for its address.
-    pub(crate) fn settle_session(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
-        self.report_opened(flow, name);
-        self.with_session(id, |session| session.stage = Stage::Settled(name.cloned()));
-    }
-
-    /// Notes that the TLS of a session is opened, for `name` or for its address.
-    pub(crate) fn settle_opened(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
-        self.report_opened(flow, name);
-        self.with_session(id, |session| session.stage = Stage::Opened(name.cloned()));
-    }
-
-    /// Notes that a session left HTTP for a protocol that is carried as bytes, for `name` where it is for
-    /// no other, and after this request, where requests are decided one by one.
-    pub(crate) fn settle_tunnel(&self, id: FlowId, name: Option<&HostName>, request: Option<RequestLine>) {
-        self.with_session(id, |session| {
-            session.upgraded_by = request;
-            if name.is_some() || matches!(session.stage, Stage::Open) {
-                session.stage = Stage::Settled(name.cloned());
-            }
-            session.is_unread = true;
-        });
-    }
-
-    /// Notes that a session is carried as bytes only because there are no secrets.
-    pub(crate) fn note_unread(&self, id: FlowId) {
-        self.with_session(id, |session| session.is_unread = true);
-    }
-
-    /// Notes that a session is carried as bytes because it need not be HTTP.
-    pub(crate) fn note_opaque(&self, id: FlowId, terms: InnerTerms) {
-        self.with_session(id, |session| {
-            session.opaque = Some(terms);
-            // Without secrets nobody looks for them.
-            session.is_unread |= self.secrets.borrow().is_empty();
-        });
-    }
-
-    /// Notes a request's name for as long as it runs: see [`ShownName`](super::ShownName).
-    pub(super) fn show_name(&self, id: FlowId, name: &HostName) {
-        self.with_session(id, |session| session.shown.push(name.clone()));
-    }
-
-    pub(super) fn hide_name(&self, id: FlowId, name: &HostName) {
-        self.with_session(id, |session| {
-            if let Some(place) = session.shown.iter().position(|shown| shown == name) {
-                session.shown.swap_remove(place);
-            }
-        });
-    }
-
-    fn with_session(&self, id: FlowId, change: impl FnOnce(&mut Session)) {
-        if let Some(session) = self.sessions.borrow_mut().get_mut(&id) {
-            change(session);
-        }
-    }
-
-    /// Ends a session where it stands, with whatever it holds.
-    pub(crate) fn end_session(&self, id: FlowId) {
-        // Not in one expression: the aborted task may be dropped at once, and leaves the map itself.
-        let session = self.sessions.borrow_mut().remove(&id);
-        if let Some(session) = session {
-            self.release_pins(&session);
-            session.task.abort();
-        }
-    }
-
-    pub(crate) fn leave_session(&self, id: FlowId) {
-        let session = self.sessions.borrow_mut().remove(&id);
-        if let Some(session) = session {
-            self.release_pins(&session);
-        }
-    }
-
-    fn release_pins(&self, session: &Session) {
-        if session.holds_pins {
-            self.pins.borrow_mut().release(session.flow.upstream.ip());
-        }
-    }
-
-    pub(crate) fn session_count(&self) -> usize {
-        self.sessions.borrow().len()
     }
 
     /// A place among the DNS queries in flight, given back on drop.

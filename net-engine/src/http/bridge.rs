@@ -45,7 +45,15 @@ where
             let upstream = Sender::handshake(upstream, upstream_version, context).await?;
             let (id, sides) = (info.id, Sides::tls(guest_version, upstream_version));
             let exchange = Exchange::new(Rc::clone(context), info, sides);
-            match serve(context, id, guest, Upstream::connected(upstream), exchange).await {
+            match serve(
+                context,
+                guest,
+                Upstream::connected(upstream),
+                exchange,
+                context.stack.guest_reset(id),
+            )
+            .await
+            {
                 Served::Http => Ok(()),
                 Served::Junk => Err(InterceptError::NotHttp),
             }
@@ -78,7 +86,7 @@ where
         // What began as HTTP and is none was answered by hyper, and ends.
         let id = info.id;
         let exchange = Exchange::new(Rc::clone(context), info, Sides::tls(version, version));
-        serve(context, id, guest, Upstream::connected(upstream), exchange).await;
+        serve(context, guest, Upstream::connected(upstream), exchange, context.stack.guest_reset(id)).await;
         return Ok(());
     }
     context.note_opaque(info.id, terms);
@@ -131,7 +139,7 @@ pub(crate) async fn deny_tls<G>(
 {
     let (id, sides) = (info.id, Sides::tls(version, version));
     let exchange = Exchange::denied(Rc::clone(context), info, sides, denial);
-    let told = serve(context, id, guest, Upstream::nowhere(), exchange);
+    let told = serve(context, guest, Upstream::nowhere(), exchange, context.stack.guest_reset(id));
     let _ = timeout(context.limits.hello_timeout, told).await;
 }
 
@@ -151,7 +159,7 @@ pub(crate) async fn bridge_plain(
     };
     let id = info.id;
     let exchange = Exchange::new(Rc::clone(context), info, Sides::plain(version));
-    serve(context, id, Prefixed::new(prefix, guest), upstream, exchange).await;
+    serve(context, Prefixed::new(prefix, guest), upstream, exchange, context.stack.guest_reset(id)).await;
     Ok(())
 }
 

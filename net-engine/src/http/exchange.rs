@@ -2,23 +2,24 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
 use http::uri::{self, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
-use net_core::{Flow, HostName, Limits};
+use net_core::{HostName, Limits};
 use net_policy::{Decision, DenyReason, RequestLine};
-use net_secrets::{Destination, Detector, Scrubber, SecretSet, Violation};
+use net_secrets::Violation;
 use tokio::time::timeout;
 
 use super::authority::{Authority, Host};
-use super::body::{BodyError, Filter, Filtered};
+use super::body::{BodyError, Filtered};
 use super::guest_body::GuestBody;
 use super::headers;
 use super::held::HeldBody;
 use super::refusal::{Form, Refusal};
+use super::request_filter::RequestFilter;
+use super::response_filter::ResponseFilter;
 use super::sides::Sides;
 use crate::guest::{BoundRule, Context, Denial, HeldBytes, HttpVersion, ShownName, StreamInfo};
 
@@ -147,12 +148,7 @@ impl Exchange {
             // What follows is no HTTP, and nothing here could look into it.
             return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
         }
-        let scrubber = secrets.scrubber(&to).map(|scrubber| ResponseFilter {
-            scrubber,
-            host: name.cloned(),
-            generation: self.context.secrets_generation(),
-            context: Rc::clone(&self.context),
-        });
+        let scrubber = ResponseFilter::new(&self.context, &secrets, &to);
         let awaits_answer = self.sides.guest == HttpVersion::Http2 && parts.headers.contains_key(EXPECT);
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
@@ -169,15 +165,8 @@ impl Exchange {
             headers::put_upgrade(&mut parts.headers, protocol.clone());
         }
         let found = Arc::new(OnceLock::new());
-        let filter = (!secrets.is_empty()).then(|| RequestFilter {
-            found: Arc::clone(&found),
-            detector: secrets.detector(),
-            secrets,
-            host: name.cloned(),
-            is_verified: to.is_verified,
-            context: Rc::clone(&self.context),
-            flow: self.info.flow,
-        });
+        let filter = (!secrets.is_empty())
+            .then(|| RequestFilter::new(&self.context, self.info.flow, secrets, &to, Arc::clone(&found)));
         // The detector holds bytes back for a while and passes all of them on.
         let body = Filtered::new(body, filter, true);
         let shown = match name {
@@ -456,89 +445,4 @@ fn with_path(target: Uri, path: &str) -> Option<Uri> {
     let mut parts = target.into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(with_query).ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// Towards upstream: bodies are searched, trailers substituted.
-pub(super) struct RequestFilter {
-    detector: Detector,
-    secrets: SecretSet,
-    host: Option<HostName>,
-    is_verified: bool,
-    context: Rc<Context>,
-    flow: Flow,
-    found: Arc<OnceLock<String>>,
-}
-
-impl RequestFilter {
-    /// The response may have begun, so the embedder hears of it here.
-    fn report(&self, violation: Violation) -> Violation {
-        let why = violation.to_string();
-        // The first one found ends the stream; there is no second.
-        let _ = self.found.set(why.clone());
-        self.context.report_violation(&self.flow, self.host.clone(), why);
-        violation
-    }
-}
-
-impl Filter for RequestFilter {
-    fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
-        self.detector.feed(chunk).map_err(|violation| self.report(violation))
-    }
-
-    fn end(&mut self) -> Bytes {
-        self.detector.finish()
-    }
-
-    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
-        let to = Destination { host: self.host.as_ref(), is_verified: self.is_verified };
-        headers::substitute(trailers, &self.secrets, &to).map_err(|violation| self.report(violation))
-    }
-}
-
-/// Towards the guest: values become placeholders, those of a swap meanwhile too.
-pub(super) struct ResponseFilter {
-    scrubber: Scrubber,
-    /// Whom the response is from.
-    host: Option<HostName>,
-    /// The swap it knows of.
-    generation: u64,
-    context: Rc<Context>,
-}
-
-impl ResponseFilter {
-    /// The scrubber, with the values of this moment.
-    fn current(&mut self) -> &Scrubber {
-        self.follow();
-        &self.scrubber
-    }
-
-    fn follow(&mut self) {
-        let generation = self.context.secrets_generation();
-        if self.generation == generation {
-            return;
-        }
-        self.generation = generation;
-        let from = Destination { host: self.host.as_ref(), is_verified: false };
-        // Where the host has none any more, and none that was replaced lately, what was looked for
-        // does no harm.
-        if let Some(next) = self.context.secrets().scrubber(&from) {
-            self.scrubber.follow(next);
-        }
-    }
-}
-
-impl Filter for ResponseFilter {
-    fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
-        self.follow();
-        Ok(self.scrubber.feed(chunk))
-    }
-
-    fn end(&mut self) -> Bytes {
-        self.scrubber.finish()
-    }
-
-    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
-        headers::scrub(trailers, Some(self.current()));
-        Ok(())
-    }
 }

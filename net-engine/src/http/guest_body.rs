@@ -7,7 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
 use super::body::{BodyError, Filtered};
-use super::exchange::ResponseFilter;
+use super::response_filter::ResponseFilter;
 use crate::guest::ShownName;
 
 /// A body towards the guest.

@@ -9,12 +9,16 @@ mod authority;
 mod body;
 mod bridge;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guarded;
 mod guest_body;
 mod headers;
 mod held;
 mod opening;
 mod refusal;
+mod request_filter;
+mod response_filter;
 mod sender;
 mod serve;
 mod sides;

@@ -21,7 +21,6 @@ use super::guest_body::GuestBody;
 use super::refusal::Refusal;
 use super::sender::{LocalTasks, Upstream, header_bytes, window_bytes};
 use super::tunnel::{Duplex, TunnelEnd, tunnel};
-use crate::core::FlowId;
 use crate::guest::{Activity, Context, FAREWELL, HttpVersion};
 
 /// What waits in a stream of HTTP/2 for the guest's connection to take it: a few frames.
@@ -35,14 +34,14 @@ pub(super) enum Served {
     Junk,
 }
 
-/// Serves the guest until it leaves, upstream leaves, nothing moves any more, or the exchange says
+/// Serves the guest until it leaves or is `gone`, upstream leaves, nothing moves any more, or the exchange says
 /// that it is over.
 pub(super) async fn serve<G>(
     context: &Rc<Context>,
-    id: FlowId,
     guest: G,
     upstream: Upstream,
     exchange: Exchange,
+    gone: impl Future<Output = ()>,
 ) -> Served
 where
     G: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -68,7 +67,7 @@ where
         () = work => {}
         // While a response is pending hyper does not read, and a client that goes away must not keep
         // upstream busy.
-        () = context.stack.guest_reset(id) => {}
+        () = gone => {}
         () = activity.quiet_for(context.limits.tcp_idle_timeout) => {}
     }
     if served.is_junk.get() { Served::Junk } else { Served::Http }

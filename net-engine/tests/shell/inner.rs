@@ -2,7 +2,7 @@
 //! the rule, the port or the owner says so.
 
 use net_engine::{Event, InterceptError};
-use net_policy::{Action, Policy, parse_target};
+use net_policy::{Action, HttpCondition, Policy, parse_target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -163,11 +163,17 @@ fn no_placeholder_passes_among_bytes() {
 
 #[test]
 fn bytes_end_with_the_rule_that_let_them_be_inside() {
-    for (next, stays) in [(opaque(".example"), true), (policy(&["a.example"]), false)] {
+    let some = HttpCondition::parse(&["GET"], &[]).unwrap();
+    let some = Policy::builder().allow_requests("a.example", some).build().unwrap();
+    let cases = [(opaque(".example"), true), (policy(&["a.example"]), false), (some, false)];
+    for (next, stays, with_secret) in
+        cases.into_iter().flat_map(|(next, stays)| [false, true].map(|secret| (next.clone(), stays, secret)))
+    {
         run(async {
             let identity = Identity::new();
             let (address, accepted) = identity.one_connection("a.example").await;
-            let world = world(&identity, address, opaque("a.example"), Setup::default()).await;
+            let setup = Setup { with_secret, ..Setup::default() };
+            let world = world(&identity, address, opaque("a.example"), setup).await;
             world.resolve(HOST_A.0).await;
             let connect = async { world.tls_to(HOST_A.1, 443, "a.example", "").await.unwrap() };
             let (mut server, mut stream) = tokio::join!(accepted, connect);

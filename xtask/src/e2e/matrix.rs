@@ -53,6 +53,7 @@ pub(crate) fn play(workspace: &Workspace, choice: &Choice) -> Result<Vec<String>
     scratch.copy_program(&workspace.target.join("debug/net-engine"), "net-engine")?;
     prepare(&scratch)?;
     let sha = scratch.blob()?;
+    scratch.giant()?;
     let world = match World::new(if is_root { Owner::Root } else { Owner::User }, &scratch) {
         Ok(world) => world,
         Err(error) if choice.require_all => return Err(error),
@@ -230,7 +231,9 @@ impl Matrix<'_> {
         command.env("SECRET_SOURCE", format!("real-{id}"));
         // An engine that is killed leaves its temporary directory behind.
         command.env("TMPDIR", self.scratch.path("started"));
-        let finished = run::to_the_end(&mut command, &self.scratch.path(&format!("{id}.log")), DEADLINE)?;
+        let log = self.scratch.path(&format!("{id}.log"));
+        let mark = self.scratch.path(&format!("started/{id}.mark"));
+        let finished = run::to_the_end(&mut command, &log, DEADLINE, &mark)?;
         let mut failures = judge(row.expect, &words, &finished)?;
         if !failures.is_empty() {
             failures.push(format!("exit status {:?}", finished.code));
@@ -238,7 +241,10 @@ impl Matrix<'_> {
             failures.push(format!("stderr: {}", brief(&finished.stderr)));
         }
         let figures = finished.stdout.lines().filter(|line| line.starts_with("figure "));
-        let figures = figures.map(|line| format!("\n      {line}")).collect();
+        let mut figures: String = figures.map(|line| format!("\n      {line}")).collect();
+        if let Some(kib) = finished.growth_kib {
+            figures += &format!("\n      figure growth/{} {kib} KiB", row.name);
+        }
         Ok((finished.took, failures, figures))
     }
 }

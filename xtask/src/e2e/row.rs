@@ -61,6 +61,9 @@ pub(crate) enum Expect {
     Upstream(&'static [&'static str]),
     /// Nowhere in what the servers saw.
     NotUpstream(&'static str),
+    /// The engine's resident memory has grown by less than so many MiB since the guest made the file
+    /// `{dir}/started/{id}.mark`.
+    GrowsBelow(u64),
     /// Exit status 2, one line on stderr with all of these, and the command never ran.
     Rejected(&'static [&'static str]),
 }

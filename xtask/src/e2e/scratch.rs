@@ -1,6 +1,6 @@
 //! The directory of one run, readable by every user a test runs as.
 
-use std::io::Write;
+use std::io::{Seek as _, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
@@ -85,6 +85,19 @@ impl Scratch {
         self.open_to_all(&path, 0o644)?;
         let line = output(process::Command::new("sha256sum").arg(&path))?;
         line.split_whitespace().next().map(str::to_owned).context("sha256sum printed nothing")
+    }
+
+    /// A file of 1 GiB that has the number of each MiB at its beginning, and takes little room on the disk.
+    pub(crate) fn giant(&self) -> Result<()> {
+        const MIB: u64 = 1 << 20;
+        let path = self.path("www/giant");
+        let mut file = fs::File::create(&path)?;
+        for number in 0..1024_u64 {
+            file.seek(std::io::SeekFrom::Start(number * MIB))?;
+            file.write_all(&(!number).to_le_bytes())?;
+        }
+        file.set_len(1024 * MIB)?;
+        self.open_to_all(&path, 0o644)
     }
 
     fn open_to_all(&self, path: &Path, mode: u32) -> Result<()> {

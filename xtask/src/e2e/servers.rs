@@ -144,9 +144,14 @@ fn nginx_conf(dir: &str) -> String {
     };
     let [private_v4, private_v6] = PRIVATE;
     let hello = r#"location /hello { default_type text/plain; return 200 "hello from nginx\n"; }"#;
+    // Uploads, to where they are counted.
+    let sink = format!(
+        "location /sink/ {{ proxy_pass http://{}:80/; proxy_request_buffering off; proxy_http_version 1.1; }}",
+        PEER[0]
+    );
     let tls = |name: &str, certificate: &str, listen: &str| {
         format!(
-            "server {{ server_name {name}; {listen} {hello}
+            "server {{ server_name {name}; {listen} {hello} {sink}
                 ssl_certificate {dir}/{certificate}.pem; ssl_certificate_key {dir}/{certificate}.key; }}"
         )
     };

@@ -72,6 +72,7 @@ fn holds(expected: &Expect, words: &Words<'_>, finished: &Finished) -> Result<bo
             thread::sleep(SETTLE);
             !servers::seen(words.scratch)?.contains(&words.fill(text))
         }
+        Expect::GrowsBelow(mib) => finished.growth_kib.is_some_and(|kib| kib < mib << 10),
         Expect::Rejected(needles) => {
             let started = words.scratch.path("started").join(words.id).exists();
             let lines = finished.stderr.lines().filter(|line| !line.trim().is_empty()).count();
@@ -95,9 +96,11 @@ mod tests {
             stderr: stderr.to_owned(),
             took: Duration::ZERO,
             timed_out: false,
+            growth_kib: None,
         };
         let quiet = finished(0, "", "");
         let loud = finished(2, "hello row-1", "error: bad flag --allow\n");
+        let grown = Finished { growth_kib: Some(8 << 10), ..finished(0, "", "") };
         let two_lines = finished(2, "", "error: bad\nflag --allow\n");
         let cases: &[(Expect, &Finished, &str, bool)] = &[
             (Expect::Exit(2), &loud, "row-1", true),
@@ -114,6 +117,9 @@ mod tests {
             (Expect::Upstream(&["nginx", "{id}"]), &quiet, "row-3", false),
             (Expect::NotUpstream("{id}"), &quiet, "row-3", true),
             (Expect::NotUpstream("{id}"), &quiet, "row-1", false),
+            (Expect::GrowsBelow(9), &grown, "row-1", true),
+            (Expect::GrowsBelow(8), &grown, "row-1", false),
+            (Expect::GrowsBelow(8), &quiet, "row-1", false),
             (Expect::Rejected(&["--allow"]), &loud, "row-1", true),
             (Expect::Rejected(&["--deny"]), &loud, "row-1", false),
             (Expect::Rejected(&["--allow"]), &loud, "row-2", false),

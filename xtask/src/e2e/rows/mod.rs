@@ -6,6 +6,7 @@ mod authority;
 mod bad_input;
 mod datagrams;
 mod endings;
+mod giant;
 mod guest;
 mod isolation;
 mod lines;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("requests", requests::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),
+        ("giant", giant::ROWS),
         ("endings", endings::ROWS),
         ("datagrams", datagrams::ROWS),
         ("ping", ping::ROWS),

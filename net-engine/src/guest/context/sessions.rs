@@ -1,0 +1,248 @@
+//! The sessions that run, and what becomes of them when the policy changes under them.
+
+use std::net::IpAddr;
+
+use net_core::{Flow, HostName};
+use net_policy::{Decision, Policy, RequestLine};
+use tokio::task::AbortHandle;
+
+use super::Context;
+use crate::core::{FlowId, Refusal};
+use crate::guest::{Inner, InnerTerms};
+
+/// A running session, for the day the policy changes under it.
+pub(super) struct Session {
+    flow: Flow,
+    stage: Stage,
+    /// What its running requests name, where it is for no one name: as many as run at once.
+    shown: Vec<HostName>,
+    /// Whether it is carried as bytes for no other reason than that there were no secrets.
+    is_unread: bool,
+    /// The request after which it left HTTP for another protocol.
+    upgraded_by: Option<RequestLine>,
+    /// What its content was held to, where it was found to be no HTTP inside of TLS.
+    opaque: Option<InnerTerms>,
+    /// Whether it was decided by the pins of its address, which then do not expire under it.
+    holds_pins: bool,
+    task: AbortHandle,
+}
+
+impl Session {
+    fn new(flow: Flow, stage: Stage, holds_pins: bool, task: AbortHandle) -> Self {
+        Self {
+            flow,
+            stage,
+            shown: Vec::new(),
+            is_unread: false,
+            upgraded_by: None,
+            opaque: None,
+            holds_pins,
+            task,
+        }
+    }
+}
+
+/// What the policy has said of a session, and so what a new one must say for it to stay.
+#[derive(Clone, Debug)]
+pub(crate) enum Stage {
+    /// It ends here: the policy is asked about its names, not about itself.
+    Dns,
+    /// It may be decided again, by a name: what is not denied may stay.
+    Open,
+    /// It is carried for good, for this name or for its address: it must be allowed.
+    Settled(Option<HostName>),
+    /// The same, and its TLS is opened: what it carries may be decided request by request.
+    Opened(Option<HostName>),
+    /// Somebody else has begun it, by a port of the guest's that is published.
+    Inbound {
+        /// Who.
+        peer: IpAddr,
+    },
+}
+
+impl Stage {
+    /// The name it is for.
+    fn name(&self) -> Option<&HostName> {
+        match self {
+            Self::Dns | Self::Open | Self::Inbound { .. } => None,
+            Self::Settled(name) | Self::Opened(name) => name.as_ref(),
+        }
+    }
+}
+
+impl Context {
+    /// Replaces the policy and ends every session that the new one does not allow; how many those were.
+    pub(crate) fn swap_policy(&self, policy: Policy) -> usize {
+        self.virtual_flows.borrow_mut().policy_changed(policy.has_virtual());
+        *self.policy.borrow_mut() = policy;
+        self.generation.set(self.generation.get() + 1);
+        self.rule_labels.borrow_mut().clear();
+        let verdicts: Vec<(FlowId, Flow, Option<HostName>, Decision)> = self
+            .sessions
+            .borrow()
+            .iter()
+            .filter_map(|(id, session)| {
+                let (is_settled, is_read) = match &session.stage {
+                    Stage::Dns => return None,
+                    Stage::Inbound { peer } => {
+                        let refused = self.decide_inbound(*peer, session.flow.guest.port()).err();
+                        return refused.map(|decision| (*id, session.flow, None, decision));
+                    }
+                    Stage::Open => (false, !session.is_unread),
+                    Stage::Settled(_) => (true, false),
+                    Stage::Opened(_) => (true, !session.is_unread),
+                };
+                for shown in &session.shown {
+                    let decision = self.decide(&session.flow, Some(shown));
+                    if let Decision::Deny { .. } = decision {
+                        return Some((*id, session.flow, Some(shown.clone()), decision));
+                    }
+                }
+                let name = session.stage.name().cloned();
+                let terms = self.terms(&session.flow, name.as_ref());
+                let decision = match &session.upgraded_by {
+                    // Of what was read the next request is decided anew.
+                    None if is_read && session.opaque.is_none() => terms.decision,
+                    None => terms.unseen,
+                    Some(request) => self.decide_request(&session.flow, name.as_ref(), request),
+                };
+                let stays = match decision {
+                    // What is carried as bytes shows no name any more that might be denied.
+                    Decision::Allow { rule } if is_settled && name.is_none() && terms.is_looked_into => {
+                        !self.bind(&session.flow, rule).names_matter
+                    }
+                    // What is no HTTP stays where it need not be HTTP.
+                    Decision::Allow { .. } => session.opaque.is_none_or(|terms| {
+                        let terms = self.inner(&session.flow, name.as_ref(), terms.protocol);
+                        terms.inner() != Inner::Http
+                    }),
+                    Decision::PerRequest { .. } => true,
+                    Decision::NeedName => !is_settled,
+                    Decision::Deny { .. } => false,
+                };
+                (!stays).then_some((*id, session.flow, name, decision))
+            })
+            .collect();
+        let ended = verdicts.len();
+        for (id, flow, name, decision) in verdicts {
+            self.report_denial(&flow, name, &decision);
+            self.reset_session(id);
+        }
+        self.stack.wake_driver();
+        ended
+    }
+
+    pub(super) fn reset_session(&self, id: FlowId) {
+        self.end_session(id);
+        self.stack.with(|gateway| {
+            gateway.refuse(id, Refusal::Reset);
+            gateway.abort(id);
+        });
+    }
+
+    /// Notes a session, which keeps the pins of its address where it was decided by them.
+    pub(crate) fn enter_session(
+        &self,
+        id: FlowId,
+        flow: Flow,
+        stage: Stage,
+        holds_pins: bool,
+        task: AbortHandle,
+    ) {
+        if holds_pins {
+            self.pins.borrow_mut().hold(flow.upstream.ip());
+        }
+        self.sessions.borrow_mut().insert(id, Session::new(flow, stage, holds_pins, task));
+    }
+
+    /// Notes that a session is carried for good, for `name` or for its address.
+    pub(crate) fn settle_session(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
+        self.report_opened(flow, name);
+        self.with_session(id, |session| session.stage = Stage::Settled(name.cloned()));
+    }
+
+    /// Notes that the TLS of a session is opened, for `name` or for its address.
+    pub(crate) fn settle_opened(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
+        self.report_opened(flow, name);
+        self.with_session(id, |session| session.stage = Stage::Opened(name.cloned()));
+    }
+
+    /// Notes that a session left HTTP for a protocol that is carried as bytes, for `name` where it is for
+    /// no other, and after this request, where requests are decided one by one.
+    pub(crate) fn settle_tunnel(&self, id: FlowId, name: Option<&HostName>, request: Option<RequestLine>) {
+        self.with_session(id, |session| {
+            session.upgraded_by = request;
+            if name.is_some() || matches!(session.stage, Stage::Open) {
+                session.stage = Stage::Settled(name.cloned());
+            }
+            session.is_unread = true;
+        });
+    }
+
+    /// The sessions that are carried as bytes only because there are no secrets.
+    pub(super) fn unread_sessions(&self) -> Vec<(FlowId, Flow, Option<HostName>)> {
+        let sessions = self.sessions.borrow();
+        let unread = sessions.iter().filter(|(_, session)| session.is_unread);
+        unread.map(|(id, session)| (*id, session.flow, session.stage.name().cloned())).collect()
+    }
+
+    /// Notes that a session is carried as bytes only because there are no secrets.
+    pub(crate) fn note_unread(&self, id: FlowId) {
+        self.with_session(id, |session| session.is_unread = true);
+    }
+
+    /// Notes that a session is carried as bytes because it need not be HTTP.
+    pub(crate) fn note_opaque(&self, id: FlowId, terms: InnerTerms) {
+        self.with_session(id, |session| {
+            session.opaque = Some(terms);
+            // Without secrets nobody looks for them.
+            session.is_unread |= self.secrets.borrow().is_empty();
+        });
+    }
+
+    /// Notes a request's name for as long as it runs: see [`ShownName`](super::ShownName).
+    pub(in crate::guest) fn show_name(&self, id: FlowId, name: &HostName) {
+        self.with_session(id, |session| session.shown.push(name.clone()));
+    }
+
+    pub(in crate::guest) fn hide_name(&self, id: FlowId, name: &HostName) {
+        self.with_session(id, |session| {
+            if let Some(place) = session.shown.iter().position(|shown| shown == name) {
+                session.shown.swap_remove(place);
+            }
+        });
+    }
+
+    fn with_session(&self, id: FlowId, change: impl FnOnce(&mut Session)) {
+        if let Some(session) = self.sessions.borrow_mut().get_mut(&id) {
+            change(session);
+        }
+    }
+
+    /// Ends a session where it stands, with whatever it holds.
+    pub(crate) fn end_session(&self, id: FlowId) {
+        // Not in one expression: the aborted task may be dropped at once, and leaves the map itself.
+        let session = self.sessions.borrow_mut().remove(&id);
+        if let Some(session) = session {
+            self.release_pins(&session);
+            session.task.abort();
+        }
+    }
+
+    pub(crate) fn leave_session(&self, id: FlowId) {
+        let session = self.sessions.borrow_mut().remove(&id);
+        if let Some(session) = session {
+            self.release_pins(&session);
+        }
+    }
+
+    fn release_pins(&self, session: &Session) {
+        if session.holds_pins {
+            self.pins.borrow_mut().release(session.flow.upstream.ip());
+        }
+    }
+
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.borrow().len()
+    }
+}
