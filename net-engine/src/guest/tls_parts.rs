@@ -83,11 +83,12 @@ impl TlsParts {
     }
 
     /// The guest's end with the fault upstream's certificate had, from an issuer the guest does not
-    /// trust where that is the fault.
+    /// trust where that is the fault. It chooses a protocol: some guests miss one before they look at a name.
     pub(crate) fn faulty_config(
         &self,
         subject: &LeafSubject,
         fault: UpstreamFault,
+        offer: Offer,
     ) -> Result<Arc<ServerConfig>, InterceptError> {
         let authority = self.authority.as_ref().ok_or(InterceptError::Mint)?;
         self.may_mint(authority, subject)?;
@@ -97,7 +98,8 @@ impl TlsParts {
             none => none.insert(FaultMirror::generate(now()).map_err(|_| InterceptError::Mint)?),
         };
         let leaf = mirror.leaf(authority, subject, fault, now()).map_err(refusal)?;
-        Ok(net_tls::guest_config(leaf, Vec::new(), system_clock()))
+        let protocols = offer.protocols().iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(net_tls::guest_config(leaf, protocols, system_clock()))
     }
 
     /// Upstream's end: offering these protocols.
@@ -178,7 +180,7 @@ mod tests {
         let outside = [name("b.test"), LeafSubject::Address([10, 0, 0, 1].into())];
         for subject in &outside {
             for fault in [UpstreamFault::Expired, UpstreamFault::UnknownIssuer] {
-                let refused = tls.faulty_config(subject, fault).map(drop);
+                let refused = tls.faulty_config(subject, fault, Offer::Nothing).map(drop);
                 assert_eq!(refused, Err(InterceptError::NeedsNewAuthority), "{subject:?}");
             }
             let refused = tls.guest_config(subject, None).map(drop);

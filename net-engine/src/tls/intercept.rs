@@ -31,7 +31,7 @@ pub(crate) async fn intercept(
     };
     let (upstream, proof) = match connected {
         Ok(connected) => connected,
-        Err(fault) => return Err(mirror(context, &subject, fault, guest, prefix).await),
+        Err(fault) => return Err(mirror(context, &subject, fault, offer, guest, prefix).await),
     };
     info.proof = proof;
     let chosen = upstream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
@@ -65,13 +65,14 @@ async fn mirror(
     context: &Context,
     subject: &LeafSubject,
     fault: UpstreamFault,
+    offer: Offer,
     guest: GuestStream,
     prefix: Bytes,
 ) -> InterceptError {
     let error = InterceptError::UpstreamTls(fault);
     // Without a certificate there is none to mirror: an alert says what happened.
     let is_of_certificate = !matches!(fault, UpstreamFault::TimedOut | UpstreamFault::HandshakeFailed);
-    let config = if is_of_certificate { context.tls.faulty_config(subject, fault).ok() } else { None };
+    let config = if is_of_certificate { context.tls.faulty_config(subject, fault, offer).ok() } else { None };
     let Some(config) = config else { return fail(&guest, error).await };
     if let Ok(mut accepted) = accept_guest(context, config, guest, prefix).await {
         // A guest that does not verify gets an orderly end, and nothing else.
