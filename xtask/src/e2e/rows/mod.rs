@@ -4,6 +4,7 @@
 
 mod authority;
 mod bad_input;
+mod clients;
 mod datagrams;
 mod endings;
 mod guest;
@@ -33,6 +34,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("tls", tls::ROWS),
         ("authority", authority::ROWS),
         ("requests", requests::ROWS),
+        ("clients", clients::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),
         ("endings", endings::ROWS),
