@@ -34,6 +34,12 @@ pub(crate) const E2E: &[Program] = &[
 /// What installs the Python libraries of the end-to-end tests, and is a client itself.
 pub(crate) const PIP: &[Program] = &[("pip3", "python3-pip")];
 
+/// A client with a TLS stack of its own.
+pub(crate) const GNUTLS: &[Program] = &[("gnutls-cli", "gnutls-bin")];
+
+/// What sets a guest's clock.
+pub(crate) const FAKETIME: &[Program] = &[("faketime", "faketime")];
+
 /// Clients whose rows are skipped where they are missing.
 pub(crate) const WGET: &[Program] = &[("wget", "wget")];
 /// The client, and what runs its server behind nginx.

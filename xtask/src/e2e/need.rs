@@ -17,6 +17,9 @@ pub(crate) enum Need {
     Quic,
     /// [`library::CLIENTS`].
     Clients,
+    /// gnutls-cli.
+    Gnutls,
+    Faketime,
     Wget,
     Git,
     Node,
@@ -30,6 +33,8 @@ impl Need {
         let wanted = match self {
             Self::Quic => return library::AIOQUIC.provide(workspace, scratch),
             Self::Clients => return library::CLIENTS.provide(workspace, scratch),
+            Self::Gnutls => programs::GNUTLS,
+            Self::Faketime => programs::FAKETIME,
             Self::Wget => programs::WGET,
             Self::Git => programs::GIT,
             Self::Node => programs::NODE,

@@ -38,6 +38,7 @@ impl Servers {
             ("packages.py", include_str!("upstream/packages.py")),
             ("grpc_server.py", include_str!("upstream/grpc_server.py")),
             ("websocket_server.py", include_str!("upstream/websocket_server.py")),
+            ("key_exchange.py", include_str!("upstream/key_exchange.py")),
             ("clients.py", include_str!("guest/clients.py")),
             ("chromium.sh", include_str!("guest/chromium.sh")),
             ("fetch.mjs", include_str!("guest/fetch.mjs")),
@@ -71,6 +72,7 @@ impl Servers {
         for (need, name, script, library, addresses) in [
             (Need::Quic, "http3", "http3-server.py", AIOQUIC, &WEB),
             (Need::Clients, "grpc", "grpc_server.py", CLIENTS, &GRPC),
+            (Need::Clients, "key_exchange", "key_exchange.py", CLIENTS, &WEB),
             (Need::Clients, "websocket", "websocket_server.py", CLIENTS, &WEBSOCKET),
         ] {
             if needs.has(need) {
@@ -154,7 +156,7 @@ fn upstream_listeners(needs: &Needs) -> Vec<SocketAddr> {
     let datagrams = both(WEB, &[7006]).into_iter().chain(both(PEER, &[7006])).collect();
     let http3 = if needs.has(Need::Quic) { both(WEB, &[7007]) } else { Vec::new() };
     let talk = if needs.has(Need::Clients) {
-        [both(GRPC, &[443]), both(WEBSOCKET, &[443])].concat()
+        [both(GRPC, &[443]), both(WEBSOCKET, &[443]), both(WEB, &[8445])].concat()
     } else {
         Vec::new()
     };

@@ -73,6 +73,26 @@ def grpc(host, identity):
         print(dict(call.trailing_metadata())["count"], "counted,", call.code())
 
 
-VERBS = [requests, httpx, aiohttp, websockets, grpc]
+def pyopenssl(host, identity):
+    """The OpenSSL that comes with it is newer than the system's, and says which key exchange it was."""
+    import socket
+
+    from OpenSSL import SSL
+
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_default_verify_paths()
+    context.set_verify(SSL.VERIFY_PEER)
+    connection = SSL.Connection(context, socket.create_connection((host, 443), timeout=20))
+    # What has a timeout does not block.
+    connection.setblocking(True)
+    connection.set_tlsext_host_name(host.encode())
+    connection.set_connect_state()
+    connection.do_handshake()
+    print("issuer", connection.get_peer_certificate().get_issuer().CN, "by", connection.get_group_name())
+    connection.sendall(f"GET /hello?{identity} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    print(connection.recv(1 << 14).decode())
+
+
+VERBS = [requests, httpx, aiohttp, websockets, grpc, pyopenssl]
 if __name__ == "__main__":
     dict((verb.__name__, verb) for verb in VERBS)[sys.argv[2]](*sys.argv[3:])

@@ -4,12 +4,11 @@ use crate::e2e::need::Need;
 use crate::e2e::row::Expect::{Exit, Fails, NotOut, NotUpstream, Out, Upstream};
 use crate::e2e::row::{Only, Row, row};
 
-/// Four rows a client.
+/// Four rows a client, the first of them over every link.
 ///
-/// Its command asks `$host` for something with `{id}` in it, and prints `issuer` and who issued the
-/// certificate it was shown; `$trusting` are the words before what is to trust the upstream's authority.
-/// Then follow what it prints of success, what its server sees, and its own words for a certificate that
-/// has expired and for one of another host.
+/// Its command asks `$host` for something with `{id}` in it, and prints who issued the certificate it was
+/// shown. Then follow what it prints of success, what its server sees, and its own words for a certificate
+/// that has expired and for one of another host.
 macro_rules! clients {
     ($($client:literal needs $needs:expr, asks $host:literal: $command:expr, $page:literal, $seen:expr,
        $expired:literal, $other_host:literal;)*) => {
@@ -19,7 +18,7 @@ macro_rules! clients {
                 &["--allow", $host],
                 concat!("host=", $host, "; ", $command),
                 &[Exit(0), Out($page), Out("net-engine"), NotOut("Upstream Test CA"), Upstream($seen)],
-            ).needing($needs).only(Only::Once).paired(),
+            ).needing($needs).paired(),
             row(
                 concat!($client, "_passed_on"),
                 &["--allow", $host, "--bypass", $host],
@@ -71,7 +70,7 @@ clients! {
     "git" needs &[Need::Git], asks "web.test":
         and_issuer!("cd {dir}/started && git clone --quiet https://$host/row/{id}/tiny.git {id}.git && cat {id}.git/hello"),
         "hello from a repository", &["POST /row/{id}/tiny.git/git-upload-pack HTTP/1.1"],
-        "server certificate verification failed",
+        "verification failed",
         "does not match target host name 'wronghost.test'";
     "pip" needs &[Need::Clients], asks "web.test":
         and_issuer!("export PYTHONPATH={dir}/clients:{dir}/started/{id} && \
