@@ -19,6 +19,7 @@ mod secrets;
 mod silence;
 mod tls;
 mod transfer;
+mod trust_kit;
 mod virtual_ip;
 
 use crate::e2e::row::Row;
@@ -35,6 +36,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("authority", authority::ROWS),
         ("requests", requests::ROWS),
         ("clients", clients::ROWS),
+        ("trust_kit", trust_kit::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),
         ("endings", endings::ROWS),
