@@ -95,6 +95,14 @@ pub(crate) const ROWS: &[Row] = &[
     .needing(&[Need::Gnutls])
     .only(Only::OncePerUser),
     row(
+        "leaf_is_verified_by_a_strict_client",
+        &["--allow", "192.31.196.2", "--allow", "web.test"],
+        "for host in web.test 192.31.196.2; do python3 {dir}/guest.py strict https://$host/hello?{id} || exit; done",
+        &[Exit(0), Out("hello from nginx\nhello from nginx")],
+    )
+    .judged()
+    .only(Only::OncePerUser),
+    row(
         "guest_whose_clock_is_two_hours_slow",
         &["--allow", "web.test"],
         "for client in 'curl -sS' 'wget -qO -'; do faketime -f -2h $client https://web.test/hello?{id} || exit; done",
