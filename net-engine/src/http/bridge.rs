@@ -20,7 +20,7 @@ use super::exchange::Exchange;
 use super::guarded::Guarded;
 use super::guest_body::GuestBody;
 use super::sender::{LocalTasks, Sender, Upstream, header_bytes, window_bytes};
-use super::tunnel::{Duplex, TunnelEnd, carry, tunnel};
+use super::tunnel::{Duplex, TunnelEnd, carry, pass_on_end, tunnel};
 use crate::core::FlowId;
 use crate::guest::{
     Activity, Context, FAREWELL, GuestStream, HttpVersion, InterceptError, Prefixed, StreamInfo,
@@ -47,15 +47,11 @@ where
         let mut guest = guest;
         let carried = tokio::select! {
             biased;
-            carried = carry(&mut guest, &mut upstream, &context.limits) => carried.is_ok(),
-            () = context.stack.guest_reset(info.id) => false,
+            carried = carry(&mut guest, &mut upstream, &context.limits) => carried,
+            () = context.stack.guest_reset(info.id) => return Ok(()),
         };
-        if carried {
-            // A guest that takes nothing any more is not waited for.
-            let _ = timeout(context.limits.drain_timeout, guest.shutdown()).await;
-        }
-        // Otherwise the guest is reset: a stream that breaks off upstream must not end as if it were
-        // whole (RFC 8446, section 6.1).
+        // A stream that breaks off upstream must not end as if it were whole (RFC 8446, section 6.1).
+        pass_on_end(&context.stack, info.id, &mut guest, carried, &context.limits).await;
         return Ok(());
     }
     let upstream = Upstream::connected(Sender::handshake(upstream, version, context).await?);
@@ -180,7 +176,8 @@ where
         let _ = timeout(FAREWELL, close_lingering(guest.stream)).await;
     } else if let Some(upstream) = served.upstream.take_tunnel().await {
         // An error on either side ends both.
-        let _ = tunnel(guest, upstream, &served.context.limits).await;
+        let id = served.exchange.id();
+        tunnel(&served.context.stack, id, guest, upstream, &served.context.limits).await;
     }
 }
 

@@ -18,6 +18,7 @@ use super::body::{BodyError, Filter, Filtered};
 use super::guest_body::GuestBody;
 use super::headers;
 use super::held::HeldBody;
+use crate::core::FlowId;
 use crate::guest::{BoundRule, Context, HeldBytes, HttpVersion, ShownName, StreamInfo};
 
 /// An answer of our own, in place of upstream's.
@@ -73,6 +74,11 @@ impl Exchange {
     pub(super) fn new(context: Rc<Context>, info: StreamInfo, version: HttpVersion) -> Self {
         let rule = Cell::new(info.rule);
         Self { context, info, version, rule, state: Cell::new(State::Open) }
+    }
+
+    /// The flow it is on.
+    pub(super) fn id(&self) -> FlowId {
+        self.info.id
     }
 
     /// The HTTP both sides speak.
