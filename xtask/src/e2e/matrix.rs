@@ -148,7 +148,8 @@ impl Matrix<'_> {
             }
         }
         if work.is_empty() {
-            bail!("no end-to-end test was chosen");
+            remarks.extend(self.needs.remarks(&choice.rows()));
+            bail!("no end-to-end test was chosen that can run here; {}", remarks.join("; "));
         }
         thread::scope(|scope| {
             let at = |pace| work.iter().filter(move |(_, row)| row.setting.pace == pace);

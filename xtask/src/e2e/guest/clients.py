@@ -51,6 +51,8 @@ def websockets(host, identity):
         for message in ["hello", "x" * 100_000, b"bytes"]:
             connection.send(message)
             print("the same" if connection.recv() == message else "another", len(message))
+        print("pong" if connection.ping().wait(20) else "no pong")
+    print("closed with", connection.close_code)
 
 
 def grpc(host, identity):
@@ -71,6 +73,15 @@ def grpc(host, identity):
         for answer in call:
             answers.put(answer)
         print(dict(call.trailing_metadata())["count"], "counted,", call.code())
+        # More than a window, both ways; an answer that is all trailers; a call that is given up.
+        print(len(once(bytes(3_000_000), timeout=20)), "bytes")
+        try:
+            channel.unary_unary("/test.Talk/Nothing")(b"", timeout=20)
+        except grpc.RpcError as error:
+            print(error.code())
+        call = channel.unary_stream("/test.Talk/Until")(identity.encode(), timeout=20)
+        print("before its end:", next(call).decode())
+        call.cancel()
 
 
 def pyopenssl(host, identity):

@@ -103,12 +103,13 @@ clients! {
         "Hostname mismatch, certificate is not valid for 'wronghost.test'";
     "python_websockets" needs &[Need::Clients], asks "ws.test":
         "python3 {dir}/clients.py {dir}/clients websockets $host {id}",
-        "the same 5\nthe same 100000\nthe same 5", &["websocket /{id}"],
+        "the same 5\nthe same 100000\nthe same 5\npong\nclosed with 1000", &["websocket /{id}"],
         "certificate has expired",
         "Hostname mismatch, certificate is not valid for 'wronghost.test'";
     "grpc" needs &[Need::Clients], asks "grpc.test":
         and_issuer!("python3 {dir}/clients.py {dir}/clients grpc $host {id}"),
-        "hello {id}\nhello {id}-0\nhello {id}-1\nhello {id}-2\n3 counted, StatusCode.OK", &["grpc along {id}-2"],
+        "hello {id}\nhello {id}-0\nhello {id}-1\nhello {id}-2\n3 counted, StatusCode.OK\n3000006 bytes\n\
+         StatusCode.UNIMPLEMENTED\nbefore its end: hello {id}\n", &["grpc called off {id}"],
         "CERTIFICATE_VERIFY_FAILED: certificate has expired",
         "Hostname Verification Check failed";
     "node_fetch" needs &[Need::Node], asks "h2.test":

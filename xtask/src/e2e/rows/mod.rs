@@ -6,6 +6,7 @@ mod authority;
 mod bad_input;
 mod clients;
 mod datagrams;
+mod distrust;
 mod endings;
 mod guest;
 mod isolation;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("authority", authority::ROWS),
         ("requests", requests::ROWS),
         ("clients", clients::ROWS),
+        ("distrust", distrust::ROWS),
         ("trust_kit", trust_kit::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),
