@@ -34,6 +34,7 @@ pub const TRUST_VARIABLES: &[TrustVariable] = &[
     pem("NODE_EXTRA_CA_CERTS", &["node"]),
     pem("DENO_CERT", &["deno"]),
     pem("GIT_SSL_CAINFO", &["git"]),
+    pem("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", &["grpc", "python"]),
     pem("AWS_CA_BUNDLE", &["aws"]),
     pem("CARGO_HTTP_CAINFO", &["rust"]),
     pem("NIX_SSL_CERT_FILE", &["nix"]),

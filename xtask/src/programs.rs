@@ -33,8 +33,24 @@ pub(crate) const E2E: &[Program] = &[
     ("bash", "bash"),
 ];
 
-/// What installs the QUIC stack of the end-to-end tests.
+/// What installs the Python libraries of the end-to-end tests, and is a client itself.
 pub(crate) const PIP: &[Program] = &[("pip3", "python3-pip")];
+
+/// A client with a TLS stack of its own.
+pub(crate) const GNUTLS: &[Program] = &[("gnutls-cli", "gnutls-bin")];
+
+/// What sets a guest's clock.
+pub(crate) const FAKETIME: &[Program] = &[("faketime", "faketime")];
+
+/// Clients whose rows are skipped where they are missing.
+pub(crate) const WGET: &[Program] = &[("wget", "wget")];
+/// The client, and what runs its server behind nginx.
+pub(crate) const GIT: &[Program] = &[("git", "git"), ("fcgiwrap", "fcgiwrap")];
+pub(crate) const NODE: &[Program] = &[("node", "nodejs"), ("npm", "npm")];
+/// The compiler too: a single file is compiled as it is launched.
+pub(crate) const JAVA: &[Program] = &[("java", "default-jdk-headless"), ("javac", "default-jdk-headless")];
+/// The browser, and what tells it whom to trust.
+pub(crate) const CHROMIUM: &[Program] = &[("chromium", "chromium"), ("certutil", "libnss3-tools")];
 
 /// Who judges the certificates that net-tls makes.
 pub(crate) const JUDGES: &[Program] = &[("openssl", "openssl"), ("certtool", "gnutls-bin")];

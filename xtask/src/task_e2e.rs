@@ -8,13 +8,15 @@ use crate::workspace::Workspace;
 
 /// The end-to-end tests alone
 ///
-/// curl, openssl, dig and Python under `net-engine run`, nginx and others behind it, in network
-/// namespaces that end with this command. Each test runs over each link, as root and as an
-/// ordinary user; what cannot run here is named at the end.
+/// curl, openssl, dig, Python and ordinary clients up to Chromium under `net-engine run`, nginx and
+/// others behind it, in network namespaces that end with this command. Tests run over each link, as
+/// root and as an ordinary user, those whose outcome does not depend on it once; what cannot run here
+/// is named at the end.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cargo xtask e2e                        all of them\n  \
                         cargo xtask e2e secret                 those with `secret` in their name\n  \
                         cargo xtask e2e isolation              those of rows/isolation.rs\n  \
+                        cargo xtask e2e clients                git, pip, npm, gRPC, Java, a browser…\n  \
                         cargo xtask e2e --link tap --user root\n  \
                         cargo xtask e2e dig --keep             keep servers' logs and outputs")]
 pub(crate) struct E2e {

@@ -101,6 +101,9 @@ Examples:
   net-engine ca export --dir ca --for node --out bundle.pem
     Writes what Node reads and prints NODE_EXTRA_CA_CERTS='/…/bundle.pem'.
 
+  eval \"$(net-engine ca export --dir ca --for nss --out authority.pem)\"
+    Has Chromium trust it, by certutil (Debian package libnss3-tools).
+
 With --out the variables are printed as a shell reads them, with the file's absolute path.";
 
 #[derive(ClapArgs)]
@@ -129,7 +132,7 @@ pub(super) enum CaExport {
     Ruby,
     /// curl: CURL_CA_BUNDLE
     Curl,
-    /// Python: SSL_CERT_FILE, REQUESTS_CA_BUNDLE, PIP_CERT
+    /// Python: SSL_CERT_FILE, REQUESTS_CA_BUNDLE, PIP_CERT, and that of gRPC
     Python,
     /// Node: NODE_EXTRA_CA_CERTS
     Node,
@@ -137,12 +140,16 @@ pub(super) enum CaExport {
     Deno,
     /// git: GIT_SSL_CAINFO
     Git,
+    /// gRPC over its C core: GRPC_DEFAULT_SSL_ROOTS_FILE_PATH
+    Grpc,
     /// AWS command line and SDKs: AWS_CA_BUNDLE
     Aws,
     /// Rust and Cargo: SSL_CERT_FILE, CARGO_HTTP_CAINFO
     Rust,
     /// Nix: NIX_SSL_CERT_FILE
     Nix,
+    /// NSS, for Chromium: NET_ENGINE_CA_CERT, and the certutil command that adds it to ~/.pki/nssdb
+    Nss,
     /// Java: a PKCS#12 key store, and JAVA_TOOL_OPTIONS
     Java,
 }

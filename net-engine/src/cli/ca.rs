@@ -12,11 +12,17 @@ use net_tls::{AuthorityCertificate, TRUST_VARIABLES};
 
 use super::args::{CaCommand, CaExport, CaExportArgs, CaNewArgs, CaSource};
 use super::authority_store::{AUTHORITY_FILE, AuthorityStore, kept_params, read_text};
+use super::environment::AUTHORITY_VARIABLE;
 use super::plan::now;
 use super::trust::{TrustFiles, system_bundle};
 
 /// What X.520 has room for in a common name.
 const MAX_NAME: usize = 64;
+
+/// How NSS is told of an authority: a database of the user's, which Chromium reads.
+const TELL_NSS: &str = "mkdir -p \"$HOME/.pki/nssdb\"
+certutil -d \"sql:$HOME/.pki/nssdb\" -A -t C,, -n net-engine -i \"$NET_ENGINE_CA_CERT\"
+";
 
 /// Does what one of the verbs of `ca` says.
 pub(super) fn ca(command: &CaCommand) -> Result<ExitCode> {
@@ -75,7 +81,7 @@ fn export(args: &CaExportArgs) -> Result<()> {
     let CaExportArgs { source, kind, out } = args;
     let certificate = certificate(source)?;
     let bytes = match kind {
-        CaExport::Pem => certificate.pem().as_bytes().to_vec(),
+        CaExport::Pem | CaExport::Nss => certificate.pem().as_bytes().to_vec(),
         CaExport::Java => TrustFiles::new(&system_bundle(), certificate.pem())?.key_store,
         CaExport::Bundle
         | CaExport::Go
@@ -86,6 +92,7 @@ fn export(args: &CaExportArgs) -> Result<()> {
         | CaExport::Node
         | CaExport::Deno
         | CaExport::Git
+        | CaExport::Grpc
         | CaExport::Aws
         | CaExport::Rust
         | CaExport::Nix => TrustFiles::new(&system_bundle(), certificate.pem())?.bundle.into_bytes(),
@@ -101,11 +108,19 @@ fn export(args: &CaExportArgs) -> Result<()> {
     let Some(path) = path.to_str() else { bail!("--out \"{}\": is no text", out.display()) };
     let runtime = clap::ValueEnum::to_possible_value(kind);
     let runtime = runtime.as_ref().map_or("", |value| value.get_name());
-    for variable in TRUST_VARIABLES.iter().filter(|variable| variable.runtimes.contains(&runtime)) {
-        let value = variable.value(path).replace('\'', "'\\''");
-        print(format!("export {}='{value}'\n", variable.name).as_bytes())?;
+    let variables = TRUST_VARIABLES.iter().filter(|variable| variable.runtimes.contains(&runtime));
+    let mut lines: String =
+        variables.map(|variable| assignment(variable.name, &variable.value(path))).collect();
+    if *kind == CaExport::Nss {
+        lines.push_str(&assignment(AUTHORITY_VARIABLE, path));
+        lines.push_str(TELL_NSS);
     }
-    Ok(())
+    print(lines.as_bytes())
+}
+
+/// A line of a shell's.
+fn assignment(name: &str, value: &str) -> String {
+    format!("export {name}='{}'\n", value.replace('\'', "'\\''"))
 }
 
 /// Writes a file anew, whole or not at all; where it is.

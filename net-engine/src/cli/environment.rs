@@ -37,6 +37,9 @@ const LENT_IDENTITIES: &[&str] = &[
 /// whoever asks a proxy shows the engine the proxy's name alone. The engine needs none.
 const PROXIES: &[&str] = &["all_proxy", "ftp_proxy", "http_proxy", "https_proxy", "no_proxy"];
 
+/// Leads to the authority's certificate alone: what NSS is told, which reads no variable.
+pub(super) const AUTHORITY_VARIABLE: &str = "NET_ENGINE_CA_CERT";
+
 /// The caller's environment without secrets, with placeholders and trust.
 pub(super) fn of_command(plan: &Plan, trust: Option<&TrustPaths>) -> Vec<(OsString, OsString)> {
     let placeholders: Vec<(OsString, OsString)> =
@@ -56,6 +59,7 @@ pub(super) fn of_command(plan: &Plan, trust: Option<&TrustPaths>) -> Vec<(OsStri
 pub(super) struct TrustPaths {
     pub(super) bundle: PathBuf,
     pub(super) key_store: PathBuf,
+    pub(super) authority: PathBuf,
 }
 
 fn trust_variables(paths: &TrustPaths) -> Vec<(OsString, OsString)> {
@@ -73,7 +77,8 @@ fn trust_variables(paths: &TrustPaths) -> Vec<(OsString, OsString)> {
         value.push(variable.value(&path.to_string_lossy()));
         (OsString::from(variable.name), value)
     };
-    TRUST_VARIABLES.iter().map(variable).collect()
+    let authority = (AUTHORITY_VARIABLE.into(), paths.authority.clone().into());
+    TRUST_VARIABLES.iter().map(variable).chain([authority]).collect()
 }
 
 fn is_withheld(name: &OsStr) -> bool {
@@ -101,7 +106,7 @@ mod tests {
             assert_eq!(is_withheld(OsStr::new(name)), *expected, "{name}");
         }
         let documentation = include_str!("../../../docs/config.md");
-        let trust = TRUST_VARIABLES.iter().map(|variable| &variable.name);
+        let trust = TRUST_VARIABLES.iter().map(|variable| &variable.name).chain([&AUTHORITY_VARIABLE]);
         for name in LENT_IDENTITIES.iter().chain(PROXIES).chain(trust) {
             assert!(documentation.contains(&format!("`{name}`")), "docs/config.md does not say {name}");
         }

@@ -218,13 +218,15 @@ impl Files {
             GuestAddresses::default().gateways().map(|gateway| format!("nameserver {gateway}\n")).collect();
         write(&resolv_conf, lines.concat().as_bytes())?;
         let trust = match &plan.trust {
-            Some(TrustFiles { bundle, key_store }) => {
+            Some(TrustFiles { bundle, key_store, authority }) => {
                 let paths = TrustPaths {
                     bundle: directory.path().join("ca-bundle.pem"),
                     key_store: directory.path().join("ca-bundle.p12"),
+                    authority: directory.path().join("authority.pem"),
                 };
                 write(&paths.bundle, bundle.as_bytes())?;
                 write(&paths.key_store, key_store)?;
+                write(&paths.authority, authority.as_bytes())?;
                 Some(paths)
             }
             None => None,

@@ -51,16 +51,18 @@ pub(super) fn system_bundle() -> String {
     SYSTEM_BUNDLES.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default()
 }
 
-/// The files of the trust kit: the same anchors for whoever reads PEM, and for Java.
+/// The files of the trust kit: the same anchors for whoever reads PEM, and for Java; and the authority
+/// alone, for who keeps anchors one by one.
 pub(super) struct TrustFiles {
     pub(super) bundle: String,
     pub(super) key_store: Vec<u8>,
+    pub(super) authority: String,
 }
 
 impl TrustFiles {
     pub(super) fn new(others: &str, authority_pem: &str) -> Result<Self> {
         let bundle = bundle(others, authority_pem);
         let key_store = key_store(&bundle)?;
-        Ok(Self { bundle, key_store })
+        Ok(Self { bundle, key_store, authority: authority_pem.to_owned() })
     }
 }

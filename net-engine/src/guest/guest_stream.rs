@@ -89,8 +89,7 @@ impl GuestStream {
 
     /// Sends FIN once everything written has been delivered.
     pub(crate) fn close(&self) {
-        self.stack.with(|gateway| gateway.close(self.id));
-        self.stack.wake_driver();
+        self.stack.close(self.id);
     }
 
     /// Resets the connection.

@@ -56,6 +56,12 @@ impl Stack {
         .await;
     }
 
+    /// Sends FIN on a flow once everything written to it has been delivered.
+    pub(crate) fn close(&self, id: FlowId) {
+        self.with(|gateway| gateway.close(id));
+        self.wake_driver();
+    }
+
     /// Has the driver look at the gateway again.
     pub(crate) fn wake_driver(&self) {
         if let Some(waker) = self.0.driver.take() {

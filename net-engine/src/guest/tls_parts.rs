@@ -97,11 +97,12 @@ impl TlsParts {
     }
 
     /// The guest's end with the fault upstream's certificate had, from an issuer the guest does not
-    /// trust where that is the fault.
+    /// trust where that is the fault. It chooses a protocol: some guests miss one before they look at a name.
     pub(crate) fn faulty_config(
         &self,
         subject: &LeafSubject,
         fault: UpstreamFault,
+        offer: AlpnOffer,
     ) -> Result<Arc<ServerConfig>, InterceptError> {
         let authority = self.leaves.as_ref().ok_or(InterceptError::Mint)?.authority();
         self.may_mint(authority, subject)?;
@@ -111,7 +112,7 @@ impl TlsParts {
             none => none.insert(FaultMirror::generate(now()).map_err(|_| InterceptError::Mint)?),
         };
         let leaf = mirror.leaf(authority, subject, fault, now()).map_err(refusal)?;
-        Ok(net_tls::guest_config(leaf, Vec::new(), system_clock()))
+        Ok(net_tls::guest_config(leaf, offer.protocols(), system_clock()))
     }
 
     /// Our end towards the upstream of a stream, and whether a handshake proves who that is.
@@ -185,7 +186,7 @@ mod tests {
         let outside = [name("b.test"), LeafSubject::Address([10, 0, 0, 1].into())];
         for subject in &outside {
             for fault in [UpstreamFault::Expired, UpstreamFault::UnknownIssuer] {
-                let refused = tls.faulty_config(subject, fault).map(drop);
+                let refused = tls.faulty_config(subject, fault, AlpnOffer::Nothing).map(drop);
                 assert_eq!(refused, Err(InterceptError::NeedsNewAuthority), "{subject:?}");
             }
             let refused = tls.guest_config(subject, Alpn::Nothing).map(drop);

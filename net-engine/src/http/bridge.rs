@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use net_core::Flow;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -14,7 +14,7 @@ use super::opening::Opening;
 use super::sender::{Sender, Upstream};
 use super::serve::{Served, serve};
 use super::sides::Sides;
-use super::tunnel::carry;
+use super::tunnel::{carry, pass_on_end};
 use crate::core::FlowId;
 use crate::guest::{
     Context, Denial, GuestStream, HttpVersion, Inner, InnerTerms, InterceptError, Prefixed, StreamInfo,
@@ -106,9 +106,8 @@ where
     }
 }
 
-/// Moves bytes until both halves are closed or the guest is gone. An orderly end is passed on; otherwise
-/// the guest is reset: a stream that breaks off upstream must not end as if it were whole (RFC 8446, section
-/// 6.1).
+/// Moves bytes until both halves are closed or the guest is gone, and passes on how upstream ended: a stream that
+/// breaks off there must not end as if it were whole (RFC 8446, section 6.1).
 async fn carry_until_reset<G, U>(context: &Context, id: FlowId, mut guest: G, mut upstream: U)
 where
     G: AsyncRead + AsyncWrite + Unpin,
@@ -117,13 +116,10 @@ where
     let carried = tokio::select! {
         // What a read has found is not lost over what ends the stream besides.
         biased;
-        carried = carry(&mut guest, &mut upstream, &context.limits) => carried.is_ok(),
-        () = context.stack.guest_reset(id) => false,
+        carried = carry(&mut guest, &mut upstream, &context.limits) => carried,
+        () = context.stack.guest_reset(id) => return,
     };
-    if carried {
-        // A guest that takes nothing any more is not waited for.
-        let _ = timeout(context.limits.drain_timeout, guest.shutdown()).await;
-    }
+    pass_on_end(&context.stack, id, &mut guest, carried, &context.limits).await;
 }
 
 /// Tells a guest by HTTP why its stream of TLS is denied: nothing was dialled for it. A guest that asks nothing

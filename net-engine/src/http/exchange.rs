@@ -21,6 +21,7 @@ use super::refusal::{Form, Refusal};
 use super::request_filter::RequestFilter;
 use super::response_filter::ResponseFilter;
 use super::sides::Sides;
+use crate::core::FlowId;
 use crate::guest::{BoundRule, Context, Denial, HeldBytes, HttpVersion, ShownName, StreamInfo};
 
 /// The requests of one stream: what they share is checked against every one of them.
@@ -103,6 +104,11 @@ impl Exchange {
     /// Whether there was a request at all.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun.get()
+    }
+
+    /// The flow it is on.
+    pub(super) fn id(&self) -> FlowId {
+        self.info.id
     }
 
     /// Whether the stream must end after the response in flight.

@@ -120,7 +120,8 @@ where
         let _ = timeout(FAREWELL, close_lingering(guest.stream)).await;
     } else if let Some(upstream) = served.upstream.take_tunnel().await {
         // An error on either side ends both.
-        let _ = tunnel(guest, upstream, &served.context.limits).await;
+        let id = served.exchange.id();
+        tunnel(&served.context.stack, id, guest, upstream, &served.context.limits).await;
     }
 }
 

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use net_core::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::time::timeout;
 
-use crate::guest::Activity;
+use crate::core::FlowId;
+use crate::guest::{Activity, Stack};
 
 /// What is read at once each way: more than a TLS record holds, so that records are full.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -20,15 +22,21 @@ pub(super) struct TunnelEnd {
     pub(super) unread: Bytes,
 }
 
-/// Carries what follows HTTP: see [`carry`].
+/// Carries what follows HTTP on the flow `id`, to its end: see [`carry`] and [`pass_on_end`].
 pub(super) async fn tunnel(
+    stack: &Stack,
+    id: FlowId,
     mut guest: TunnelEnd,
     mut upstream: TunnelEnd,
     limits: &Limits,
-) -> std::io::Result<()> {
-    upstream.stream.write_all(&guest.unread).await?;
-    guest.stream.write_all(&upstream.unread).await?;
-    carry(&mut guest.stream, &mut upstream.stream, limits).await
+) {
+    let carried = async {
+        upstream.stream.write_all(&guest.unread).await?;
+        guest.stream.write_all(&upstream.unread).await?;
+        carry(&mut guest.stream, &mut upstream.stream, limits).await
+    };
+    let carried = carried.await;
+    pass_on_end(stack, id, &mut guest.stream, carried, limits).await;
 }
 
 /// Moves bytes both ways until both halves are closed.
@@ -48,6 +56,31 @@ pub(crate) async fn carry<G: Duplex, U: Duplex>(
             carried.map(drop)
         }
         () = activity.quiet_between_halves(limits) => Err(std::io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Ends the guest's half as upstream has ended its own: after all that came, and where it broke off without the
+/// word that TLS has for an end (close_notify), without it. Any other error resets the guest, once its stream is
+/// dropped.
+///
+/// A server that ends its connection instead of its TLS is common; what it said before is as good as any.
+pub(super) async fn pass_on_end<G: Duplex>(
+    stack: &Stack,
+    id: FlowId,
+    guest: &mut G,
+    carried: std::io::Result<()>,
+    limits: &Limits,
+) {
+    // A guest that takes nothing any more is not waited for.
+    let patience = limits.drain_timeout;
+    match carried {
+        Ok(()) => drop(timeout(patience, guest.shutdown()).await),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            if matches!(timeout(patience, guest.flush()).await, Ok(Ok(()))) {
+                stack.close(id);
+            }
+        }
+        Err(_) => {}
     }
 }
 

@@ -205,8 +205,11 @@ impl<'c> Opening<'c> {
         // Without a certificate there is none to mirror: an alert says what happened.
         let is_of_certificate = !matches!(fault, UpstreamFault::TimedOut | UpstreamFault::HandshakeFailed);
         let subject = &self.question.subject;
-        let config =
-            if is_of_certificate { self.context.tls.faulty_config(subject, fault).ok() } else { None };
+        let config = if is_of_certificate {
+            self.context.tls.faulty_config(subject, fault, self.question.offer).ok()
+        } else {
+            None
+        };
         let Some(config) = config else { return fail(&guest, error).await };
         if let Ok(mut accepted) = accept_guest(self.context, config, guest, prefix).await {
             // A guest that does not verify gets an orderly end, and nothing else.

@@ -65,7 +65,8 @@ fn exports_hold_no_key_and_variables_name_them() {
         ("go", &["SSL_CERT_FILE"]),
         ("ruby", &["SSL_CERT_FILE"]),
         ("curl", &["CURL_CA_BUNDLE"]),
-        ("python", &["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT"]),
+        ("python", &["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"]),
+        ("grpc", &["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"]),
         ("node", &["NODE_EXTRA_CA_CERTS"]),
         ("deno", &["DENO_CERT"]),
         ("git", &["GIT_SSL_CAINFO"]),
@@ -109,6 +110,26 @@ fn a_key_store_for_java() {
     if let Some(listed) = says("keytool", &args) {
         assert!(listed.contains("trustedCertEntry") && listed.contains(fingerprint), "{listed}");
     }
+}
+
+#[test]
+fn a_command_that_has_chromium_trust_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    ok(directory, &["new", "--dir", "kept"]);
+    let said = ok(directory, &["export", "--dir", "kept", "--for", "nss", "--out", "authority.pem"]);
+    let written = fs::read_to_string(directory.join("authority.pem")).expect("text");
+    assert_eq!(written, ok(directory, &["export", "--dir", "kept", "--for", "pem"]));
+    let script = format!("{said}cat \"$NET_ENGINE_CA_CERT\"");
+    // In place of the program: what it is told.
+    let script = format!("certutil() {{ printf '%s|' \"$@\"; }}; HOME='{}'; {script}", directory.display());
+    let told = says("sh", &["-c", &script]).expect("a shell");
+    let home = directory.display();
+    let path = fs::canonicalize(directory.join("authority.pem")).expect("a path");
+    let expected =
+        format!("-d|sql:{home}/.pki/nssdb|-A|-t|C,,|-n|net-engine|-i|{}|{written}", path.display());
+    assert_eq!(told, expected);
+    assert!(directory.join(".pki/nssdb").is_dir());
 }
 
 #[test]

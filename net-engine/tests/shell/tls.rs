@@ -214,3 +214,34 @@ fn a_body_beyond_one_record_arrives_whole() {
         served.await.unwrap();
     });
 }
+
+#[test]
+fn what_came_before_a_stream_breaks_off_arrives() {
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    const BYTES: usize = 300_000;
+    // By a name, where it is HTTP until both sides leave it, and by an address, where nobody reads.
+    for allow in [&["a.example:443"], &["9.9.9.1:443"]] {
+        run(async {
+            let identity = Identity::new();
+            let (address, accepted) = identity.one_connection("a.example").await;
+            let redirects = vec![((HOST_A.1, 443), address)];
+            let trusts = Some(identity.pem());
+            let world = World::new(Setup { allow, redirects, trusts, ..Setup::default() }).await;
+            tokio::task::spawn_local(async move {
+                let (mut server, _) = asked(accepted).await;
+                server.write_all(SWITCH).await.unwrap();
+                server.write_all(&[b'#'; BYTES]).await.unwrap();
+                // The connection ends, and its TLS does not.
+                server.flush().await.unwrap();
+            });
+            let mut stream = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();
+            stream.write_all(ASK).await.unwrap();
+            let mut response = Vec::new();
+            let ended = timeout(PATIENCE, stream.read_to_end(&mut response)).await.expect("an end");
+            assert_eq!(response.iter().filter(|byte| **byte == b'#').count(), BYTES, "{allow:?}");
+            let kind = ended.map_err(|error| error.kind());
+            assert_eq!(kind, Err(std::io::ErrorKind::UnexpectedEof), "{allow:?}");
+        });
+    }
+}

@@ -12,7 +12,8 @@ pub(crate) const ISSUER: &str = "Upstream Test CA";
 
 /// Makes `ca.pem`; `good`, `expired` and `selfsigned` with `.pem` and `.key`.
 pub(crate) fn make(scratch: &Scratch) -> Result<()> {
-    let names = ["web", "other", "peer", "v4", "v6", "alias"].map(|name| format!("DNS:{name}.test"));
+    let names = ["web", "other", "peer", "v4", "v6", "alias", "h2", "grpc", "ws"]
+        .map(|name| format!("DNS:{name}.test"));
     let addresses = [WEB, PEER].concat().into_iter().map(|address| format!("IP:{address}"));
     let names = names.into_iter().chain(addresses).collect::<Vec<_>>().join(",");
     authority(scratch)?;
@@ -30,7 +31,8 @@ fn authority(scratch: &Scratch) -> Result<()> {
         "ca.conf",
         b"[ca]\ndefault_ca = own\n[own]\ndatabase = ca.index\nrand_serial = yes\nnew_certs_dir = .\n\
           default_md = sha256\npolicy = any\nunique_subject = no\ncopy_extensions = copy\n\
-          [any]\ncommonName = supplied\n",
+          x509_extensions = identifiers\n[any]\ncommonName = supplied\n\
+          [identifiers]\nsubjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n",
     )?;
     scratch.write("ca.index", b"")?;
     key(scratch, "ca")?;

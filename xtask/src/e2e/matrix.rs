@@ -1,18 +1,19 @@
 //! Every row in every cell: patient ones beside the others, a line for each.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::e2e::cell::{Cell, Link, Skip, User, become_user, tun_is_closed};
-use crate::e2e::row::{Only, Row};
+use crate::e2e::need::Needs;
+use crate::e2e::row::{Only, Pace, Row};
 use crate::e2e::scratch::Scratch;
 use crate::e2e::servers::Servers;
 use crate::e2e::verdict::{Words, judge};
 use crate::e2e::world::World;
-use crate::e2e::{aioquic, certificates, rows, run};
+use crate::e2e::{certificates, rows, run};
 use crate::process;
 use crate::programs;
 use crate::space::{Owner, clean};
@@ -33,6 +34,16 @@ pub(crate) struct Choice {
     pub(crate) keep: bool,
     /// A cell that cannot run for want of something is a failure.
     pub(crate) require_all: bool,
+}
+
+impl Choice {
+    /// The rows that were asked for, in whatever cell.
+    fn rows(&self) -> Vec<&'static Row> {
+        let is_wanted = |subject: &str, row: &Row| {
+            self.filter.as_deref().is_none_or(|filter| filter == subject || row.name.contains(filter))
+        };
+        rows::all().filter(|(subject, row)| is_wanted(subject, row)).map(|(_, row)| row).collect()
+    }
 }
 
 /// Runs the matrix; what was skipped and why.
@@ -59,18 +70,12 @@ pub(crate) fn play(workspace: &Workspace, choice: &Choice) -> Result<Vec<String>
         Err(error) if choice.require_all => return Err(error),
         Err(error) => return Ok(vec![format!("end-to-end tests did NOT run: {error:#}")]),
     };
-    let no_quic = aioquic::provide(workspace, &scratch)?;
-    if let Some(why) = &no_quic
-        && choice.require_all
-    {
-        bail!("{why}");
-    }
-    let has_quic = no_quic.is_none();
-    let servers = Servers::start(&world, &scratch, has_quic)?;
+    let needs = Needs::provide(&choice.rows(), workspace, &scratch, choice.require_all)?;
+    let servers = Servers::start(&world, &scratch, &needs)?;
     let tally = Mutex::default();
-    let matrix = Matrix { world: &world, scratch: &scratch, sha: &sha, is_root, has_quic, tally };
+    let matrix = Matrix { world: &world, scratch: &scratch, sha: &sha, is_root, needs: &needs, tally };
     let mut remarks = matrix.play(choice)?;
-    remarks.extend(no_quic);
+    remarks.extend(needs.remarks(&choice.rows()));
     drop(servers);
     Ok(remarks)
 }
@@ -112,7 +117,7 @@ struct Matrix<'m> {
     scratch: &'m Scratch,
     sha: &'m str,
     is_root: bool,
-    has_quic: bool,
+    needs: &'m Needs,
     tally: Mutex<Tally>,
 }
 
@@ -146,14 +151,25 @@ impl Matrix<'_> {
             }
         }
         if work.is_empty() {
-            bail!("no end-to-end test was chosen");
+            remarks.extend(self.needs.remarks(&choice.rows()));
+            bail!("no end-to-end test was chosen that can run here; {}", remarks.join("; "));
         }
         thread::scope(|scope| {
-            for (cell, row) in work.iter().filter(|(_, row)| row.setting.patient) {
+            let at = |pace| work.iter().filter(move |(_, row)| row.setting.pace == pace);
+            for (cell, row) in at(Pace::Patient) {
                 scope.spawn(|| self.run_row(*cell, row));
             }
-            for (cell, row) in work.iter().filter(|(_, row)| !row.setting.patient) {
+            for (cell, row) in at(Pace::InTurn) {
                 self.run_row(*cell, row);
+            }
+            let paired = Arc::new(Mutex::new(at(Pace::Paired)));
+            for _ in 0..2 {
+                let paired = Arc::clone(&paired);
+                scope.spawn(move || {
+                    while let Some((cell, row)) = next_of(&paired) {
+                        self.run_row(*cell, row);
+                    }
+                });
             }
         });
         let tally = self.tally.lock().map_err(|_| anyhow::anyhow!("a test's thread has panicked"))?;
@@ -173,16 +189,15 @@ impl Matrix<'_> {
     fn rows_of(&self, cell: Cell, cells: &[Cell], choice: &Choice) -> Result<Vec<&'static Row>> {
         let is_first_of_user = cells.iter().find(|other| other.user == cell.user) == Some(&cell);
         let mut chosen = Vec::new();
-        for (subject, row) in rows::all() {
-            let is_named = |filter: &str| filter == subject || row.name.contains(filter);
-            let is_wanted = choice.filter.as_deref().is_none_or(is_named);
+        for row in choice.rows() {
             let fits = match row.setting.only {
                 Only::Any => true,
                 Only::OncePerUser => is_first_of_user,
+                Only::Once => cells.last() == Some(&cell),
                 Only::OrdinaryUser => is_first_of_user && cell.user == User::Nobody,
                 Only::ClosedTun => is_first_of_user && tun_is_closed(self.world, cell.user, self.is_root)?,
             };
-            if is_wanted && fits && (self.has_quic || !row.setting.needs_quic) {
+            if fits && self.needs.suffice(row) {
                 chosen.push(row);
             }
         }
@@ -209,7 +224,7 @@ impl Matrix<'_> {
     }
 
     fn count(&self, change: impl FnOnce(&mut Tally)) {
-        change(&mut self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// How long it took, what did not hold, and the figures it printed.
@@ -247,6 +262,11 @@ impl Matrix<'_> {
         }
         Ok((finished.took, failures, figures))
     }
+}
+
+/// The next of what several threads share.
+fn next_of<I: Iterator>(shared: &Mutex<I>) -> Option<I::Item> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
 /// The end of what a command printed, on indented lines.

@@ -1,5 +1,7 @@
 //! One end-to-end test: a command under an engine, and what must be seen of it.
 
+use crate::e2e::need::Need;
+
 /// A row of a table.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
@@ -17,8 +19,7 @@ pub(crate) struct Row {
 /// What is out of the ordinary about a row.
 #[derive(Clone, Copy)]
 pub(crate) struct Setting {
-    /// It mostly waits, so it runs beside the others from the start.
-    pub(crate) patient: bool,
+    pub(crate) pace: Pace,
     /// It tests the engine's judgement: without an engine it cannot hold.
     pub(crate) needs_engine: bool,
     /// Words before the engine's own command line.
@@ -27,8 +28,19 @@ pub(crate) struct Setting {
     pub(crate) bare: bool,
     /// Which cells it runs in.
     pub(crate) only: Only,
-    /// It speaks QUIC, for which a library must be there.
-    pub(crate) needs_quic: bool,
+    /// What must be there.
+    pub(crate) needs: &'static [Need],
+}
+
+/// What runs beside a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Patient rows alone.
+    InTurn,
+    /// It mostly waits, so it runs beside the others from the start.
+    Patient,
+    /// Another of these: it spends its time starting up, and measures nothing.
+    Paired,
 }
 
 /// The cells a row runs in.
@@ -38,6 +50,8 @@ pub(crate) enum Only {
     Any,
     /// One for each user: the link plays no part.
     OncePerUser,
+    /// One: neither link nor user plays a part. An ordinary user's, where one can run.
+    Once,
     /// One, for an ordinary user: to root nothing is closed.
     OrdinaryUser,
     /// One for each user to whom `/dev/net/tun` is closed.
@@ -76,12 +90,12 @@ pub(crate) const fn row(
     expect: &'static [Expect],
 ) -> Row {
     let setting = Setting {
-        patient: false,
+        pace: Pace::InTurn,
         needs_engine: false,
         wrapper: &[],
         bare: false,
         only: Only::Any,
-        needs_quic: false,
+        needs: &[],
     };
     Row { name, flags, command, expect, setting }
 }
@@ -89,7 +103,13 @@ pub(crate) const fn row(
 impl Row {
     /// It mostly waits.
     pub(crate) const fn patient(mut self) -> Self {
-        self.setting.patient = true;
+        self.setting.pace = Pace::Patient;
+        self
+    }
+
+    /// It may run beside another such.
+    pub(crate) const fn paired(mut self) -> Self {
+        self.setting.pace = Pace::Paired;
         self
     }
 
@@ -99,10 +119,15 @@ impl Row {
         self
     }
 
-    /// It speaks QUIC.
-    pub(crate) const fn over_quic(mut self) -> Self {
-        self.setting.needs_quic = true;
+    /// It runs where all of these are.
+    pub(crate) const fn needing(mut self, needs: &'static [Need]) -> Self {
+        self.setting.needs = needs;
         self
+    }
+
+    /// It speaks QUIC.
+    pub(crate) const fn over_quic(self) -> Self {
+        self.needing(&[Need::Quic])
     }
 
     /// Runs in these cells alone.
@@ -125,12 +150,12 @@ pub(crate) const fn rejected(
     expect: &'static [Expect],
 ) -> Row {
     let setting = Setting {
-        patient: false,
+        pace: Pace::InTurn,
         needs_engine: true,
         wrapper: &[],
         bare: true,
         only: Only::OncePerUser,
-        needs_quic: false,
+        needs: &[],
     };
     Row { name, flags, command: "touch {dir}/started/{id}", expect, setting }
 }

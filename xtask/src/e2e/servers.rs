@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::e2e::aioquic;
+use crate::e2e::library::{AIOQUIC, CLIENTS};
+use crate::e2e::need::{Need, Needs};
+use crate::e2e::packages;
 use crate::e2e::scratch::Scratch;
-use crate::e2e::world::{DNS, DNSMASQ, PEER, PRIVATE, WEB, World};
+use crate::e2e::world::{DNS, DNSMASQ, GRPC, HTTP2, PEER, PRIVATE, WEB, WEBSOCKET, World};
 use crate::space::Space;
 
 /// How long servers have to start listening.
@@ -23,7 +25,7 @@ pub(crate) struct Servers {
 
 impl Servers {
     /// Starts every server and waits until each listens.
-    pub(crate) fn start(world: &World, scratch: &Scratch, with_quic: bool) -> Result<Self> {
+    pub(crate) fn start(world: &World, scratch: &Scratch, needs: &Needs) -> Result<Self> {
         for (name, text) in [
             ("dns.py", include_str!("upstream/dns.py")),
             ("streams.py", include_str!("upstream/streams.py")),
@@ -33,12 +35,21 @@ impl Servers {
             ("http3.py", include_str!("guest/http3.py")),
             ("guest.py", include_str!("guest/guest.py")),
             ("attempt.py", include_str!("guest/attempt.py")),
+            ("packages.py", include_str!("upstream/packages.py")),
+            ("grpc_server.py", include_str!("upstream/grpc_server.py")),
+            ("websocket_server.py", include_str!("upstream/websocket_server.py")),
+            ("key_exchange.py", include_str!("upstream/key_exchange.py")),
+            ("clients.py", include_str!("guest/clients.py")),
+            ("chromium.sh", include_str!("guest/chromium.sh")),
+            ("fetch.mjs", include_str!("guest/fetch.mjs")),
+            ("Fetch.java", include_str!("guest/Fetch.java")),
             ("dnsmasq.conf", include_str!("upstream/dnsmasq.conf")),
         ] {
             scratch.write(name, text.as_bytes())?;
         }
-        scratch.write("nginx.conf", nginx_conf(&scratch.dir()).as_bytes())?;
+        packages::make(scratch, needs)?;
         let dir = scratch.dir();
+        scratch.write("nginx.conf", nginx_conf(&dir, &packages::git_location(&dir, needs)?).as_bytes())?;
         let mut servers = Self { running: Vec::new() };
         let mut start = |space: &Space, name: &str, words: &[&str]| {
             // Entering a mount namespace may forget the directory a command was started in.
@@ -58,9 +69,20 @@ impl Servers {
         let everywhere = [WEB, PEER].concat();
         start(&world.upstream, "datagrams", &python("datagrams.py", &everywhere))?;
         start(&world.host, "host-datagrams", &python("datagrams.py", &["127.0.0.1", "::1"]))?;
-        if with_quic {
-            let http3 = [&["good.pem", "good.key", aioquic::DIRECTORY][..], &WEB].concat();
-            start(&world.upstream, "http3", &python("http3-server.py", &http3))?;
+        for (need, name, script, library, addresses) in [
+            (Need::Quic, "http3", "http3-server.py", AIOQUIC, &WEB),
+            (Need::Clients, "grpc", "grpc_server.py", CLIENTS, &GRPC),
+            (Need::Clients, "key_exchange", "key_exchange.py", CLIENTS, &WEB),
+            (Need::Clients, "websocket", "websocket_server.py", CLIENTS, &WEBSOCKET),
+        ] {
+            if needs.has(need) {
+                let rest = [&["good.pem", "good.key", library.directory][..], addresses].concat();
+                start(&world.upstream, name, &python(script, &rest))?;
+            }
+        }
+        if needs.has(Need::Git) {
+            let socket = format!("unix:{dir}/nginx/git.sock");
+            start(&world.upstream, "fcgiwrap", &["fcgiwrap", "-s", &socket])?;
         }
         start(&world.host, "host", &["python3", "streams.py", "upstream.log", "www/blob"])?;
         let recorder = [&["good.pem", "good.key"][..], &PEER].concat();
@@ -73,7 +95,7 @@ impl Servers {
             let words = [&listen[..], &["-cert", &certificate, "-key", &key]].concat();
             start(&world.upstream, &name, &words)?;
         }
-        servers.wait_until_listening(&world.upstream, &upstream_listeners(with_quic))?;
+        servers.wait_until_listening(&world.upstream, &upstream_listeners(needs))?;
         let own = [7000, 7006].map(|port| SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port));
         servers.wait_until_listening(&world.host, &own)?;
         Ok(servers)
@@ -124,7 +146,7 @@ pub(crate) fn seen(scratch: &Scratch) -> Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(scratch.path("upstream.log"))?).into_owned())
 }
 
-fn upstream_listeners(with_quic: bool) -> Vec<SocketAddr> {
+fn upstream_listeners(needs: &Needs) -> Vec<SocketAddr> {
     let both = |addresses: [&str; 2], ports: &[u16]| -> Vec<SocketAddr> {
         let addresses = addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
         addresses.flat_map(|ip| ports.iter().map(move |port| SocketAddr::new(ip, *port))).collect()
@@ -132,38 +154,55 @@ fn upstream_listeners(with_quic: bool) -> Vec<SocketAddr> {
     let web = both(WEB, &[80, 443, 8443, 8444, 4433, 4434]);
     let peer = both(PEER, &[80, 443, 7000, 7001, 7002, 7003, 7004, 7005]);
     let datagrams = both(WEB, &[7006]).into_iter().chain(both(PEER, &[7006])).collect();
-    let http3 = if with_quic { both(WEB, &[7007]) } else { Vec::new() };
-    [datagrams, http3, web, peer, both(DNS, &[53]), both(DNSMASQ, &[53]), both(PRIVATE, &[80])].concat()
+    let http3 = if needs.has(Need::Quic) { both(WEB, &[7007]) } else { Vec::new() };
+    let talk = if needs.has(Need::Clients) {
+        [both(GRPC, &[443]), both(WEBSOCKET, &[443]), both(WEB, &[8445])].concat()
+    } else {
+        Vec::new()
+    };
+    [
+        datagrams,
+        http3,
+        talk,
+        both(HTTP2, &[443]),
+        web,
+        peer,
+        both(DNS, &[53]),
+        both(DNSMASQ, &[53]),
+        both(PRIVATE, &[80]),
+    ]
+    .concat()
 }
 
 /// One process in the foreground; everything it writes stays below `dir`.
-fn nginx_conf(dir: &str) -> String {
-    let listen = |port: u16, options: &str| {
-        let [v4, v6] = WEB;
+fn nginx_conf(dir: &str, git: &str) -> String {
+    let listen = |[v4, v6]: [&str; 2], port: u16, options: &str| {
         format!("listen {v4}:{port}{options}; listen [{v6}]:{port}{options};")
     };
-    let [private_v4, private_v6] = PRIVATE;
     let hello = r#"location /hello { default_type text/plain; return 200 "hello from nginx\n"; }"#;
     // Uploads, to where they are counted.
     let sink = format!(
         "location /sink/ {{ proxy_pass http://{}:80/; proxy_request_buffering off; proxy_http_version 1.1; }}",
         PEER[0]
     );
+    // Package managers ask for paths of their own making; what stands before them says which row it is.
+    let packages = format!("rewrite ^/row/[^/]+(/.*)$ $1; location /tiny.git {{ {git} }}");
     let tls = |name: &str, certificate: &str, listen: &str| {
         format!(
-            "server {{ server_name {name}; {listen} {hello} {sink}
+            "server {{ server_name {name}; {listen} {hello} {sink} {packages}
                 ssl_certificate {dir}/{certificate}.pem; ssl_certificate_key {dir}/{certificate}.key; }}"
         )
     };
+    let plain = [listen(WEB, 80, ""), listen(PRIVATE, 80, "")].concat();
+    let web = [listen(WEB, 443, " ssl default_server"), listen(WEB, 8443, " ssl")].concat();
+    let web_http2 =
+        [listen(WEB, 8444, " ssl http2"), listen(HTTP2, 443, " ssl http2 default_server")].concat();
     let servers = [
-        format!(
-            "server {{ server_name _; {} {hello} listen {private_v4}:80; listen [{private_v6}]:80; }}",
-            listen(80, "")
-        ),
-        tls("web.test", "good", &[listen(443, " ssl default_server"), listen(8443, " ssl")].concat()),
-        tls("expired.test", "expired", &listen(443, " ssl")),
-        tls("selfsigned.test", "selfsigned", &listen(443, " ssl")),
-        tls("web.test", "good", &listen(8444, " ssl http2")),
+        format!("server {{ server_name _; {plain} {hello} }}"),
+        tls("web.test", "good", &web),
+        tls("expired.test", "expired", &listen(HTTP2, 443, " ssl http2")),
+        tls("selfsigned.test", "selfsigned", &listen(WEB, 443, " ssl")),
+        tls("web.test", "good", &web_http2),
     ]
     .join("\n");
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]

@@ -29,6 +29,12 @@ pub(crate) const PEER: [&str; 2] = ["192.31.196.3", "2001:4:112::3"];
 pub(crate) const DNS: [&str; 2] = ["192.31.196.53", "2001:4:112::53"];
 /// dnsmasq, with the zone of `upstream/dnsmasq.conf`.
 pub(crate) const DNSMASQ: [&str; 2] = ["192.31.196.54", "2001:4:112::54"];
+/// nginx again, where it speaks HTTP/2 too.
+pub(crate) const HTTP2: [&str; 2] = ["192.31.196.4", "2001:4:112::4"];
+/// gRPC.
+pub(crate) const GRPC: [&str; 2] = ["192.31.196.5", "2001:4:112::5"];
+/// WebSocket.
+pub(crate) const WEBSOCKET: [&str; 2] = ["192.31.196.6", "2001:4:112::6"];
 /// Inside a private network, where a rebinding name leads; nginx listens here too.
 pub(crate) const PRIVATE: [&str; 2] = ["10.99.0.5", "fd00:99::5"];
 
@@ -41,7 +47,7 @@ impl World {
         let host = Space::new(owner)?;
         let upstream = host.sibling()?;
         let host_pid = host.pid();
-        let addresses: String = [WEB, PEER, DNS, DNSMASQ]
+        let addresses: String = [WEB, PEER, DNS, DNSMASQ, HTTP2, GRPC, WEBSOCKET]
             .iter()
             .map(|[v4, v6]| format!("ip address add {v4}/24 dev up0\nip address add {v6}/64 dev up0 nodad\n"))
             .collect();

@@ -34,6 +34,13 @@ def fetch(url):
     print(urllib.request.urlopen(url, timeout=30).read().decode().strip())
 
 
+def strict(url):
+    """GET with urllib, which verifies as RFC 5280 has it, as Python does by default from 3.13 on."""
+    context = ssl.create_default_context()
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    print(urllib.request.urlopen(url, timeout=30, context=context).read().decode().strip())
+
+
 def dial(host, port, timeout):
     """Connects; prints the errno as the kernel gave it."""
     began = time.monotonic()
@@ -273,6 +280,7 @@ VERBS = [
     say_much,
     seen_as,
     fetch,
+    strict,
     dial,
     banner,
     ends_first,

@@ -41,7 +41,8 @@ pub(crate) const ROWS: &[Row] = &[
         "variables_name_the_bundle",
         &["--allow", "web.test"],
         "for name in SSL_CERT_FILE CURL_CA_BUNDLE REQUESTS_CA_BUNDLE NODE_EXTRA_CA_CERTS GIT_SSL_CAINFO \
-         AWS_CA_BUNDLE CARGO_HTTP_CAINFO PIP_CERT NIX_SSL_CERT_FILE DENO_CERT; \
+         AWS_CA_BUNDLE CARGO_HTTP_CAINFO PIP_CERT NIX_SSL_CERT_FILE DENO_CERT GRPC_DEFAULT_SSL_ROOTS_FILE_PATH \
+         NET_ENGINE_CA_CERT; \
          do eval \"file=\\$$name\"; grep -q 'BEGIN CERTIFICATE' \"$file\" || echo \"$name: $file\"; done; \
          openssl pkcs12 -in $(expr \"$JAVA_TOOL_OPTIONS\" : '.*trustStore=\\([^ ]*\\)') -passin pass:changeit -nokeys \
          | grep -c 'subject=.*net-engine sandbox authority'; echo checked",

@@ -14,5 +14,9 @@ pub(crate) const NOT_TLS: &str = "NotTls";
 pub(crate) const GUEST_CLOSED: &str = "GuestClosed";
 /// The guest did not finish the handshake.
 pub(crate) const HANDSHAKE_TIMEOUT: &str = "HandshakeTimeout";
+/// The guest ended the handshake.
+pub(crate) const HANDSHAKE_REFUSED: &str = "HandshakeRefused";
+/// By an alert that says why, and what helps.
+pub(crate) const DISTRUST: &str = "install the authority";
 /// Upstream's certificate or handshake is at fault.
 pub(crate) const UPSTREAM_TLS: &str = "UpstreamTls";

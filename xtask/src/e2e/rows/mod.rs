@@ -4,7 +4,9 @@
 
 mod authority;
 mod bad_input;
+mod clients;
 mod datagrams;
+mod distrust;
 mod endings;
 mod giant;
 mod guest;
@@ -20,6 +22,7 @@ mod secrets;
 mod silence;
 mod tls;
 mod transfer;
+mod trust_kit;
 mod virtual_ip;
 
 use crate::e2e::row::Row;
@@ -35,6 +38,9 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("tls", tls::ROWS),
         ("authority", authority::ROWS),
         ("requests", requests::ROWS),
+        ("clients", clients::ROWS),
+        ("distrust", distrust::ROWS),
+        ("trust_kit", trust_kit::ROWS),
         ("secrets", secrets::ROWS),
         ("transfer", transfer::ROWS),
         ("giant", giant::ROWS),

@@ -1,8 +1,9 @@
 //! Interception and bypass, with curl, openssl and Python as guests, nginx and s_server upstream.
 
 use super::lines::UPSTREAM_TLS;
+use crate::e2e::need::Need;
 use crate::e2e::row::Expect::{Err, Exit, Fails, NotOut, NotUpstream, Out, Upstream};
-use crate::e2e::row::{Row, row};
+use crate::e2e::row::{Only, Row, row};
 
 pub(crate) const ROWS: &[Row] = &[
     row(
@@ -61,6 +62,73 @@ pub(crate) const ROWS: &[Row] = &[
         "curl -sS --http2 -w '%{http_version}\\n' https://web.test:8444/hello?{id}",
         &[Exit(0), Out("hello from nginx\n2"), Upstream(&["GET /hello?{id} HTTP/2.0"])],
     ),
+    row(
+        "guest_keys_are_exchanged_as_it_prefers",
+        &["--allow", "web.test"],
+        "python3 {dir}/clients.py {dir}/clients pyopenssl web.test {id}",
+        &[Exit(0), Out("issuer net-engine sandbox authority by X25519MLKEM768"), Out("hello from nginx")],
+    )
+    .judged()
+    .needing(&[Need::Clients])
+    .only(Only::OncePerUser),
+    row(
+        "upstream_keys_are_exchanged_as_it_prefers",
+        &["--allow", "web.test", "--intercept", "8445"],
+        "curl -sS https://web.test:8445/{id}",
+        &[Exit(0), Out("X25519MLKEM768"), Upstream(&["key exchange X25519MLKEM768 GET /{id} "])],
+    )
+    .judged()
+    .needing(&[Need::Clients])
+    .only(Only::OncePerUser),
+    row(
+        "leaf_is_verified_by_gnutls",
+        &["--allow", "web.test"],
+        "printf 'GET /hello?{id} HTTP/1.0\\r\\nHost: web.test\\r\\n\\r\\n' | gnutls-cli --port 443 web.test",
+        &[
+            Exit(0),
+            Out("issuer `CN=net-engine sandbox authority'"),
+            Out("The certificate is trusted"),
+            Out("hello from nginx"),
+        ],
+    )
+    .judged()
+    .needing(&[Need::Gnutls])
+    .only(Only::OncePerUser),
+    row(
+        "leaf_is_verified_by_a_strict_client",
+        &["--allow", "192.31.196.2", "--allow", "web.test"],
+        "for host in web.test 192.31.196.2; do python3 {dir}/guest.py strict https://$host/hello?{id} || exit; done",
+        &[Exit(0), Out("hello from nginx\nhello from nginx")],
+    )
+    .judged()
+    .only(Only::OncePerUser),
+    row(
+        "guest_whose_clock_is_two_hours_slow",
+        &["--allow", "web.test"],
+        "for client in 'curl -sS' 'wget -qO -'; do faketime -f -2h $client https://web.test/hello?{id} || exit; done",
+        &[Exit(0), Out("hello from nginx\nhello from nginx")],
+    )
+    .judged()
+    .needing(&[Need::Faketime, Need::Wget])
+    .only(Only::OncePerUser),
+    row(
+        "guest_whose_clock_is_two_hours_fast",
+        &["--allow", "web.test"],
+        "for client in 'curl -sS' 'wget -qO -'; do faketime -f +2h $client https://web.test/hello?{id} || exit; done",
+        &[Exit(0), Out("hello from nginx\nhello from nginx")],
+    )
+    .judged()
+    .needing(&[Need::Faketime, Need::Wget])
+    .only(Only::OncePerUser),
+    row(
+        "guest_whose_clock_is_far_off",
+        &["--allow", "web.test"],
+        "faketime -f -90d curl -sS https://web.test/hello?{id} 2>&1",
+        &[Exit(60), Out("certificate is not yet valid"), NotUpstream("{id}")],
+    )
+    .judged()
+    .needing(&[Need::Faketime])
+    .only(Only::OncePerUser),
     row(
         "request_in_the_finished_flight",
         &["--allow", "web.test"],

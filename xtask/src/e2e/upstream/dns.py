@@ -13,13 +13,19 @@ A, CNAME, AAAA, OPT = 1, 5, 28, 41
 TTL = 30
 
 WEB = {A: ["192.31.196.2"], AAAA: ["2001:4:112::2"]}
+HTTP2 = {A: ["192.31.196.4"], AAAA: ["2001:4:112::4"]}
 PEER = {A: ["192.31.196.3"], AAAA: ["2001:4:112::3"]}
 
 ZONE = {
     "web.test": WEB,
     "other.test": WEB,
-    "expired.test": WEB,
     "selfsigned.test": WEB,
+    "h2.test": HTTP2,
+    "expired.test": HTTP2,
+    # Its certificate is for other names.
+    "wronghost.test": HTTP2,
+    "grpc.test": {A: ["192.31.196.5"], AAAA: ["2001:4:112::5"]},
+    "ws.test": {A: ["192.31.196.6"], AAAA: ["2001:4:112::6"]},
     "peer.test": PEER,
     "twin.test": PEER,
     "v4.test": {A: WEB[A]},
