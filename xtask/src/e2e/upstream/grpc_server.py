@@ -34,10 +34,14 @@ def along(texts, context):
 
 def until(text, context):
     over = threading.Event()
-    context.add_callback(over.set)
+
+    def call_off():
+        LOG.write(b"grpc called off " + text + b"\n")
+        over.set()
+
+    context.add_callback(call_off)
     yield b"hello " + text
     over.wait(60)
-    LOG.write(b"grpc called off " + text + b"\n")
 
 
 with open(sys.argv[2], "rb") as certificate, open(sys.argv[3], "rb") as key:
