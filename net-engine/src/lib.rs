@@ -48,7 +48,7 @@ pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use guest::{
     DEFAULT_HOST_ALIAS, Denial, DeniedRequest, DialError, DnsTransport, Event, GuestAlert, GuestConfig,
     HostInterfaces, HostTrust, HostTrustError, InterceptError, Interception, Nameserver, NameserverError,
-    Nameservers, RuleLabel, Termination, TerminationHook, ViolationAction,
+    Nameservers, RuleLabel, SwapError, Termination, TerminationHook, ViolationAction,
 };
 
 #[cfg(doctest)]

@@ -12,13 +12,15 @@ use net_policy::{
     RequestLine, RuleId, VirtualPair,
 };
 use net_secrets::SecretSet;
+use net_tls::LeafSubject;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 
 use super::{
     BoundRule, Denial, DeniedRequest, DialError, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts,
-    Interception, Resolvers, RuleLabel, Stack, Terms, TlsParts, UpstreamSide, ViolationAction, VirtualFlows,
+    Interception, Resolvers, RuleLabel, Stack, SwapError, Terms, TlsParts, UpstreamSide, ViolationAction,
+    VirtualFlows, intercepted_names,
 };
 use crate::core::{FlowId, GuestAddresses, Refusal};
 
@@ -38,6 +40,8 @@ pub(crate) struct Context {
     addresses: GuestAddresses,
     redirects: HashMap<SocketAddr, SocketAddr>,
     intercepted_ports: BTreeSet<u16>,
+    /// Whether its end was told.
+    authority_reported: Cell<bool>,
     bypass: Vec<HostPattern>,
     refuses_ech: bool,
     policy: RefCell<Policy>,
@@ -125,6 +129,7 @@ impl Context {
             held_bytes: HeldBytes::new(config.limits.max_held_bytes),
             events,
             intercepted_ports: ports,
+            authority_reported: Cell::new(false),
             bypass,
             refuses_ech: refuse_ech,
             host_alias: config.host_alias,
@@ -339,8 +344,34 @@ impl Context {
         self.generation.get()
     }
 
+    /// Whether a policy lets TLS be opened to names that the authority may not sign for.
+    fn exceeds_authority(&self, policy: &Policy) -> bool {
+        let Some(authority) = self.tls.authority().filter(|authority| authority.constraints().is_some())
+        else {
+            return false;
+        };
+        intercepted_names(policy, &self.intercepted_ports)
+            .is_none_or(|names| names.into_iter().any(|name| !authority.permits(&LeafSubject::Name(name))))
+    }
+
+    /// Tells the embedder, once, that the authority is about to end.
+    pub(crate) async fn authority_ends(&self) {
+        let Some(authority) = self.tls.authority().filter(|_| !self.authority_reported.get()) else {
+            return std::future::pending().await;
+        };
+        // Looked at again afterwards: the host may have slept meanwhile, or set its clock.
+        while let Ok(left) = authority.renew_at().duration_since(SystemTime::now()) {
+            tokio::time::sleep(left.max(Duration::from_secs(1))).await;
+        }
+        self.authority_reported.set(true);
+        self.events.push(Event::AuthorityEnds { at: authority.not_after() });
+    }
+
     /// Replaces the policy and ends every session that the new one does not allow; how many those were.
-    pub(crate) fn swap_policy(&self, policy: Policy) -> usize {
+    pub(crate) fn swap_policy(&self, policy: Policy) -> Result<usize, SwapError> {
+        if self.exceeds_authority(&policy) && !self.exceeds_authority(&self.policy.borrow()) {
+            return Err(SwapError::NeedsNewAuthority);
+        }
         self.virtual_flows.borrow_mut().policy_changed(policy.has_virtual());
         *self.policy.borrow_mut() = policy;
         self.generation.set(self.generation.get() + 1);
@@ -388,7 +419,7 @@ impl Context {
             self.reset_session(id);
         }
         self.stack.wake_driver();
-        ended
+        Ok(ended)
     }
 
     fn reset_session(&self, id: FlowId) {
