@@ -39,7 +39,7 @@ async fn embed() -> Result<()> {
     }
 
     // The policy changes under a running guest; flows it denies are reset before this returns.
-    guest.swap_policy(Policy::default()).await;
+    guest.swap_policy(Policy::default()).await?;
     println!("policy swapped: everything is denied now");
 
     if let Some(counters) = guest.counters().await {

@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::core::{AddressError, Counters, Gateway, GatewayConfig, GuestAddresses};
-use crate::guest::{Context, Event, EventQueue, GuestConfig, Publication, PublicationId, Stack, Termination};
+use crate::guest::{
+    Context, Event, EventQueue, GuestConfig, Publication, PublicationId, Stack, SwapError, Termination,
+};
 use crate::link::Link;
 use crate::shell::{Driver, Publisher, Udp};
 
@@ -97,7 +99,7 @@ impl Drop for GuestCount {
 
 enum Command {
     Counters(oneshot::Sender<Counters>),
-    SwapPolicy(Policy, oneshot::Sender<usize>),
+    SwapPolicy(Policy, oneshot::Sender<Result<usize, SwapError>>),
     SwapSecrets(SecretSet, oneshot::Sender<()>),
     Publish(Publication, oneshot::Sender<io::Result<PublicationId>>),
     Withdraw(PublicationId, oneshot::Sender<bool>),
@@ -241,6 +243,7 @@ async fn run_guest(attach: Attach) {
                     }
                     // Asked anew after each command, which may be a swap.
                     () = context.forget_retired() => {}
+                    () = context.authority_ends() => {}
                     () = context.terminated() => break Some(Termination::Violation),
                     command = commands.recv() => match command {
                         Some(Command::Counters(reply)) => {
@@ -249,8 +252,8 @@ async fn run_guest(attach: Attach) {
                             let _ = reply.send(Counters { udp, ..stack.with(|gateway| gateway.counters()) });
                         }
                         Some(Command::SwapPolicy(policy, done)) => {
-                            let ended = context.swap_policy(policy) + udp.policy_changed();
-                            let _ = done.send(ended);
+                            let swapped = context.swap_policy(policy);
+                            let _ = done.send(swapped.map(|ended| ended + udp.policy_changed()));
                         }
                         Some(Command::SwapSecrets(secrets, done)) => {
                             context.swap_secrets(secrets);
@@ -326,13 +329,16 @@ impl Guest {
 
     /// Replaces the policy. Flows that the new one denies, by their address or by the name they or a
     /// running request of theirs show, are reset before this returns; how many those were.
-    pub async fn swap_policy(&self, policy: Policy) -> usize {
+    ///
+    /// # Errors
+    /// `NeedsNewAuthority`; the policy is what it was.
+    pub async fn swap_policy(&self, policy: Policy) -> Result<usize, SwapError> {
         let (done, wait) = oneshot::channel();
-        if self.commands.send(Command::SwapPolicy(policy, done)).await.is_err() {
-            return 0;
-        }
         // A guest that stops meanwhile needs no policy.
-        wait.await.unwrap_or(0)
+        if self.commands.send(Command::SwapPolicy(policy, done)).await.is_err() {
+            return Ok(0);
+        }
+        wait.await.unwrap_or(Ok(0))
     }
 
     /// Replaces the secrets; live connections use the new ones from their next request on. Where there

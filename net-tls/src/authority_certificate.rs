@@ -104,6 +104,12 @@ impl AuthorityCertificate {
         self.not_after
     }
 
+    /// When it needs a successor: a day before its end, with which its leaves end too.
+    pub fn renew_at(&self) -> SystemTime {
+        const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+        self.not_after.checked_sub(AHEAD).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
     /// What it may sign for; `None` for everything.
     pub fn constraints(&self) -> Option<&NameConstraints> {
         self.constraints.as_ref()

@@ -14,9 +14,10 @@ use net_tls::{
     NameConstraints, UpstreamFault, UpstreamTrust, bundle, guest_config, parse_ca_pem, system_clock,
     upstream_config,
 };
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConnection, ServerConnection};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, ClientConnection, ServerConnection};
 use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 
 fn authority() -> Authority {
@@ -43,8 +44,17 @@ fn handshake(
     trust: &UpstreamTrust,
     name: &str,
 ) -> Result<(Option<Vec<u8>>, rustls::ProtocolVersion), rustls::Error> {
-    let server = guest_config(leaf, vec![b"h2".to_vec()], system_clock());
     let client = upstream_config(trust, vec![b"h2".to_vec(), b"http/1.1".to_vec()], system_clock());
+    handshake_as(client, leaf, name)
+}
+
+/// The same as this client.
+fn handshake_as(
+    client: Arc<ClientConfig>,
+    leaf: Arc<CertifiedKey>,
+    name: &str,
+) -> Result<(Option<Vec<u8>>, rustls::ProtocolVersion), rustls::Error> {
+    let server = guest_config(leaf, vec![b"h2".to_vec()], system_clock());
     let name = ServerName::try_from(name.to_owned()).expect("a server name");
     let mut client = ClientConnection::new(client, name)?;
     let mut server = ServerConnection::new(server)?;
@@ -356,6 +366,47 @@ fn an_authority_of_ones_own() {
     for (case, pem, key, now, expected) in cases {
         assert_eq!(Authority::from_pem(pem, &key, now).map(drop), Err(expected), "{case}");
     }
+}
+
+#[test]
+fn a_client_whose_clock_is_wrong_by_hours_believes_a_leaf() {
+    #[derive(Debug)]
+    struct Clock(UnixTime);
+
+    impl TimeProvider for Clock {
+        fn current_time(&self) -> Option<UnixTime> {
+            Some(self.0)
+        }
+    }
+
+    let authority = authority();
+    let leaf = authority.mint(&subject("example.com"), SystemTime::now()).expect("a leaf");
+    let leaf = leaf.certified_key().expect("a key");
+    let now = UnixTime::now().as_secs();
+    let hour = 60 * 60;
+    for (at, is_believed) in [
+        (now - 2 * hour, true),
+        (now - 23 * hour, true),
+        (now + 2 * hour, true),
+        (now + 23 * hour, true),
+        (now - 25 * hour, false),
+        (now + 25 * hour, false),
+    ] {
+        let clock = Clock(UnixTime::since_unix_epoch(Duration::from_secs(at)));
+        let client = upstream_config(&trusting(&authority), vec![b"h2".to_vec()], Arc::new(clock));
+        let met = handshake_as(client, Arc::clone(&leaf), "example.com").map(drop);
+        assert_eq!(met.is_ok(), is_believed, "{} s: {met:?}", at.cast_signed() - now.cast_signed());
+    }
+}
+
+#[test]
+fn an_authority_needs_a_successor_a_day_before_its_end() {
+    let authority = authority();
+    let (renew_at, end) = (authority.certificate().renew_at(), authority.certificate().not_after());
+    assert_eq!(end, renew_at + Duration::from_secs(24 * 60 * 60));
+    // Until then a leaf lives for as long as ever.
+    let leaf = authority.mint(&subject("example.com"), renew_at).expect("a leaf");
+    assert_eq!(leaf.not_after, end);
 }
 
 #[test]

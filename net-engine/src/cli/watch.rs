@@ -169,8 +169,14 @@ impl Watching {
         };
         if policy != self.watch.policy {
             let (rules, began) = (policy.rules().len(), crate::guest::now());
-            self.watch.policy = policy.clone();
-            let ended = guest.swap_policy(policy).await;
+            let ended = match guest.swap_policy(policy.clone()).await {
+                Ok(ended) => ended,
+                Err(error) => {
+                    eprintln!("net-engine: {file}: {error}; the rules stay as they were");
+                    return;
+                }
+            };
+            self.watch.policy = policy;
             let took = began.elapsed().as_secs_f64() * 1e3;
             eprintln!(
                 "net-engine: {file}: {rules} rules taken over, {ended} connections ended, in {took:.1} ms"

@@ -18,6 +18,7 @@ use net_policy::{
     RequestLine, RuleId, VirtualPair,
 };
 use net_secrets::{Destination, SecretSet};
+use net_tls::LeafSubject;
 use tokio::sync::Notify;
 
 use self::sessions::Session;
@@ -25,6 +26,7 @@ pub(crate) use self::sessions::Stage;
 use super::{
     BoundRule, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts, InnerProtocol, InnerTerms,
     Interception, Resolvers, Stack, Terms, TlsParts, UpstreamSide, ViolationAction, VirtualFlows,
+    intercepted_names,
 };
 use crate::core::{FlowId, GuestAddresses};
 
@@ -49,6 +51,8 @@ pub(crate) struct Context {
     addresses: GuestAddresses,
     redirects: HashMap<SocketAddr, SocketAddr>,
     intercepted_ports: BTreeSet<u16>,
+    /// Whether its end was told.
+    authority_reported: Cell<bool>,
     bypass: Vec<HostPattern>,
     refuses_ech: bool,
     policy: RefCell<Policy>,
@@ -92,6 +96,7 @@ impl Context {
             held_bytes: HeldBytes::new(config.limits.max_held_bytes),
             events,
             intercepted_ports: ports,
+            authority_reported: Cell::new(false),
             bypass,
             refuses_ech: refuse_ech,
             host_alias: config.host_alias,
@@ -284,6 +289,29 @@ impl Context {
     /// Counts the policies so far: what was said under one holds no longer than it does.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.get()
+    }
+
+    /// Whether a policy lets TLS be opened to names that the authority may not sign for.
+    fn exceeds_authority(&self, policy: &Policy) -> bool {
+        let Some(authority) = self.tls.authority().filter(|authority| authority.constraints().is_some())
+        else {
+            return false;
+        };
+        intercepted_names(policy, &self.intercepted_ports)
+            .is_none_or(|names| names.into_iter().any(|name| !authority.permits(&LeafSubject::Name(name))))
+    }
+
+    /// Tells the embedder, once, that the authority is about to end.
+    pub(crate) async fn authority_ends(&self) {
+        let Some(authority) = self.tls.authority().filter(|_| !self.authority_reported.get()) else {
+            return std::future::pending().await;
+        };
+        // Looked at again afterwards: the host may have slept meanwhile, or set its clock.
+        while let Ok(left) = authority.renew_at().duration_since(SystemTime::now()) {
+            tokio::time::sleep(left.max(Duration::from_secs(1))).await;
+        }
+        self.authority_reported.set(true);
+        self.events.push(Event::AuthorityEnds { at: authority.not_after() });
     }
 
     /// Waits until the guest's network must end.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use net_core::{Flow, HostName};
 use tokio::sync::Notify;
@@ -109,6 +110,12 @@ pub enum Event {
         /// The name it shows, where it shows one.
         name: Option<HostName>,
     },
+    /// The authority that signs where TLS is opened ends within a day: it needs a successor, and whoever
+    /// trusts it must come to trust that.
+    AuthorityEnds {
+        /// When.
+        at: SystemTime,
+    },
     /// A stream that was carried as bytes ended: secrets have come, and what it carries would have had to
     /// be searched for them.
     EndedUnread {
@@ -166,6 +173,10 @@ impl fmt::Display for Event {
             Self::Unverified { flow, name } => {
                 let target = Target(flow, name.as_ref(), None);
                 write!(f, "warning {target}: its certificate is not verified: dangerous_skip_verification")
+            }
+            Self::AuthorityEnds { at } => {
+                let at = humantime::format_rfc3339_seconds(*at);
+                write!(f, "warning: the certificate authority ends at {at}: start anew, or give another one")
             }
             Self::EndedUnread { flow, name } => {
                 write!(

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use net_core::{Limits, TokenBucket};
 use net_tls::{
-    Alpn, AlpnMemory, AlpnOffer, AlpnQuestion, Authority, FaultMirror, LeafCache, LeafSubject, MintError,
-    UpstreamFault, system_clock,
+    Alpn, AlpnMemory, AlpnOffer, AlpnQuestion, Authority, AuthorityCertificate, FaultMirror, LeafCache,
+    LeafSubject, MintError, UpstreamFault, system_clock,
 };
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, KeyLog, ServerConfig};
@@ -56,6 +56,11 @@ impl TlsParts {
     /// Whether TLS can be opened at all.
     pub(crate) fn has_authority(&self) -> bool {
         self.leaves.is_some()
+    }
+
+    /// Who signs.
+    pub(crate) fn authority(&self) -> Option<&AuthorityCertificate> {
+        self.leaves.as_ref().map(|leaves| leaves.authority().certificate())
     }
 
     /// The guest's end: a leaf for `subject`, and the protocol it is told.

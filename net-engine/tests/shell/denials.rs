@@ -125,7 +125,7 @@ fn a_request_that_is_denied_is_told_by_whom() {
                 let world = World::new(Setup { redirects, readable_denials, ..Setup::default() }).await;
                 let admin = HttpCondition::parse(&["GET"], &["/admin"]).unwrap();
                 let policy = Policy::builder().deny_requests("a.example", admin).allow("a.example").build();
-                world.handle.swap_policy(policy.unwrap()).await;
+                world.handle.swap_policy(policy.unwrap()).await.unwrap();
                 let mut stream = world.connect(HOST_A, 80).await;
                 let request = format!("{request}Accept: application/json\r\n\r\n");
                 stream.write_all(request.as_bytes()).await.unwrap();

@@ -79,9 +79,9 @@ fn an_answer_does_not_outlive_the_policy_it_was_filtered_by() {
         let resolver = Resolver::start(Manner::at_once(300)).await;
         let world = world(&[&resolver]).await;
         assert!(is_resolved(&world.ask("a.example").await));
-        world.handle.swap_policy(policy(&["b.example"])).await;
+        world.handle.swap_policy(policy(&["b.example"])).await.unwrap();
         assert_eq!(code(&world.ask("a.example").await), ResponseCode::Refused);
-        world.handle.swap_policy(policy(ALLOW)).await;
+        world.handle.swap_policy(policy(ALLOW)).await.unwrap();
         assert!(is_resolved(&world.ask("a.example").await));
         assert_eq!(resolver.asked.datagrams.get(), 2);
     });

@@ -25,7 +25,7 @@ async fn world(identity: &Identity, server: std::net::SocketAddr, policy: Policy
     let trusts = Some(identity.pem());
     let setup = Setup { redirects: redirects.collect(), trusts, also_opens: Some(8883), ..setup };
     let world = World::new(setup).await;
-    world.handle.swap_policy(policy).await;
+    world.handle.swap_policy(policy).await.unwrap();
     world
 }
 
@@ -179,7 +179,7 @@ fn bytes_end_with_the_rule_that_let_them_be_inside() {
             let (mut server, mut stream) = tokio::join!(accepted, connect);
             stream.write_all(b"\x10first\n").await.unwrap();
             read_until(&mut server, "first\n").await;
-            let ended = world.handle.swap_policy(next).await;
+            let ended = world.handle.swap_policy(next).await.unwrap();
             assert_eq!(ended, usize::from(!stays));
             if stays {
                 stream.write_all(b"second\n").await.unwrap();

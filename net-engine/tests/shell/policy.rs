@@ -24,7 +24,7 @@ fn flows_that_a_new_policy_denies_are_reset_and_others_go_on() {
             (world.connect_to(HOST_A.1, 7).await, world.connect_to(HOST_B.1, 7).await);
         let (mut denied_server, mut kept_server) = (accepted_first.await, accepted_second.await);
 
-        world.handle.swap_policy(policy(&["9.9.9.2:7"])).await;
+        world.handle.swap_policy(policy(&["9.9.9.2:7"])).await.unwrap();
 
         let mut byte = [0; 1];
         let read = timeout(PATIENCE, denied.read(&mut byte)).await.expect("the guest hears of it");
@@ -60,7 +60,7 @@ fn a_rule_that_denies_is_put_into_words_once() {
         let event = world.event().await;
         assert_eq!(event.to_string(), "denied tcp 9.9.9.2:7: default (no rule allows it)");
         // Another policy has other rules under the same numbers.
-        world.handle.swap_policy(rules(&["9.9.9.1"], &[])).await;
+        world.handle.swap_policy(rules(&["9.9.9.1"], &[])).await.unwrap();
         assert!(world.guest.connect((HOST_A.1, 7).into()).await.is_err());
         let event = world.event().await;
         assert_eq!(event.to_string(), "denied tcp 9.9.9.1:7: rule 1: deny 9.9.9.1");
@@ -75,7 +75,7 @@ fn dropping_the_last_rule_closes_what_was_open() {
         let world = World::new(Setup { allow: &["9.9.9.1:7"], redirects, ..Setup::default() }).await;
         let mut stream = world.connect_to(HOST_A.1, 7).await;
         let _server = accepted.await;
-        world.handle.swap_policy(policy(&[])).await;
+        world.handle.swap_policy(policy(&[])).await.unwrap();
         let read = timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("the guest hears of it");
         assert!(read.is_err(), "the guest saw {read:?}");
         let refused = world.guest.connect((HOST_A.1, 7).into()).await;
@@ -93,10 +93,10 @@ fn a_rule_allows_until_it_expires_by_the_wall_clock() {
             let rule = parse_target("9.9.9.1:7").unwrap().into_rule(Action::Allow);
             Policy::new(vec![Rule { expires: Some(time.parse().unwrap()), ..rule }])
         };
-        world.handle.swap_policy(until("2001-01-01T00:00:00Z")).await;
+        world.handle.swap_policy(until("2001-01-01T00:00:00Z")).await.unwrap();
         let refused = world.guest.connect((HOST_A.1, 7).into()).await;
         assert_eq!(refused.err().map(|error| error.kind()), Some(std::io::ErrorKind::ConnectionRefused));
-        world.handle.swap_policy(until("9999-01-01T00:00:00Z")).await;
+        world.handle.swap_policy(until("9999-01-01T00:00:00Z")).await.unwrap();
         world.connect_to(HOST_A.1, 7).await;
         accepted.await;
     });
@@ -110,7 +110,7 @@ fn a_name_that_is_denied_is_denied_on_an_address_that_is_allowed() {
         let world = World::new(Setup { allow: &["public"], redirects, ..Setup::default() }).await;
         let deny = parse_target("b.example").unwrap().into_rule(Action::Deny);
         let allow = parse_target("public").unwrap().into_rule(Action::Allow);
-        world.handle.swap_policy(Policy::new(vec![deny, allow])).await;
+        world.handle.swap_policy(Policy::new(vec![deny, allow])).await.unwrap();
         for (host, expected) in [("b.example", "403"), ("c.example", "200")] {
             let mut stream = world.connect_to(HOST_A.1, 80).await;
             let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
@@ -132,12 +132,12 @@ fn a_stream_that_shows_names_no_more_ends_when_names_come_to_matter() {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n").await.unwrap();
         assert_eq!(statuses(&read_responses(&mut stream, 1).await), ["200"]);
         // The same again changes nothing.
-        world.handle.swap_policy(policy(&["public"])).await;
+        world.handle.swap_policy(policy(&["public"])).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n").await.unwrap();
         assert_eq!(statuses(&read_responses(&mut stream, 1).await), ["200"]);
         let deny = parse_target("b.example").unwrap().into_rule(Action::Deny);
         let allow = parse_target("public").unwrap().into_rule(Action::Allow);
-        world.handle.swap_policy(Policy::new(vec![deny, allow])).await;
+        world.handle.swap_policy(Policy::new(vec![deny, allow])).await.unwrap();
         let read = timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("the guest hears of it");
         assert!(read.is_err(), "the guest saw {read:?}");
     });

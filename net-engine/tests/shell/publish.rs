@@ -121,7 +121,7 @@ fn rules_for_ingress_decide_by_who_connects_and_a_new_policy_ends_it() {
             (&[parse_target("any").unwrap().into_rule(Action::Deny)], true),
         ];
         for (index, (rules, is_allowed)) in cases.into_iter().enumerate() {
-            world.handle.swap_policy(Policy::new(rules.to_vec())).await;
+            world.handle.swap_policy(Policy::new(rules.to_vec())).await.unwrap();
             if !is_allowed {
                 assert!(ends_in_a_reset(at).await, "case {index}");
                 let event = timeout(PATIENCE, world.handle.next_event()).await.expect("an event");
@@ -133,10 +133,14 @@ fn rules_for_ingress_decide_by_who_connects_and_a_new_policy_ends_it() {
             let (mut inside, _) = timeout(PATIENCE, listening.accept()).await.expect("a connection");
             talk(&mut outside, &mut inside).await;
             // One that changes nothing for it lets it be, one that denies it does not.
-            assert_eq!(world.handle.swap_policy(Policy::new(rules.to_vec())).await, 0, "case {index}");
+            assert_eq!(
+                world.handle.swap_policy(Policy::new(rules.to_vec())).await.unwrap(),
+                0,
+                "case {index}"
+            );
             talk(&mut outside, &mut inside).await;
             let denied = Policy::new(vec![ingress(Action::Deny, "any")]);
-            assert_eq!(world.handle.swap_policy(denied).await, 1, "case {index}");
+            assert_eq!(world.handle.swap_policy(denied).await.unwrap(), 1, "case {index}");
             let ended = timeout(PATIENCE, outside.read(&mut [0; 1])).await.expect("an end");
             assert!(ended.is_err(), "case {index}");
             let event = timeout(PATIENCE, world.handle.next_event()).await.expect("an event");

@@ -223,10 +223,10 @@ fn a_new_policy_holds_for_the_names_of_connections_that_are_up() {
         case.send(&flight);
         case.passes(&flight).await;
         // The same again changes nothing.
-        case.world.handle.swap_policy(policy(&["*.example"])).await;
+        case.world.handle.swap_policy(policy(&["*.example"])).await.unwrap();
         case.send(&[SHORT_HEADER.to_vec()]);
         case.passes(&[SHORT_HEADER.to_vec()]).await;
-        case.world.handle.swap_policy(policy(&["alias.example"])).await;
+        case.world.handle.swap_policy(policy(&["alias.example"])).await.unwrap();
         let event = case.world.event().await;
         assert!(event.to_string().starts_with("denied udp a.example"), "{event}");
         case.send(&[SHORT_HEADER.to_vec()]);

@@ -33,7 +33,7 @@ fn all_but(methods: &[&str], paths: &[&str]) -> Policy {
 
 async fn world(policy: Policy, setup: Setup) -> World {
     let world = World::new(setup).await;
-    world.handle.swap_policy(policy).await;
+    world.handle.swap_policy(policy).await.unwrap();
     world
 }
 
@@ -287,7 +287,7 @@ fn a_new_policy_decides_from_the_next_request_on() {
         ];
         for (policy, status) in rounds {
             if let Some(policy) = policy {
-                world.handle.swap_policy(policy).await;
+                world.handle.swap_policy(policy).await.unwrap();
             }
             tls.write_all(request("GET", "/x").as_bytes()).await.unwrap();
             stream.write_all(request("GET", "/x").as_bytes()).await.unwrap();
@@ -314,11 +314,11 @@ fn what_left_http_stays_as_long_as_its_request_is_allowed() {
             "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello";
         server.write_all(switch.as_bytes()).await.unwrap();
         read_until(&mut stream, "\r\n\r\nhello").await;
-        world.handle.swap_policy(all_but(&["PUT"], &[])).await;
+        world.handle.swap_policy(all_but(&["PUT"], &[])).await.unwrap();
         let mut byte = [0; 1];
         stream.write_all(b"x").await.unwrap();
         timeout(PATIENCE, server.read_exact(&mut byte)).await.expect("a byte up").unwrap();
-        world.handle.swap_policy(all_but(&[], &["/chat"])).await;
+        world.handle.swap_policy(all_but(&[], &["/chat"])).await.unwrap();
         let read = timeout(PATIENCE, stream.read(&mut byte)).await.expect("the guest hears of it");
         assert!(read.is_err(), "the guest saw {read:?}");
     });

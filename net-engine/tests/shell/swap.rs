@@ -52,16 +52,16 @@ fn what_left_http_ends_with_the_name_it_was_asked_for() {
             let world = World::new(Setup { allow, redirects, ..Setup::default() }).await;
             // Names matter from the beginning: otherwise the stream is never read as HTTP.
             if allow == ["public"] {
-                world.handle.swap_policy(public_but(&["b.example"])).await;
+                world.handle.swap_policy(public_but(&["b.example"])).await.unwrap();
             }
             let mut stream = world.connect(HOST_A, 80).await;
             stream.write_all(ASK.as_bytes()).await.unwrap();
             let (mut server, _) = asked(accepted).await;
             server.write_all(SWITCH.as_bytes()).await.unwrap();
             read_until(&mut stream, "\r\n\r\nhello").await;
-            world.handle.swap_policy(public_but(&["c.example", "b.example"])).await;
+            world.handle.swap_policy(public_but(&["c.example", "b.example"])).await.unwrap();
             assert_carried(&mut stream, &mut server).await;
-            world.handle.swap_policy(public_but(&["a.example"])).await;
+            world.handle.swap_policy(public_but(&["a.example"])).await.unwrap();
             assert_reset(&mut stream).await;
             let event = world.event().await;
             assert!(event.to_string().starts_with("denied tcp a.example"), "{event}");
@@ -77,7 +77,7 @@ fn a_request_that_runs_ends_with_its_name_and_one_that_is_over_does_not_matter()
         let (address, accepted) = one_connection().await;
         let redirects = vec![((HOST_A.1, 80), address)];
         let world = World::new(Setup { allow: &["public"], redirects, ..Setup::default() }).await;
-        world.handle.swap_policy(public_but(&["d.example"])).await;
+        world.handle.swap_policy(public_but(&["d.example"])).await.unwrap();
         let mut stream = world.connect_to(HOST_A.1, 80).await;
         stream.write_all(b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n").await.unwrap();
         let (mut server, _) = asked(accepted).await;
@@ -86,11 +86,11 @@ fn a_request_that_runs_ends_with_its_name_and_one_that_is_over_does_not_matter()
         stream.write_all(b"GET /long HTTP/1.1\r\nHost: c.example\r\n\r\n").await.unwrap();
         let mut server = asked(async { server }).await.0;
         // b.example is the name of no request that runs.
-        world.handle.swap_policy(public_but(&["b.example"])).await;
+        world.handle.swap_policy(public_but(&["b.example"])).await.unwrap();
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";
         server.write_all(head.as_bytes()).await.unwrap();
         read_until(&mut stream, "first").await;
-        world.handle.swap_policy(public_but(&["c.example"])).await;
+        world.handle.swap_policy(public_but(&["c.example"])).await.unwrap();
         assert_reset(&mut stream).await;
         let event = world.event().await;
         assert!(event.to_string().starts_with("denied tcp c.example"), "{event}");

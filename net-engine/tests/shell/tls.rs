@@ -98,11 +98,11 @@ fn a_connection_outlives_a_policy_that_numbers_its_rule_anew() {
             stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
             let response = read_responses(&mut stream, 1).await;
             assert_eq!(statuses(&response), ["200"], "{response}");
-            world.handle.swap_policy(policy).await;
+            world.handle.swap_policy(policy).await.unwrap();
         }
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
         assert_eq!(statuses(&read_responses(&mut stream, 1).await), ["200"]);
-        world.handle.swap_policy(policy(&["b.example:443"])).await;
+        world.handle.swap_policy(policy(&["b.example:443"])).await.unwrap();
         // It was reset; whether the guest has heard of it by now does not matter.
         let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
         assert_eq!(read_to_end(&mut stream).await, "");

@@ -142,7 +142,7 @@ fn a_new_policy_ends_what_it_does_not_allow_and_nothing_else() {
         let (_, mapped) = heard(&first).await;
         guest.send(at(HOST_B, 7), b"x");
         heard(&second).await;
-        world.handle.swap_policy(policy(&["9.9.9.2"])).await;
+        world.handle.swap_policy(policy(&["9.9.9.2"])).await.unwrap();
         let event = world.event().await;
         assert!(event.to_string().starts_with("denied udp 9.9.9.1:7"), "{event}");
         first.send_to(b"late", mapped).await.unwrap();

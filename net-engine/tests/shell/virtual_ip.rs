@@ -219,7 +219,7 @@ fn what_is_sent_to_an_address_of_nobody_s_goes_nowhere() {
         assert_eq!(timeout(PATIENCE, datagrams.error()).await.expect("an error"), (3, 13));
         assert_eq!(world.event().await.to_string(), why.replace("tcp", "udp"));
         // A policy without such rules takes nothing back.
-        world.handle.swap_policy(virtual_rules(&[], &[], &["any"])).await;
+        world.handle.swap_policy(virtual_rules(&[], &[], &["any"])).await.unwrap();
         let event = refused(&world, nobodys.into(), 22).await;
         assert_eq!(event.to_string(), why);
     });
@@ -263,7 +263,7 @@ fn requests_to_a_name_s_own_address_are_decided_by_its_real_one() {
         // told of the last rule.
         let (other, shared) = (rule(Action::Deny, "9.9.9.2"), rule(Action::Deny, "9.9.9.1"));
         let policy = Policy::new(vec![other, own, shared, rule(Action::Allow, "any")]);
-        world.handle.swap_policy(policy).await;
+        world.handle.swap_policy(policy).await.unwrap();
         let a = v4_of(&world, "a.example").await;
         assert_eq!(a, IpAddr::V4(KEPT));
         let mut stream = connect(&world, a, 80).await;
@@ -394,7 +394,7 @@ fn an_address_that_the_policy_denies_is_not_among_those_that_are_tried() {
         let mut stream = connect(&world, a, 22).await;
         assert_greeted(&mut stream, "allowed").await;
         // A policy that denies where it leads ends it, and another address serves the next.
-        world.handle.swap_policy(virtual_rules(&["9.9.9.1"], &["a.example"], &[])).await;
+        world.handle.swap_policy(virtual_rules(&["9.9.9.1"], &["a.example"], &[])).await.unwrap();
         let read = timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("the guest hears of it");
         assert!(read.is_err(), "{read:?}");
         assert!(world.event().await.to_string().ends_with("which stands for 9.9.9.1): rule 1: deny 9.9.9.1"));
@@ -443,13 +443,13 @@ fn datagrams_come_back_from_the_address_that_stands_for_the_name() {
         let (a, guest) = (SocketAddr::new(v4_of(&world, "a.example").await, 7), world.guest.datagrams());
         guest.send(a, b"before");
         timeout(PATIENCE, server.recv_from(&mut buffer)).await.expect("a datagram").unwrap();
-        world.handle.swap_policy(virtual_rules(&[], &[], &["a.example"])).await;
+        world.handle.swap_policy(virtual_rules(&[], &[], &["a.example"])).await.unwrap();
         guest.send(a, b"still");
         let (length, _) =
             timeout(PATIENCE, server.recv_from(&mut buffer)).await.expect("a datagram").unwrap();
         assert_eq!(&buffer[..length], b"still");
         assert_eq!(world.handle.counters().await.unwrap().udp.peers, 3);
-        world.handle.swap_policy(virtual_rules(&[], &["b.example"], &[])).await;
+        world.handle.swap_policy(virtual_rules(&[], &["b.example"], &[])).await.unwrap();
         guest.send(a, b"after");
         assert_eq!(timeout(PATIENCE, guest.error()).await.expect("an error"), (3, 13));
     });
@@ -495,12 +495,12 @@ fn a_flow_stays_while_its_name_is_allowed_by_whatever_rule() {
         let a = v4_of(&world, "a.example").await;
         let mut stream = connect(&world, a, 22).await;
         assert_greeted(&mut stream, "hello").await;
-        world.handle.swap_policy(virtual_rules(&[], &[], &["a.example:22"])).await;
+        world.handle.swap_policy(virtual_rules(&[], &[], &["a.example:22"])).await.unwrap();
         assert_echoed(&mut stream).await;
         // New answers are real ones; who remembers the other still reaches the name by it.
         assert_eq!(v4_of(&world, "a.example").await, IpAddr::from(SHARED));
         assert_greeted(&mut connect(&world, a, 22).await, "hello").await;
-        world.handle.swap_policy(virtual_rules(&[], &["a.example:23"], &[])).await;
+        world.handle.swap_policy(virtual_rules(&[], &["a.example:23"], &[])).await.unwrap();
         let read = timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("the guest hears of it");
         assert!(read.is_err(), "{read:?}");
     });
@@ -557,7 +557,7 @@ fn what_is_pinned_to_a_name_expires_under_its_own_address_too() {
         assert_greeted(&mut stream, "hello").await;
         // Not under a flow, which another policy decides again.
         tokio::time::sleep(Duration::from_millis(1_200)).await;
-        world.handle.swap_policy(virtual_rules(&[], virtually, &[])).await;
+        world.handle.swap_policy(virtual_rules(&[], virtually, &[])).await.unwrap();
         assert_echoed(&mut stream).await;
     });
 }

@@ -53,6 +53,8 @@ pub(crate) struct Setup {
     /// Names whose TLS is passed on.
     pub(crate) bypass: &'static [&'static str],
     pub(crate) refuse_ech: bool,
+    /// The authority the guest trusts.
+    pub(crate) authority: AuthorityParams,
     /// Whether a secret is configured, for `secret.example` unless `bound_to` says otherwise.
     pub(crate) with_secret: bool,
     pub(crate) bound_to: Option<&'static str>,
@@ -139,9 +141,10 @@ impl World {
             .map(|((address, port), to)| (SocketAddr::new(IpAddr::V4(address), port), to))
             .chain(setup.redirects_v6.into_iter().map(|(from, to)| (from.into(), to)))
             .collect();
-        let mut params = AuthorityParams::default();
-        params.constraints =
-            setup.permitted.map(|name| NameConstraints::permitting([name.parse().unwrap()], []).unwrap());
+        let mut params = setup.authority;
+        if let Some(name) = setup.permitted {
+            params.constraints = Some(NameConstraints::permitting([name.parse().unwrap()], []).unwrap());
+        }
         let authority = Authority::generate(&params, SystemTime::now()).unwrap();
         let authority_pem = authority.certificate_pem().to_owned();
         let interception = Interception {

@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::Context;
 use crate::core::{FlowId, Refusal};
-use crate::guest::{Inner, InnerTerms};
+use crate::guest::{Inner, InnerTerms, SwapError};
 
 /// A running session, for the day the policy changes under it.
 pub(super) struct Session {
@@ -72,7 +72,13 @@ impl Stage {
 
 impl Context {
     /// Replaces the policy and ends every session that the new one does not allow; how many those were.
-    pub(crate) fn swap_policy(&self, policy: Policy) -> usize {
+    ///
+    /// # Errors
+    /// [`SwapError`]; nothing has changed then.
+    pub(crate) fn swap_policy(&self, policy: Policy) -> Result<usize, SwapError> {
+        if self.exceeds_authority(&policy) && !self.exceeds_authority(&self.policy.borrow()) {
+            return Err(SwapError::NeedsNewAuthority);
+        }
         self.virtual_flows.borrow_mut().policy_changed(policy.has_virtual());
         *self.policy.borrow_mut() = policy;
         self.generation.set(self.generation.get() + 1);
@@ -129,7 +135,7 @@ impl Context {
             self.reset_session(id);
         }
         self.stack.wake_driver();
-        ended
+        Ok(ended)
     }
 
     pub(super) fn reset_session(&self, id: FlowId) {
