@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::bench_engine::{self, Axis, Plan, System, TlsSystem};
 use crate::workspace::Workspace;
-use crate::{figures, process};
+use crate::{figures, peers, process};
 
 /// Run benches and print their figures, machine-readable, at the end
 ///
@@ -96,11 +96,21 @@ impl Bench {
         }
         let dir = workspace.target.join("criterion");
         let began = SystemTime::now();
+        let mut absent = Vec::new();
         for member in members {
             let mut cargo = workspace.cargo();
             cargo.args(["bench", "-p", &member.name, "--all-features", "--benches", "--"]);
             cargo.args(&self.filter).env("CRITERION_HOME", &dir);
             process::run(&mut cargo)?;
+            for (_, peer) in peers::BESIDE.iter().filter(|(name, _)| *name == member.name) {
+                // It is built from a registry that need not be within reach.
+                if let Err(error) = peers::bench(workspace, peer, self.filter.as_deref(), &dir) {
+                    absent.push(format!("absent {peer}: {error:#}"));
+                }
+            }
+        }
+        for line in absent {
+            println!("{line}");
         }
         for line in figures::lines(&figures::read(&dir, began)?) {
             println!("{line}");
