@@ -34,7 +34,7 @@ pub(crate) enum Axis {
     TlsBulk,
     /// TLS: requests of HTTP/2 a second, 100 streams
     TlsH2,
-    /// TLS: 100,000 names of one guest, and another client meanwhile (ours alone)
+    /// TLS: 100,000 names of one guest, and another client meanwhile (ours, and no engine at all)
     TlsFlood,
 }
 

@@ -34,8 +34,12 @@ pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
             }
         }
     }
-    if plan.axes.contains(&Axis::TlsFlood) && bench.systems.contains(&System::Ours) {
-        bench.flood(&mut samples);
+    if plan.axes.contains(&Axis::TlsFlood) {
+        for system in [System::Ours, System::Direct] {
+            if bench.systems.contains(&system) {
+                bench.flood(system, &mut samples);
+            }
+        }
     }
     report::print(workspace, plan, &mut samples)
 }
@@ -83,10 +87,11 @@ impl<'b> Bench<'b> {
         }
     }
 
-    /// Once: it takes as long as a round of all the others.
-    fn flood(&self, samples: &mut Samples<System>) {
-        let label = format!("1/1 {}", System::Ours.name());
-        match self.start(System::Ours, samples, &label) {
+    /// Once: it takes as long as a round of all the others. Without an engine it tells what the machine itself
+    /// does under as many handshakes.
+    fn flood(&self, system: System, samples: &mut Samples<System>) {
+        let label = format!("1/1 {}", system.name());
+        match self.start(system, samples, &label) {
             Ok(mut session) => session.flood(),
             Err(error) => remark(format!("{label} does not start: {error:#}"), samples),
         }

@@ -81,7 +81,7 @@ impl<'s> Session<'s> {
         self.memory("end");
     }
 
-    /// Takes the samples of a flood of names, which only ours is put to.
+    /// Takes the samples of a flood of names.
     pub(super) fn flood(&mut self) {
         self.attempt("flood", |session| {
             session.wait_for_quiet()?;

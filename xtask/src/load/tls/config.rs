@@ -17,7 +17,12 @@ const TRUST: &str = "SSL_CERT_FILE";
 /// A client that trusts the certificates of [`TRUST`].
 pub(super) fn client(resumes: bool) -> Result<Arc<ClientConfig>> {
     let file = env::var_os(TRUST).with_context(|| format!("{TRUST} is not set"))?;
-    let certificates = CertificateDer::pem_file_iter(&file)?.collect::<Result<Vec<_>, _>>()?;
+    client_trusting(Path::new(&file), resumes)
+}
+
+/// A client that trusts the certificates of this file.
+pub(super) fn client_trusting(file: &Path, resumes: bool) -> Result<Arc<ClientConfig>> {
+    let certificates = CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>()?;
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(certificates);
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))

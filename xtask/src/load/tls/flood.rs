@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 
 use super::client::Client;
-use super::handshake::{Timed, exchange, until};
+use super::handshake::{PAUSE, Timed, exchange, until};
 use super::{FLOOD, NAME};
 use crate::load::answer::Answer;
 use crate::load::rank::quantile;
@@ -34,6 +34,8 @@ pub(in crate::load) fn run(servers: &Servers, names: usize, seconds: f64) -> Res
                     }
                     if exchange(&client, &format!("n{nth}.{FLOOD}")).is_ok() {
                         carried.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        thread::sleep(PAUSE);
                     }
                 }
                 flooding.fetch_sub(1, Ordering::Relaxed);

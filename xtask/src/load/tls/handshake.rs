@@ -15,7 +15,7 @@ use crate::load::rank::quantile;
 use crate::load::servers::Servers;
 
 /// A client that was refused waits this long, so that refusals do not fill the time.
-const PAUSE: Duration = Duration::from_millis(1);
+pub(super) const PAUSE: Duration = Duration::from_millis(1);
 
 /// Client: one handshake after another for some seconds, so many at a time.
 pub(in crate::load) fn run(servers: &Servers, clients: usize, seconds: f64, resumes: bool) -> Result<Answer> {

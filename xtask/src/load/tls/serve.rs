@@ -75,3 +75,48 @@ fn serve_one(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<()> {
     stream.conn.send_close_notify();
     stream.conn.write_tls(&mut stream.sock).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{self, Command, Stdio};
+    use std::time::Duration;
+
+    use rustls::pki_types::ServerName;
+
+    use super::super::message::read_short;
+    use super::*;
+
+    #[test]
+    fn a_request_is_answered_over_tls() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let [chain, key] = ["leaf.pem", "leaf.key"].map(|name| dir.path().join(name));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        openssl.args(["-days", "2", "-subj", "/CN=tls.test", "-addext", "subjectAltName=DNS:tls.test"]);
+        openssl.arg("-keyout").arg(&key).arg("-out").arg(&chain).stderr(Stdio::null());
+        if !openssl.status().is_ok_and(|status| status.success()) {
+            eprintln!("a_request_is_answered_over_tls did NOT run: there is no openssl");
+            return;
+        }
+        // An address of its own, should this test run twice at a time.
+        let [.., high, low] = process::id().to_be_bytes();
+        let loopback = IpAddr::from([127, high, low, 78]);
+        start(&[loopback], &config::server(&chain, &key).expect("a certificate")).expect("the port is free");
+        let client = config::client_trusting(&chain, true).expect("an anchor");
+        let mut resumed = Vec::new();
+        for _ in 0..2 {
+            let socket = TcpStream::connect(SocketAddr::new(loopback, PORT)).expect("a server");
+            socket.set_read_timeout(Some(Duration::from_secs(10))).expect("an open socket");
+            let name = ServerName::try_from("tls.test").expect("a name");
+            let connection = rustls::ClientConnection::new(Arc::clone(&client), name).expect("a client");
+            let mut stream = StreamOwned::new(connection, Wide::new(socket));
+            for _ in 0..2 {
+                stream.write_all(Wish::Short.request("tls.test").as_bytes()).expect("an open stream");
+                read_short(&mut stream).expect("an answer");
+            }
+            resumed.push(stream.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed));
+        }
+        assert_eq!(resumed, [false, true]);
+    }
+}
