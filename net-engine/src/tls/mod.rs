@@ -1,6 +1,7 @@
 //! TLS that is opened: upstream's handshake, then the guest's.
 
 mod intercept;
+mod read_ahead;
 mod upstream;
 
 pub(crate) use intercept::{accept_guest, intercept};

@@ -4,6 +4,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, client};
 
+use super::read_ahead::ReadAhead;
 use crate::guest::{Context, Offer, Proof, StreamInfo};
 
 /// Upstream's handshake, and what its certificate proves.
@@ -12,14 +13,17 @@ pub(super) async fn connect(
     info: &StreamInfo,
     upstream: TcpStream,
     offer: Offer,
-) -> Result<(client::TlsStream<TcpStream>, Proof), UpstreamFault> {
+) -> Result<(client::TlsStream<ReadAhead<TcpStream>>, Proof), UpstreamFault> {
     let asked = match &info.name {
         Some(name) => ServerName::try_from(name.to_string()).map_err(|_| UpstreamFault::HandshakeFailed)?,
         None => ServerName::from(info.flow.upstream.ip()),
     };
     let connector = TlsConnector::from(context.tls.upstream_config(offer));
-    let connected =
-        timeout(context.limits.upstream_handshake_timeout, connector.connect(asked, upstream)).await;
+    let connected = timeout(
+        context.limits.upstream_handshake_timeout,
+        connector.connect(asked, ReadAhead::new(upstream)),
+    )
+    .await;
     match connected {
         Ok(Ok(stream)) if context.tls.verifies() => Ok((stream, Proof::of_verified(info.name.as_ref()))),
         Ok(Ok(stream)) => Ok((stream, Proof::default())),
