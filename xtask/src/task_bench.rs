@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
-use crate::bench_engine::{self, Axis, Plan, System};
+use crate::bench_engine::{self, Axis, Plan, System, TlsSystem};
 use crate::workspace::Workspace;
-use crate::{figures, process};
+use crate::{figures, peers, process};
 
 /// Run benches and print their figures, machine-readable, at the end
 ///
@@ -47,7 +47,9 @@ enum Whole {
     after_help = "Examples:\n  cargo xtask bench engine               everything, about 25 minutes\n  \
                         cargo xtask bench engine --axes up --systems ours-1500,direct --rounds 1\n  \
                         cargo xtask bench engine --axes rtt,connect --rounds 11\n  \
-                        cargo xtask bench engine --axes churn | grep ^figure"
+                        cargo xtask bench engine --axes churn | grep ^figure\n  \
+                        cargo xtask bench engine --tls         TLS, about 12 minutes\n  \
+                        cargo xtask bench engine --axes tls_bulk --tls-systems ours,splice --rounds 1"
 )]
 struct EngineBench {
     /// How often each system is started and measured
@@ -59,6 +61,12 @@ struct EngineBench {
     /// Only what is measured on these axes
     #[arg(long, value_enum, value_name = "AXIS", value_delimiter = ',')]
     axes: Vec<Axis>,
+    /// TLS beside the reference and mitmproxy, on all of its axes
+    #[arg(long, conflicts_with = "axes")]
+    tls: bool,
+    /// Only these systems, on the axes of TLS
+    #[arg(long, value_enum, value_name = "SYSTEM", value_delimiter = ',')]
+    tls_systems: Vec<TlsSystem>,
     /// How long a sample of throughput or connections takes
     #[arg(long = "secs", value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     seconds: f64,
@@ -75,8 +83,11 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 impl Bench {
     pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
-        if let Some(Whole::Engine(EngineBench { rounds, systems, axes, seconds })) = self.whole {
-            return bench_engine::run(workspace, &Plan { rounds, systems, axes, seconds });
+        if let Some(Whole::Engine(EngineBench { rounds, systems, axes, tls, tls_systems, seconds })) =
+            self.whole
+        {
+            let axes = if tls { Axis::TLS.to_vec() } else { axes };
+            return bench_engine::run(workspace, &Plan { rounds, systems, axes, tls_systems, seconds });
         }
         let mut members = workspace.select(self.name.as_deref())?;
         members.retain(|member| member.has_benches());
@@ -85,11 +96,21 @@ impl Bench {
         }
         let dir = workspace.target.join("criterion");
         let began = SystemTime::now();
+        let mut absent = Vec::new();
         for member in members {
             let mut cargo = workspace.cargo();
             cargo.args(["bench", "-p", &member.name, "--all-features", "--benches", "--"]);
             cargo.args(&self.filter).env("CRITERION_HOME", &dir);
             process::run(&mut cargo)?;
+            for (_, peer) in peers::BESIDE.iter().filter(|(name, _)| *name == member.name) {
+                // It is built from a registry that need not be within reach.
+                if let Err(error) = peers::bench(workspace, peer, self.filter.as_deref(), &dir) {
+                    absent.push(format!("absent {peer}: {error:#}"));
+                }
+            }
+        }
+        for line in absent {
+            println!("{line}");
         }
         for line in figures::lines(&figures::read(&dir, began)?) {
             println!("{line}");

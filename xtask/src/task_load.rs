@@ -1,6 +1,7 @@
 //! `cargo xtask load`
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -21,6 +22,17 @@ enum End {
         #[arg(required = true)]
         addresses: Vec<IpAddr>,
     },
+    /// Listen on these addresses for HTTP over TLS, until killed
+    ServeTls {
+        /// PEM of the certificate
+        #[arg(long)]
+        cert: PathBuf,
+        /// PEM of its key
+        #[arg(long)]
+        key: PathBuf,
+        #[arg(required = true)]
+        addresses: Vec<IpAddr>,
+    },
     /// Read an order a line, carry it out against these servers, answer with a line of JSON
     Agent {
         #[arg(required = true)]
@@ -34,6 +46,7 @@ impl Load {
     pub(crate) fn run(self) -> Result<()> {
         match self.end {
             End::Serve { addresses } => Ok(load::serve(&addresses)?),
+            End::ServeTls { cert, key, addresses } => load::serve_tls(&addresses, &cert, &key),
             End::Agent { servers } => load::agent(servers),
             End::Spin => loop {
                 std::hint::spin_loop();

@@ -1,15 +1,23 @@
 //! What follows HTTP on a stream: bytes, once both sides have agreed to another protocol.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use bytes::Bytes;
 use net_core::Limits;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::core::FlowId;
 use crate::guest::{Activity, Stack};
 
-/// What is read at once each way: more than a TLS record holds, so that records are full.
+/// What is read before it is written, each way: some TLS records, which are then sent with one system call.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// What moves one way before other tasks of the thread get their turn.
+const BUDGET_BYTES: usize = 1 << 20;
 
 /// A stream whose kind no longer matters.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
@@ -48,14 +56,102 @@ pub(crate) async fn carry<G: Duplex, U: Duplex>(
     guest: &mut G,
     upstream: &mut U,
     limits: &Limits,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let activity = Activity::starts_now();
     let mut guest = activity.watch(guest);
+    let (mut up, mut down) = (Half::new(), Half::new());
+    let both = poll_fn(|task| {
+        let up = up.poll(task, &mut guest, upstream)?;
+        let down = down.poll(task, upstream, &mut guest)?;
+        if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    });
     tokio::select! {
-        carried = copy_bidirectional_with_sizes(&mut guest, upstream, BUFFER_BYTES, BUFFER_BYTES) => {
-            carried.map(drop)
+        carried = both => carried,
+        () = activity.quiet_between_halves(limits) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// One way: what was read and is not yet written.
+struct Half {
+    buffer: Box<[u8]>,
+    /// Up to where it was read.
+    filled: usize,
+    /// Up to where it was written, at most `filled`.
+    written: usize,
+    state: State,
+}
+
+enum State {
+    Open,
+    /// The reader has ended; what was read is still to be written.
+    Ended,
+    /// And the writer knows.
+    Closed,
+    /// The reader has broken off; what was read before is still to be written.
+    Broken(io::Error),
+}
+
+impl Half {
+    fn new() -> Self {
+        Self { buffer: vec![0; BUFFER_BYTES].into(), filled: 0, written: 0, state: State::Open }
+    }
+
+    /// Ready once the reader's end has been passed on.
+    fn poll(
+        &mut self,
+        task: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
+        let mut budget = BUDGET_BYTES;
+        loop {
+            let waits = self.fill(task, from);
+            while self.written < self.filled {
+                let rest = &self.buffer[self.written..self.filled];
+                match ready!(Pin::new(&mut *to).poll_write(task, rest))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    count => self.written += count,
+                }
+            }
+            budget = budget.saturating_sub(self.filled);
+            (self.filled, self.written) = (0, 0);
+            match self.state {
+                State::Open => {}
+                State::Ended => {
+                    ready!(Pin::new(&mut *to).poll_shutdown(task))?;
+                    self.state = State::Closed;
+                }
+                State::Closed => return Poll::Ready(Ok(())),
+                State::Broken(_) => {
+                    ready!(Pin::new(&mut *to).poll_flush(task))?;
+                    if let State::Broken(error) = std::mem::replace(&mut self.state, State::Closed) {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+            }
+            if waits {
+                ready!(Pin::new(&mut *to).poll_flush(task))?;
+                return Poll::Pending;
+            }
+            if budget == 0 {
+                task.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
-        () = activity.quiet_between_halves(limits) => Err(std::io::ErrorKind::TimedOut.into()),
+    }
+
+    /// Reads until the buffer is full or the reader waits, which is said.
+    fn fill(&mut self, task: &mut Context<'_>, from: &mut (impl AsyncRead + Unpin)) -> bool {
+        while matches!(self.state, State::Open) && self.filled < self.buffer.len() {
+            let mut room = ReadBuf::new(&mut self.buffer[self.filled..]);
+            match Pin::new(&mut *from).poll_read(task, &mut room) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(())) if room.filled().is_empty() => self.state = State::Ended,
+                Poll::Ready(Ok(())) => self.filled += room.filled().len(),
+                Poll::Ready(Err(error)) => self.state = State::Broken(error),
+            }
+        }
+        false
     }
 }
 
@@ -68,14 +164,14 @@ pub(super) async fn pass_on_end<G: Duplex>(
     stack: &Stack,
     id: FlowId,
     guest: &mut G,
-    carried: std::io::Result<()>,
+    carried: io::Result<()>,
     limits: &Limits,
 ) {
     // A guest that takes nothing any more is not waited for.
     let patience = limits.drain_timeout;
     match carried {
         Ok(()) => drop(timeout(patience, guest.shutdown()).await),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             if matches!(timeout(patience, guest.flush()).await, Ok(Ok(()))) {
                 stack.close(id);
             }
@@ -111,6 +207,69 @@ mod tests {
         assert_eq!(count, BYTES);
     }
 
+    /// Gives its bytes a piece at a time, as TLS gives records, and keeps what is written.
+    struct Pieces {
+        left: usize,
+        written: Vec<usize>,
+    }
+
+    const PIECE_BYTES: usize = 16 << 10;
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let count = self.left.min(PIECE_BYTES).min(buffer.remaining());
+            buffer.put_slice(&[0; PIECE_BYTES][..count]);
+            self.left -= count;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Pieces {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.written.push(buffer.len());
+            Poll::Ready(Ok(buffer.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn records_go_on_several_at_a_time_and_none_is_lost() {
+        // More than its turn, so that it must come back for the rest.
+        const BYTES: usize = 2 * BUDGET_BYTES + 5 * PIECE_BYTES + 1;
+        let [mut guest, mut upstream] = [BYTES, 1].map(|left| Pieces { left, written: Vec::new() });
+        carry(&mut guest, &mut upstream, &Limits::default()).await.expect("both end");
+        assert_eq!(guest.written, [1]);
+        assert_eq!(upstream.written.iter().sum::<usize>(), BYTES);
+        assert_eq!(upstream.written.len(), BYTES.div_ceil(BUFFER_BYTES));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_an_error_is_written() {
+        let (mut one, mut guest) = duplex(64);
+        let mut upstream = Broken(b"so far");
+        let limits = Limits::default();
+        let carried = carry(&mut guest, &mut upstream, &limits).await;
+        assert_eq!(carried.map_err(|error| error.kind()), Err(io::ErrorKind::UnexpectedEof));
+        let mut heard = [0; 6];
+        one.read_exact(&mut heard).await.expect("what came before");
+        assert_eq!(&heard, b"so far");
+    }
+
     #[tokio::test]
     async fn with_a_half_closed_patience_is_short() {
         let limits = Limits { drain_timeout: Duration::from_millis(100), ..Limits::default() };
@@ -131,8 +290,41 @@ mod tests {
                 () = sleep(Duration::from_secs(10)) => Ok(()),
             };
             let kind = ended.map_err(|error| error.kind());
-            assert_eq!(kind, Err(std::io::ErrorKind::TimedOut), "the guest closes: {guest_closes}");
+            assert_eq!(kind, Err(io::ErrorKind::TimedOut), "the guest closes: {guest_closes}");
             assert!(began.elapsed() >= 3 * limits.drain_timeout, "the guest closes: {guest_closes}");
+        }
+    }
+
+    /// Gives these bytes, and breaks off.
+    struct Broken(&'static [u8]);
+
+    impl AsyncRead for Broken {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let bytes = std::mem::take(&mut self.0);
+            buffer.put_slice(bytes);
+            if bytes.is_empty() {
+                Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+            } else {
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    impl AsyncWrite for Broken {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
         }
     }
 }

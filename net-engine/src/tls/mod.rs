@@ -2,6 +2,7 @@
 
 mod deny;
 mod intercept;
+mod read_ahead;
 mod upstream;
 
 pub(crate) use deny::deny;

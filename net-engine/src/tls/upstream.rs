@@ -8,11 +8,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, client};
 
+use super::read_ahead::ReadAhead;
 use crate::guest::{Context, Event, Proof, StreamInfo};
 
 /// Upstream's end, once its handshake is over and its certificate verified.
 pub(super) struct Connected {
-    pub(super) stream: client::TlsStream<TcpStream>,
+    pub(super) stream: client::TlsStream<ReadAhead<TcpStream>>,
     /// What its certificate proves.
     pub(super) proof: Proof,
     /// The protocol it chose, if it is one of HTTP.
@@ -64,7 +65,7 @@ pub(super) async fn connect(
     if !others.is_empty() {
         Arc::make_mut(&mut config).alpn_protocols = others.to_vec();
     }
-    let connecting = TlsConnector::from(config).connect(asked, upstream);
+    let connecting = TlsConnector::from(config).connect(asked, ReadAhead::new(upstream));
     let stream = match timeout(context.limits.upstream_handshake_timeout, connecting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(ConnectError::of(&error)),

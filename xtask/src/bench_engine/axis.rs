@@ -26,6 +26,16 @@ pub(crate) enum Axis {
     Fin,
     /// 100,000 short connections, and what they leave behind (ours alone)
     Churn,
+    /// TLS: full handshakes and resumed ones a second, 1 and 8 clients
+    TlsHandshake,
+    /// TLS: requests on a warm connection, and what they take longer than spliced ones
+    TlsRequest,
+    /// TLS: upload and download throughput, and CPU time
+    TlsBulk,
+    /// TLS: requests of HTTP/2 a second, 100 streams
+    TlsH2,
+    /// TLS: 100,000 names of one guest, and another client meanwhile (ours, and no engine at all)
+    TlsFlood,
 }
 
 impl Axis {
@@ -33,6 +43,20 @@ impl Axis {
     const COMPARED: [Self; 6] = [Self::Up, Self::Down, Self::Rtt, Self::RttIdle, Self::Connect, Self::Dns];
     /// Those on which only ours is measured.
     const ALONE: [Self; 4] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn];
+
+    /// Those on which what opens TLS is measured.
+    pub(crate) const TLS: [Self; 5] =
+        [Self::TlsHandshake, Self::TlsRequest, Self::TlsBulk, Self::TlsH2, Self::TlsFlood];
+
+    /// The chosen ones of those on which systems that open TLS are compared.
+    pub(super) fn tls_compared(chosen: &[Self]) -> Vec<Self> {
+        Self::TLS.into_iter().filter(|axis| *axis != Self::TlsFlood && chosen.contains(axis)).collect()
+    }
+
+    /// Whether it is one of [`TLS`](Self::TLS).
+    pub(super) fn is_tls(self) -> bool {
+        Self::TLS.contains(&self)
+    }
 
     /// The chosen ones of those that compare; none chosen means all.
     pub(crate) fn compared(chosen: &[Self]) -> Vec<Self> {
@@ -60,6 +84,8 @@ mod tests {
         let chosen = [Axis::Fin, Axis::Down, Axis::Up];
         assert_eq!(Axis::compared(&chosen), [Axis::Up, Axis::Down]);
         assert_eq!(Axis::alone(&chosen), [Axis::Fin]);
-        assert_eq!(Axis::value_variants().len(), Axis::COMPARED.len() + Axis::ALONE.len());
+        assert_eq!(Axis::value_variants().len(), Axis::COMPARED.len() + Axis::ALONE.len() + Axis::TLS.len());
+        assert_eq!(Axis::tls_compared(&chosen), []);
+        assert_eq!(Axis::tls_compared(&[Axis::TlsFlood, Axis::TlsH2]), [Axis::TlsH2]);
     }
 }

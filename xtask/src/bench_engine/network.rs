@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::bench_engine::tls::certificates;
 use crate::load;
 use crate::process;
 use crate::space::{Owner, Space};
@@ -65,7 +66,7 @@ impl Network {
     /// # Errors
     /// When this user cannot have namespaces here.
     pub(crate) fn new(load: &Path, engine: &Path) -> Result<Self> {
-        let is_root = process::output(std::process::Command::new("id").arg("-u"))?.trim() == "0";
+        let is_root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
         let host = Space::new(if is_root { Owner::Root } else { Owner::User })
             .context("this bench needs namespaces: run it as root, or where users may make them")?;
         host.script("mount -t tmpfs -o mode=1777 bench /tmp")?;
@@ -114,14 +115,25 @@ impl Network {
     pub(crate) fn serve(&self) -> Result<Served> {
         let mut command = self.upstream.command(LOAD);
         command.args(["load", "serve"]).args(SERVERS).args(SERVERS_V6);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let stdout = child.stdout.take().context("stdout is piped")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let mut served = Served(vec![child]);
-        if line.trim() != "listening" {
-            bail!("the servers did not start");
-        }
+        let mut served = Served(vec![listening(&mut command)?]);
+        self.serve_names(&mut served)?;
+        Ok(served)
+    }
+
+    /// Likewise, and those that speak TLS.
+    pub(crate) fn serve_tls(&self) -> Result<Served> {
+        let mut served = self.serve()?;
+        let mut command = self.upstream.command(LOAD);
+        command.args(["load", "serve-tls", "--cert", certificates::LEAF, "--key", certificates::LEAF_KEY]);
+        served.0.push(listening(command.args(SERVERS))?);
+        let mut nginx = self.upstream.command("nginx");
+        nginx.args(["-p", certificates::DIR, "-c", certificates::NGINX_CONF]);
+        let child = nginx.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        served.0.push(child.spawn().context("cannot start nginx")?);
+        Ok(served)
+    }
+
+    fn serve_names(&self, served: &mut Served) -> Result<()> {
         let mut names = self.upstream.command("dnsmasq");
         names.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"]);
         // It may not be able to become anybody else.
@@ -129,15 +141,29 @@ impl Network {
         names.arg(format!("--listen-address={}", SERVERS[0]));
         // A public address, which nobody connects to.
         names.arg(format!("--address=/{}/1.1.1.1", load::NAME)).arg("--local-ttl=3600");
+        names.args(SERVERS.map(|server| format!("--address=/{}/{server}", load::TLS_NAME)));
         let child =
             names.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start dnsmasq")?;
         served.0.push(child);
-        Ok(served)
+        Ok(())
     }
 }
 
+/// Starts servers, and waits until they say that they listen.
+fn listening(command: &mut Command) -> Result<Child> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let stdout = child.stdout.take().context("stdout is piped")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    if line.trim() != "listening" {
+        let _ = child.wait();
+        bail!("`{}` did not start", process::line(command));
+    }
+    Ok(child)
+}
+
 /// Copies a program to where every user of these namespaces may run it.
-fn put(space: &Space, program: &Path, inside: &str) -> Result<()> {
+pub(crate) fn put(space: &Space, program: &Path, inside: &str) -> Result<()> {
     let file = File::open(program).with_context(|| format!("cannot read {}", program.display()))?;
     let mut command = space.command("sh");
     command.args(["-c", "cat > \"$0\" && chmod 755 \"$0\"", inside]).stdin(file);

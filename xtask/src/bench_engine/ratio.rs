@@ -6,7 +6,7 @@ use crate::bench_engine::samples::{Better, Samples};
 use crate::bench_engine::system::{Maker, System};
 
 /// The best of the competitors; what is direct is a limit, not one of them.
-const BEST: &str = "best_peer";
+pub(super) const BEST: &str = "best_peer";
 
 /// Ours beside another's on one measure, at one MTU.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,12 +45,16 @@ pub(crate) fn all(samples: &Samples) -> Vec<Ratio> {
     ratios
 }
 
-fn ratio(better: Better, ours: f64, theirs: f64) -> Option<f64> {
+pub(super) fn ratio(better: Better, ours: f64, theirs: f64) -> Option<f64> {
     let (ahead, behind) = match better {
         Better::More => (ours, theirs),
         Better::Less => (theirs, ours),
         Better::Neither => return None,
     };
+    if ahead < 0.0 || behind < 0.0 {
+        // What is below nothing is no multiple of anything.
+        return None;
+    }
     // Nothing beside nothing is even.
     Some(if ahead == behind { 1.0 } else { ahead / behind })
 }
@@ -79,7 +83,7 @@ mod tests {
     #[test]
     fn mtus_are_not_mixed_and_what_is_direct_is_no_competitor() {
         let mut samples = Samples::default();
-        let measure = Measure::Compared("rtt".to_owned());
+        let measure = Measure::PerMtu("rtt".to_owned());
         for (system, value) in [
             (System::Ours1500, 50.0),
             (System::Ours65520, 40.0),

@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 
 /// One measure on one system.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-struct Figure {
+pub(super) struct Figure {
     /// A peer's has a last segment `peer:<name>`.
     id: String,
     unit: &'static str,
@@ -23,12 +23,38 @@ struct Figure {
     values: Vec<f64>,
 }
 
+impl Figure {
+    pub(super) fn new<S>(id: String, series: &Series<S>) -> Self {
+        Self {
+            id,
+            unit: series.unit.label(),
+            median: series.median(),
+            min: series.min(),
+            max: series.max(),
+            values: series.values.clone(),
+        }
+    }
+}
+
+/// All that is said in the end.
+pub(super) struct Findings<'f> {
+    /// For people.
+    pub(super) table: Vec<String>,
+    pub(super) figures: Vec<Figure>,
+    pub(super) ratios: Vec<Ratio>,
+    /// Systems, and why they are absent.
+    pub(super) absent: Vec<(String, String)>,
+    pub(super) remarks: &'f [String],
+    /// Samples taken although the machine did not become quiet.
+    pub(super) disturbed: usize,
+}
+
 #[derive(Serialize)]
 struct Report<'r> {
     rounds: usize,
     seconds: f64,
-    figures: Vec<Figure>,
-    ratios: Vec<Ratio>,
+    figures: &'r [Figure],
+    ratios: &'r [Ratio],
     absent: Vec<Absent<'r>>,
     remarks: &'r [String],
     disturbed_samples: usize,
@@ -36,22 +62,35 @@ struct Report<'r> {
 
 #[derive(Serialize)]
 struct Absent<'r> {
-    system: String,
+    system: &'r str,
     why: &'r str,
 }
 
 /// Prints everything, and writes `bench/engine.json` below the target directory.
 pub(crate) fn print(workspace: &Workspace, plan: &Plan, samples: &Samples) -> Result<()> {
+    let findings = Findings {
+        table: table(samples),
+        figures: figures(samples),
+        ratios: ratio::all(samples),
+        absent: samples.absent.iter().map(|(system, why)| (system.name(), why.clone())).collect(),
+        remarks: &samples.remarks,
+        disturbed: samples.disturbed,
+    };
+    emit(workspace, "engine", plan, &findings)
+}
+
+/// Prints findings, and writes them to `bench/<name>.json` below the target directory.
+pub(super) fn emit(workspace: &Workspace, name: &str, plan: &Plan, findings: &Findings<'_>) -> Result<()> {
     let report = Report {
         rounds: plan.rounds,
         seconds: plan.seconds,
-        figures: figures(samples),
-        ratios: ratio::all(samples),
-        absent: samples.absent.iter().map(|(system, why)| Absent { system: system.name(), why }).collect(),
-        remarks: &samples.remarks,
-        disturbed_samples: samples.disturbed,
+        figures: &findings.figures,
+        ratios: &findings.ratios,
+        absent: findings.absent.iter().map(|(system, why)| Absent { system, why }).collect(),
+        remarks: findings.remarks,
+        disturbed_samples: findings.disturbed,
     };
-    for line in table(samples) {
+    for line in &findings.table {
         println!("{line}");
     }
     println!();
@@ -64,13 +103,13 @@ pub(crate) fn print(workspace: &Workspace, plan: &Plan, samples: &Samples) -> Re
     if report.disturbed_samples > 0 {
         println!("remark {} samples were taken on a busy machine", report.disturbed_samples);
     }
-    for Figure { id, unit, median, min, max, .. } in &report.figures {
+    for Figure { id, unit, median, min, max, .. } in report.figures {
         println!("figure {id} {} {unit} {}..{}", number(*median), number(*min), number(*max));
     }
-    for Ratio { id, peer, ratio } in &report.ratios {
+    for Ratio { id, peer, ratio } in report.ratios {
         println!("ratio {id} {peer} {ratio:.2}");
     }
-    let path = workspace.target.join("bench/engine.json");
+    let path = workspace.target.join(format!("bench/{name}.json"));
     let dir = path.parent().context("a file is in a directory")?;
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     fs::write(&path, serde_json::to_string_pretty(&report)?)
@@ -89,14 +128,7 @@ fn figures(samples: &Samples) -> Vec<Figure> {
                         format!("{}/peer:{}", measure.id(mtu), peer.name())
                     }
                 };
-                figures.push(Figure {
-                    id,
-                    unit: series.unit.label(),
-                    median: series.median(),
-                    min: series.min(),
-                    max: series.max(),
-                    values: series.values.clone(),
-                });
+                figures.push(Figure::new(id, series));
             }
         }
     }
@@ -105,7 +137,8 @@ fn figures(samples: &Samples) -> Vec<Figure> {
 
 /// A line for each measure and MTU, a column for each maker.
 fn table(samples: &Samples) -> Vec<String> {
-    let mut rows = vec![["measure", "unit", "ours", "pasta", "slirp4netns", "direct"].map(str::to_owned)];
+    let mut rows =
+        vec![["measure", "unit", "ours", "pasta", "slirp4netns", "direct"].map(str::to_owned).to_vec()];
     for measure in samples.measures() {
         for (ours, mtu) in System::OURS {
             let systems: Vec<System> = [ours].into_iter().chain(System::peers(mtu)).collect();
@@ -121,7 +154,7 @@ fn table(samples: &Samples) -> Vec<String> {
                 let series = system.and_then(|system| samples.of(measure, *system));
                 series.map_or_else(|| "-".to_owned(), cell)
             };
-            rows.push([
+            rows.push(vec![
                 measure.id(mtu),
                 unit.label().to_owned(),
                 cell(Maker::Ours),
@@ -134,18 +167,20 @@ fn table(samples: &Samples) -> Vec<String> {
     aligned(&rows)
 }
 
-fn cell(series: &Series) -> String {
+pub(super) fn cell<S>(series: &Series<S>) -> String {
     format!("{} ({}–{})", number(series.median()), number(series.min()), number(series.max()))
 }
 
-fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    });
+/// Rows that are equally long, their columns below each other.
+pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.first().map(Vec::len).unwrap_or_default();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default())
+        .collect();
     rows.iter()
         .map(|row| {
             let cells: Vec<_> =
-                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
             cells.join("  ").trim_end().to_owned()
         })
         .collect()
@@ -170,7 +205,7 @@ mod tests {
 
     fn samples() -> Samples {
         let mut samples = Samples::default();
-        let up = Measure::Compared("tcp/up/1".to_owned());
+        let up = Measure::PerMtu("tcp/up/1".to_owned());
         for (system, values) in [
             (System::Ours1500, [20.0, 22.0, 21.0]),
             (System::Pasta1500, [7.0, 0.0, 7.5]),
@@ -180,7 +215,7 @@ mod tests {
                 samples.add(up.clone(), system, Unit::GbitPerS, value);
             }
         }
-        samples.add(Measure::Alone("idle/10".to_owned()), System::Ours1500, Unit::GbitPerS, 12.345);
+        samples.add(Measure::Whole("idle/10".to_owned()), System::Ours1500, Unit::GbitPerS, 12.345);
         samples
     }
 

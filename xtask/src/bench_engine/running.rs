@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::bench_engine::network::{
-    CONGESTION_CONTROL, ENGINE, LOAD, Network, SERVERS, Served, TCP_SETTINGS,
-};
-use crate::bench_engine::system::{Maker, System};
+use crate::bench_engine::launch::{Joined, Launch};
+use crate::bench_engine::mitmproxy;
+use crate::bench_engine::network::{CONGESTION_CONTROL, LOAD, Network, SERVERS, Served, TCP_SETTINGS};
 use crate::bench_engine::usage::{self, Usage};
 use crate::load::{Answer, Order};
 use crate::process;
@@ -26,26 +25,32 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// An answer that takes longer than its order by this much does not come.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
 
+/// What a flood takes depends on who is flooded.
+const FLOOD_PATIENCE: Duration = Duration::from_secs(600);
+
 /// Lines kept of what a system says, for when it fails.
 const MAX_REMARKS: usize = 8;
 
 /// One system with servers behind it and an agent in front of it, all of them fresh.
 pub(crate) struct Running {
-    system: System,
     children: Vec<Child>,
     /// The process of the system itself; the direct way has none.
     process: Option<u32>,
     orders: Option<ChildStdin>,
     answers: mpsc::Receiver<String>,
     remarks: Arc<Mutex<VecDeque<String>>>,
+    /// Those that do not end with the agent, and what undoes what was set up for them.
+    outliving: Vec<u32>,
+    undo: Option<Command>,
     _served: Served,
 }
 
 impl Running {
     /// Starts it, and waits until its guest reaches a server.
-    pub(crate) fn start(network: &Network, system: System) -> Result<Self> {
-        let served = network.serve()?;
-        let mut agent = agent_command(network, system);
+    pub(crate) fn start(network: &Network, served: Served, launch: &Launch) -> Result<Self> {
+        let mut agent = network.host.command(&launch.words[0]);
+        agent.args(&launch.words[1..]).args([LOAD, "load", "agent"]).args(SERVERS);
+        agent.envs(launch.environment.iter().map(|(name, value)| (name, value)));
         let mut child = agent
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -57,30 +62,37 @@ impl Running {
         let answers = lines(child.stdout.take().context("stdout is piped")?);
         remember(child.stderr.take().context("stderr is piped")?, &remarks);
         let own = child.id();
-        let process = match system.maker() {
-            Maker::Ours | Maker::Pasta => Some(own),
-            Maker::Slirp | Maker::Direct => None,
+        let mut running = Self {
+            children: vec![child],
+            process: matches!(launch.joined, Joined::ByItsRunner).then_some(own),
+            orders,
+            answers,
+            remarks,
+            outliving: Vec::new(),
+            undo: None,
+            _served: served,
         };
-        let children = vec![child];
-        let mut running = Self { system, children, process, orders, answers, remarks, _served: served };
-        running.connect(network, own).with_context(|| running.said())?;
+        running.connect(network, own, &launch.joined).with_context(|| running.said())?;
         Ok(running)
     }
 
-    fn connect(&mut self, network: &Network, own: u32) -> Result<()> {
+    fn connect(&mut self, network: &Network, own: u32, joined: &Joined) -> Result<()> {
         let agent = self.wait_for_agent(own)?;
-        if self.system.maker() == Maker::Slirp {
-            let mtu = self.system.mtu().unwrap_or_default().to_string();
-            let mut command = network.host.command("slirp4netns");
-            command.args(["--configure", "--mtu", &mtu, &agent.to_string(), "tap0"]);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-            let mut slirp = command.spawn().context("cannot start slirp4netns")?;
-            remember(slirp.stderr.take().context("stderr is piped")?, &self.remarks);
-            self.process = Some(slirp.id());
-            self.children.push(slirp);
+        match joined {
+            Joined::ByItsRunner | Joined::Not => {}
+            Joined::BySlirp { mtu } => {
+                let mut command = network.host.command("slirp4netns");
+                command.args(["--configure", "--mtu", &mtu.to_string(), &agent.to_string(), "tap0"]);
+                self.serve_by(command)?;
+            }
+            Joined::ByMitmproxy { library } => {
+                mitmproxy::join(network, agent)?;
+                self.undo = Some(mitmproxy::undo(network));
+                self.serve_by(mitmproxy::command(network, library))?;
+            }
         }
         self.reach()?;
-        if self.system.maker() != Maker::Direct {
+        if !matches!(joined, Joined::Not) {
             let mut command = network.host.command("nsenter");
             command.args(["--net", "--target", &agent.to_string(), "sh", "-euc", TCP_SETTINGS]);
             process::run(&mut command).context("cannot set up TCP in the guest")?;
@@ -89,6 +101,18 @@ impl Running {
         if found != CONGESTION_CONTROL {
             bail!("congestion control is {found}, not {CONGESTION_CONTROL}");
         }
+        Ok(())
+    }
+
+    /// Starts the system beside its agent.
+    fn serve_by(&mut self, mut command: Command) -> Result<()> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start `{}`", process::line(&command)))?;
+        remember(child.stderr.take().context("stderr is piped")?, &self.remarks);
+        self.process = Some(child.id());
+        self.outliving.push(child.id());
+        self.children.push(child);
         Ok(())
     }
 
@@ -124,7 +148,8 @@ impl Running {
     pub(crate) fn ask(&mut self, order: Order) -> Result<Answer> {
         let orders = self.orders.as_mut().context("there is no agent any more")?;
         writeln!(orders, "{order}").with_context(|| format!("the agent has ended before `{order}`"))?;
-        let deadline = Instant::now() + ANSWER_PATIENCE;
+        let patience = if matches!(order, Order::TlsFlood { .. }) { FLOOD_PATIENCE } else { ANSWER_PATIENCE };
+        let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = self.answers.recv_timeout(left) else {
@@ -168,11 +193,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The agent ends with its input, and a system with its command; slirp4netns has none.
+        // The agent ends with its input, and a system with its command, if it has one.
         drop(self.orders.take());
         let deadline = Instant::now() + PATIENCE;
         for child in self.children.iter_mut().rev() {
-            if Some(child.id()) == self.process && self.system.maker() == Maker::Slirp {
+            if self.outliving.contains(&child.id()) {
                 let _ = child.kill();
             }
             while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
@@ -181,26 +206,10 @@ impl Drop for Running {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-}
-
-/// The command whose output is the agent's.
-fn agent_command(network: &Network, system: System) -> Command {
-    let mtu = system.mtu().unwrap_or_default().to_string();
-    let words: Vec<&str> = match system.maker() {
-        Maker::Ours => {
-            let nameserver = SERVERS[0];
-            let policy = ["--allow", "any", "--no-intercept", "--nameserver", nameserver];
-            [&[ENGINE, "run"][..], &policy, &["--mtu", &mtu, "--"]].concat()
+        if let Some(undo) = &mut self.undo {
+            let _ = undo.status();
         }
-        // As root it would become nobody, who has no namespaces to give.
-        Maker::Pasta => vec!["pasta", "--foreground", "--config-net", "--runas", "0", "--mtu", &mtu, "--"],
-        Maker::Slirp => vec!["unshare", "--user", "--map-root-user", "--net", "--"],
-        Maker::Direct => vec!["env"],
-    };
-    let mut command = network.host.command(words[0]);
-    command.args(&words[1..]).args([LOAD, "load", "agent"]).args(SERVERS);
-    command
+    }
 }
 
 /// The lines of a pipe, read as they come.

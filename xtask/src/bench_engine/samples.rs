@@ -16,6 +16,8 @@ pub(crate) enum Unit {
     Bytes,
     /// Of what was asked for.
     Share,
+    /// So many times what it is without.
+    Times,
     Count,
 }
 
@@ -39,6 +41,7 @@ impl Unit {
             Self::Kib => "KiB",
             Self::Bytes => "B",
             Self::Share => "share",
+            Self::Times => "times",
             Self::Count => "count",
         }
     }
@@ -46,7 +49,7 @@ impl Unit {
     pub(crate) fn better(self) -> Better {
         match self {
             Self::GbitPerS | Self::PerS | Self::Share => Better::More,
-            Self::Us | Self::Ms | Self::SPerGib | Self::Kib | Self::Bytes => Better::Less,
+            Self::Us | Self::Ms | Self::SPerGib | Self::Kib | Self::Bytes | Self::Times => Better::Less,
             Self::Count => Better::Neither,
         }
     }
@@ -55,33 +58,33 @@ impl Unit {
 /// What is measured, as a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
-    /// On all systems; the MTU completes the id: `tcp/up/1`.
-    Compared(String),
-    /// On ours only; the id is complete: `idle/1000`.
-    Alone(String),
+    /// The MTU completes the id: `tcp/up/1`.
+    PerMtu(String),
+    /// The id is complete: `idle/1000`.
+    Whole(String),
 }
 
 impl Measure {
     /// The id for a system with this MTU.
     pub(crate) fn id(&self, mtu: u16) -> String {
         match self {
-            Self::Compared(path) => format!("{path}/{mtu}"),
-            Self::Alone(id) => id.clone(),
+            Self::PerMtu(path) => format!("{path}/{mtu}"),
+            Self::Whole(id) => id.clone(),
         }
     }
 }
 
 /// The samples of one measure on one system, one a round.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Series {
+pub(crate) struct Series<S = System> {
     pub(crate) measure: Measure,
-    pub(crate) system: System,
+    pub(crate) system: S,
     pub(crate) unit: Unit,
     /// Never empty.
     pub(crate) values: Vec<f64>,
 }
 
-impl Series {
+impl<S> Series<S> {
     pub(crate) fn median(&self) -> f64 {
         median(&self.values)
     }
@@ -104,19 +107,24 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// Everything measured so far, in the order it was first measured.
-#[derive(Default)]
-pub(crate) struct Samples {
-    series: Vec<Series>,
+pub(crate) struct Samples<S = System> {
+    series: Vec<Series<S>>,
     /// What went wrong, in words.
     pub(crate) remarks: Vec<String>,
     /// Systems that did not start, and why.
-    pub(crate) absent: Vec<(System, String)>,
+    pub(crate) absent: Vec<(S, String)>,
     /// Samples taken although the machine did not become quiet.
     pub(crate) disturbed: usize,
 }
 
-impl Samples {
-    pub(crate) fn add(&mut self, measure: Measure, system: System, unit: Unit, value: f64) {
+impl<S> Default for Samples<S> {
+    fn default() -> Self {
+        Self { series: Vec::new(), remarks: Vec::new(), absent: Vec::new(), disturbed: 0 }
+    }
+}
+
+impl<S: Copy + PartialEq> Samples<S> {
+    pub(crate) fn add(&mut self, measure: Measure, system: S, unit: Unit, value: f64) {
         let known =
             self.series.iter_mut().find(|series| series.measure == measure && series.system == system);
         match known {
@@ -136,7 +144,7 @@ impl Samples {
         measures
     }
 
-    pub(crate) fn of(&self, measure: &Measure, system: System) -> Option<&Series> {
+    pub(crate) fn of(&self, measure: &Measure, system: S) -> Option<&Series<S>> {
         self.series.iter().find(|series| series.measure == *measure && series.system == system)
     }
 }
@@ -156,8 +164,8 @@ mod tests {
 
     #[test]
     fn a_sample_joins_its_series_and_zero_counts() {
-        let (up, rtt) = (Measure::Compared("tcp/up/1".to_owned()), Measure::Compared("rtt".to_owned()));
-        let mut samples = Samples::default();
+        let (up, rtt) = (Measure::PerMtu("tcp/up/1".to_owned()), Measure::PerMtu("rtt".to_owned()));
+        let mut samples = Samples::<System>::default();
         for value in [2.0, 0.0, 1.0] {
             samples.add(up.clone(), System::Direct, Unit::GbitPerS, value);
         }
@@ -169,7 +177,7 @@ mod tests {
 
     #[test]
     fn only_what_is_compared_has_an_mtu_in_its_id() {
-        assert_eq!(Measure::Compared("tcp/up/1".to_owned()).id(1500), "tcp/up/1/1500");
-        assert_eq!(Measure::Alone("idle/10".to_owned()).id(1500), "idle/10");
+        assert_eq!(Measure::PerMtu("tcp/up/1".to_owned()).id(1500), "tcp/up/1/1500");
+        assert_eq!(Measure::Whole("idle/10".to_owned()).id(1500), "idle/10");
     }
 }

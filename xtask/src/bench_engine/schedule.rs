@@ -8,6 +8,7 @@ use crate::bench_engine::report;
 use crate::bench_engine::samples::Samples;
 use crate::bench_engine::session::Session;
 use crate::bench_engine::system::{Maker, System};
+use crate::bench_engine::tls::{self, System as TlsSystem};
 use crate::workspace::Workspace;
 use crate::{load, process, programs};
 
@@ -29,27 +30,52 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// None chosen means all.
     pub(crate) systems: Vec<System>,
-    /// None chosen means all.
+    /// None chosen means all of those that are not about TLS.
     pub(crate) axes: Vec<Axis>,
+    /// None chosen means all; on the axes of TLS.
+    pub(crate) tls_systems: Vec<TlsSystem>,
     /// How long a sample of throughput takes.
     pub(crate) seconds: f64,
 }
 
 /// Carries the plan out and prints what was found.
 pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
-    let mut systems: Vec<System> = System::ALL
-        .into_iter()
-        .filter(|system| plan.systems.is_empty() || plan.systems.contains(system))
-        .collect();
-    let mut samples = Samples::default();
-    install(&mut systems, &mut samples)?;
+    let has_tls = plan.axes.iter().any(|axis| axis.is_tls());
+    if plan.axes.is_empty() || plan.axes.iter().any(|axis| !axis.is_tls()) {
+        run_plain(workspace, plan)?;
+    }
+    if has_tls { tls::run(workspace, plan) } else { Ok(()) }
+}
+
+/// Builds the engine and makes the network with the programs inside.
+pub(super) fn network(workspace: &Workspace) -> Result<Network> {
+    require(&programs::ensure(NEEDED)?)?;
     // One at a time: built together the engine would have the features xtask asks for.
     for package in ["net-engine", "xtask"] {
         process::run(workspace.cargo().args(["build", "--release", "-p", package]))?;
     }
     load::raise_descriptor_limit();
     let built = workspace.target.join("release");
-    let network = Network::new(&built.join("xtask"), &built.join("net-engine"))?;
+    Network::new(&built.join("xtask"), &built.join("net-engine"))
+}
+
+/// Programs without which nothing is measured must not be absent.
+pub(super) fn require(absent: &[(&str, &str)]) -> Result<()> {
+    let absent: Vec<_> = absent.iter().map(|(program, package)| format!("{program} ({package})")).collect();
+    if !absent.is_empty() {
+        bail!("missing {}", absent.join(", "));
+    }
+    Ok(())
+}
+
+fn run_plain(workspace: &Workspace, plan: &Plan) -> Result<()> {
+    let mut systems: Vec<System> = System::ALL
+        .into_iter()
+        .filter(|system| plan.systems.is_empty() || plan.systems.contains(system))
+        .collect();
+    let mut samples = Samples::default();
+    install(&mut systems, &mut samples)?;
+    let network = network(workspace)?;
     let compared = Axis::compared(&plan.axes);
     if !compared.is_empty() {
         for round in 1..=plan.rounds {
@@ -73,15 +99,7 @@ fn install(systems: &mut Vec<System>, samples: &mut Samples) -> Result<()> {
         .filter(|maker| systems.iter().any(|system| system.maker() == *maker))
         .filter_map(Maker::program)
         .collect();
-    let absent = programs::ensure(&[NEEDED, &peers].concat())?;
-    let needed: Vec<_> = absent
-        .iter()
-        .filter(|program| NEEDED.contains(program))
-        .map(|(program, package)| format!("{program} ({package})"))
-        .collect();
-    if !needed.is_empty() {
-        bail!("missing {}", needed.join(", "));
-    }
+    let absent = programs::ensure(&peers)?;
     systems.retain(|system| {
         let program = system.maker().program().filter(|program| absent.contains(program));
         if let Some((program, package)) = program {

@@ -44,7 +44,7 @@ impl<'s> Session<'s> {
         seconds: f64,
     ) -> Result<Self> {
         eprintln!("{label}  starts");
-        let running = Running::start(network, system)?;
+        let running = Running::start(network, network.serve()?, &system.launch())?;
         Ok(Self { network, system, running, samples, label, seconds })
     }
 
@@ -64,7 +64,15 @@ impl<'s> Session<'s> {
                     }
                 }
                 Axis::Dns => self.attempt("dns", Self::dns),
-                Axis::Idle | Axis::Paced | Axis::Fin | Axis::Churn => {}
+                Axis::Idle
+                | Axis::Paced
+                | Axis::Fin
+                | Axis::Churn
+                | Axis::TlsHandshake
+                | Axis::TlsRequest
+                | Axis::TlsBulk
+                | Axis::TlsH2
+                | Axis::TlsFlood => {}
             }
         }
         self.attempt("memory", |session| session.memory("end"));
@@ -85,7 +93,17 @@ impl<'s> Session<'s> {
                 }
             }
             Axis::Churn => self.attempt("churn", Self::churn),
-            Axis::Up | Axis::Down | Axis::Rtt | Axis::RttIdle | Axis::Connect | Axis::Dns => {}
+            Axis::Up
+            | Axis::Down
+            | Axis::Rtt
+            | Axis::RttIdle
+            | Axis::Connect
+            | Axis::Dns
+            | Axis::TlsHandshake
+            | Axis::TlsRequest
+            | Axis::TlsBulk
+            | Axis::TlsH2
+            | Axis::TlsFlood => {}
         }
     }
 
@@ -262,11 +280,11 @@ impl<'s> Session<'s> {
     }
 
     fn compared(&mut self, path: &str, unit: Unit, value: f64) {
-        self.add(Measure::Compared(path.to_owned()), path, unit, value);
+        self.add(Measure::PerMtu(path.to_owned()), path, unit, value);
     }
 
     fn own(&mut self, id: String, unit: Unit, value: f64) {
-        self.add(Measure::Alone(id.clone()), &id, unit, value);
+        self.add(Measure::Whole(id.clone()), &id, unit, value);
     }
 
     fn add(&mut self, measure: Measure, name: &str, unit: Unit, value: f64) {

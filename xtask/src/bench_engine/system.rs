@@ -2,6 +2,9 @@
 
 use clap::ValueEnum;
 
+use crate::bench_engine::launch::{Joined, Launch};
+use crate::bench_engine::network::{ENGINE, SERVERS};
+
 /// A way for a guest to reach the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum System {
@@ -68,6 +71,29 @@ impl System {
             Self::Ours1500 | Self::Pasta1500 | Self::Slirp1500 => Some(1500),
             Self::Ours65520 | Self::Pasta65520 | Self::Slirp65520 => Some(65520),
             Self::Direct => None,
+        }
+    }
+
+    /// What starts it.
+    pub(crate) fn launch(self) -> Launch {
+        let mtu = self.mtu().unwrap_or_default();
+        let text = mtu.to_string();
+        match self.maker() {
+            Maker::Ours => {
+                let policy = ["--allow", "any", "--no-intercept", "--nameserver", SERVERS[0]];
+                let words = [&[ENGINE, "run"][..], &policy, &["--mtu", &text, "--"]].concat();
+                Launch::new(words, Joined::ByItsRunner)
+            }
+            Maker::Pasta => {
+                // As root it would become nobody, who has no namespaces to give.
+                let words = ["pasta", "--foreground", "--config-net", "--runas", "0", "--mtu", &text, "--"];
+                Launch::new(words, Joined::ByItsRunner)
+            }
+            Maker::Slirp => {
+                let words = ["unshare", "--user", "--map-root-user", "--net", "--"];
+                Launch::new(words, Joined::BySlirp { mtu })
+            }
+            Maker::Direct => Launch::new(["env"], Joined::Not),
         }
     }
 

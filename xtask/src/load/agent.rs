@@ -15,7 +15,7 @@ use crate::load::habit::Habit;
 use crate::load::order::Order;
 use crate::load::servers::{PATIENCE, Servers};
 use crate::load::short::Until;
-use crate::load::{bulk, fin, idle, names, paced, ping, raise_descriptor_limit, short};
+use crate::load::{bulk, fin, idle, names, paced, ping, raise_descriptor_limit, short, tls};
 
 /// Carries out the orders on standard input until `quit` or the end of input.
 ///
@@ -70,6 +70,15 @@ impl Agent {
             Order::Paced { rate, seconds } => paced::run(servers, rate, seconds)?,
             Order::Fin { quiet_ms, count } => fin::run(servers, quiet_ms, count)?,
             Order::Dns { count, seconds } => names::run(servers.first()?, count, seconds)?,
+            Order::TlsReach => tls::reach(servers)?,
+            Order::TlsHandshake { clients, seconds, resumes } => {
+                tls::handshake(servers, clients, seconds, resumes)?
+            }
+            Order::TlsRequest { count } => tls::request(servers, count)?,
+            Order::TlsUp { seconds } => tls::up(servers, seconds)?,
+            Order::TlsDown { seconds } => tls::down(servers, seconds)?,
+            Order::Http2 { streams, seconds } => tls::h2(servers, streams, seconds)?,
+            Order::TlsFlood { names, seconds } => tls::flood(servers, names, seconds)?,
             Order::Quit => bail!("an agent that quits does not answer"),
         })
     }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Answer {
     /// A server answered.
     Reached { congestion_control: String },
-    /// `up` and `down`.
+    /// So did one over TLS, whose certificate is its own or is not.
+    TlsReached { is_own: bool },
+    /// `up`, `down`, `tls_up` and `tls_down`.
     Moved {
         gbit_per_s: f64,
         /// All that was moved, before and after the window too.
@@ -16,9 +18,9 @@ pub(crate) enum Answer {
         /// Connections that ended before they were told to.
         broken: usize,
     },
-    /// `rtt`.
+    /// `rtt` and `tls_request`.
     Rtt { p50_us: f64, p99_us: f64 },
-    /// `connect` and `churn`.
+    /// `connect`, `churn` and `tls_handshake`.
     Short { per_s: f64, errors: usize, p50_ms: f64, p99_ms: f64 },
     /// `idle`: connections open in all.
     Held { total: usize },
@@ -28,6 +30,18 @@ pub(crate) enum Answer {
     Late { p50_ms: f64, p99_ms: f64 },
     /// `dns`.
     Named { p50_us: f64, p99_us: f64, per_s: f64, lost: usize },
+    /// `h2`.
+    Requests { per_s: f64, errors: usize },
+    /// `tls_flood`.
+    Flooded {
+        per_s: f64,
+        /// Names whose handshake was carried to the end.
+        carried: usize,
+        /// Handshakes with the other name that were not.
+        errors: usize,
+        idle_p99_ms: f64,
+        p99_ms: f64,
+    },
     /// The order could not be carried out.
     Failed { reason: String },
 }

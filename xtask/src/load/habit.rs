@@ -1,5 +1,8 @@
 //! What a server does with a connection, and on which port.
 
+/// Where each byte is returned.
+pub(crate) const ECHO_PORT: u16 = 7103;
+
 /// A server's habit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Habit {
@@ -29,7 +32,7 @@ impl Habit {
         match self {
             Self::Sink => 7101,
             Self::Source => 7102,
-            Self::Echo => 7103,
+            Self::Echo => ECHO_PORT,
             Self::Short => 7104,
             Self::Idle => 7105,
             Self::Paced => 7106,

@@ -18,13 +18,18 @@ mod rank;
 mod serve;
 mod servers;
 mod short;
+mod tls;
 
 pub(crate) use agent::agent;
 pub(crate) use answer::{Answer, Pace};
+pub(crate) use habit::ECHO_PORT;
 pub(crate) use names::NAME;
 pub(crate) use order::Order;
 pub(crate) use rank::quantile;
 pub(crate) use serve::serve;
+pub(crate) use tls::{
+    AUTHORITY as TLS_AUTHORITY, FLOOD, HTTP2_PORT, NAME as TLS_NAME, PORT as TLS_PORT, serve as serve_tls,
+};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

@@ -18,15 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Asks `server` for [`NAME`] `count` times in a row, then by dnsperf for some seconds.
 pub(crate) fn run(server: IpAddr, count: usize, seconds: f64) -> Result<Answer> {
-    let socket = UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-    socket.connect((server, 53))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    let socket = socket(server)?;
     let mut lost = 0;
     let mut took_us = Vec::with_capacity(count);
     for index in 0..count {
         let id = u16::try_from(index % 65_536).unwrap_or(0).to_be_bytes();
         let began = Instant::now();
-        socket.send(&query(id))?;
+        socket.send(&query(id, NAME))?;
         match answered(&socket, id) {
             Ok(()) => took_us.push(began.elapsed().as_secs_f64() * 1e6),
             Err(_) => lost += 1,
@@ -38,10 +36,25 @@ pub(crate) fn run(server: IpAddr, count: usize, seconds: f64) -> Result<Answer> 
     Ok(Answer::Named { p50_us, p99_us, per_s, lost: lost + lost_at_speed })
 }
 
+/// Asks `server` for the addresses of one name.
+pub(super) fn ask_once(server: IpAddr, name: &str) -> Result<()> {
+    const ID: [u8; 2] = [0, 1];
+    let socket = socket(server)?;
+    socket.send(&query(ID, name))?;
+    answered(&socket, ID)
+}
+
+fn socket(server: IpAddr) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    socket.connect((server, 53))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
 /// RFC 1035, section 4: one question for an address.
-fn query(id: [u8; 2]) -> Vec<u8> {
+fn query(id: [u8; 2], name: &str) -> Vec<u8> {
     let mut query = [&id[..], &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
-    for label in NAME.split('.') {
+    for label in name.split('.') {
         query.push(u8::try_from(label.len()).unwrap_or(0));
         query.extend_from_slice(label.as_bytes());
     }
@@ -56,8 +69,8 @@ fn answered(socket: &UdpSocket, id: [u8; 2]) -> Result<()> {
         match buffer.get(..length) {
             // A late answer to another question is none.
             Some([high, low, ..]) if [*high, *low] != id => {}
-            // NOERROR and one record.
-            Some([_, _, _, code, _, _, _, 1, ..]) if code & 15 == 0 => return Ok(()),
+            // NOERROR and some records.
+            Some([_, _, _, code, _, _, _, answers, ..]) if code & 15 == 0 && *answers > 0 => return Ok(()),
             _ => bail!("it answered otherwise"),
         }
     }
@@ -97,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_question_is_a_question() {
-        assert_eq!(query([1, 2]).len(), 12 + 12 + 4);
-        assert_eq!(query([1, 2])[..6], [1, 2, 1, 0, 0, 1]);
+        assert_eq!(query([1, 2], NAME).len(), 12 + 12 + 4);
+        assert_eq!(query([1, 2], NAME)[..6], [1, 2, 1, 0, 0, 1]);
     }
 }

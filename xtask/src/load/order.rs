@@ -28,6 +28,21 @@ pub(crate) enum Order {
     Fin { quiet_ms: u64, count: usize },
     /// Ask for a name so often in a row, and then as often as goes for so many seconds.
     Dns { count: usize, seconds: f64 },
+    /// Try until a server answers over TLS.
+    TlsReach,
+    /// Open TLS connections for one short request each, so many at a time, for so many seconds; with the
+    /// sessions of those before, or with none.
+    TlsHandshake { clients: usize, seconds: f64, resumes: bool },
+    /// Exchange so many requests over one TLS connection.
+    TlsRequest { count: usize },
+    /// Upload over TLS for so many seconds.
+    TlsUp { seconds: f64 },
+    /// Download likewise.
+    TlsDown { seconds: f64 },
+    /// Exchange requests of HTTP/2, on so many streams at a time, for so many seconds.
+    Http2 { streams: usize, seconds: f64 },
+    /// Open TLS connections for so many seconds, and then beside others for so many names.
+    TlsFlood { names: usize, seconds: f64 },
     /// End.
     Quit,
 }
@@ -45,6 +60,15 @@ impl fmt::Display for Order {
             Self::Paced { rate, seconds } => write!(f, "paced {rate} {seconds}"),
             Self::Fin { quiet_ms, count } => write!(f, "fin {quiet_ms} {count}"),
             Self::Dns { count, seconds } => write!(f, "dns {count} {seconds}"),
+            Self::TlsReach => f.write_str("tls_reach"),
+            Self::TlsHandshake { clients, seconds, resumes } => {
+                write!(f, "tls_handshake {clients} {seconds} {resumes}")
+            }
+            Self::TlsRequest { count } => write!(f, "tls_request {count}"),
+            Self::TlsUp { seconds } => write!(f, "tls_up {seconds}"),
+            Self::TlsDown { seconds } => write!(f, "tls_down {seconds}"),
+            Self::Http2 { streams, seconds } => write!(f, "h2 {streams} {seconds}"),
+            Self::TlsFlood { names, seconds } => write!(f, "tls_flood {names} {seconds}"),
             Self::Quit => f.write_str("quit"),
         }
     }
@@ -67,6 +91,17 @@ impl FromStr for Order {
             "paced" => Self::Paced { rate: next(&mut words)?, seconds: seconds(&mut words)? },
             "fin" => Self::Fin { quiet_ms: next(&mut words)?, count: next(&mut words)? },
             "dns" => Self::Dns { count: next(&mut words)?, seconds: seconds(&mut words)? },
+            "tls_reach" => Self::TlsReach,
+            "tls_handshake" => Self::TlsHandshake {
+                clients: next(&mut words)?,
+                seconds: seconds(&mut words)?,
+                resumes: next(&mut words)?,
+            },
+            "tls_request" => Self::TlsRequest { count: next(&mut words)? },
+            "tls_up" => Self::TlsUp { seconds: seconds(&mut words)? },
+            "tls_down" => Self::TlsDown { seconds: seconds(&mut words)? },
+            "h2" => Self::Http2 { streams: next(&mut words)?, seconds: seconds(&mut words)? },
+            "tls_flood" => Self::TlsFlood { names: next(&mut words)?, seconds: seconds(&mut words)? },
             "quit" => Self::Quit,
             unknown => bail!("no such order: {unknown}"),
         };
@@ -78,8 +113,8 @@ impl FromStr for Order {
 }
 
 fn next<'w, T: FromStr>(words: &mut impl Iterator<Item = &'w str>) -> Result<T> {
-    let word = words.next().context("a number is missing")?;
-    word.parse().ok().with_context(|| format!("not a number that fits: {word}"))
+    let word = words.next().context("a word is missing")?;
+    word.parse().ok().with_context(|| format!("not a value that fits: {word}"))
 }
 
 /// A time that can be slept.
@@ -108,6 +143,13 @@ mod tests {
             Order::Paced { rate: 20_000_000, seconds: 3.0 },
             Order::Fin { quiet_ms: 20, count: 200 },
             Order::Dns { count: 1_000, seconds: 2.0 },
+            Order::TlsReach,
+            Order::TlsHandshake { clients: 8, seconds: 2.0, resumes: true },
+            Order::TlsRequest { count: 3_000 },
+            Order::TlsUp { seconds: 2.0 },
+            Order::TlsDown { seconds: 0.5 },
+            Order::Http2 { streams: 100, seconds: 2.0 },
+            Order::TlsFlood { names: 100_000, seconds: 2.0 },
             Order::Quit,
         ] {
             assert_eq!(order.to_string().parse::<Order>().expect("it is an order"), order);

@@ -27,12 +27,17 @@ impl Servers {
         self.addresses.first().copied().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 
-    /// Connects to the next one; reads and writes that get nowhere fail after [`PATIENCE`].
+    /// Connects to the next one, see [`connect_to`](Self::connect_to).
     pub(crate) fn connect(&self, habit: Habit) -> io::Result<TcpStream> {
+        self.connect_to(habit.port())
+    }
+
+    /// Connects to the next one; reads and writes that get nowhere fail after [`PATIENCE`].
+    pub(crate) fn connect_to(&self, port: u16) -> io::Result<TcpStream> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let address = self.addresses.get(turn % self.addresses.len().max(1));
         let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let stream = TcpStream::connect_timeout(&SocketAddr::new(*address, habit.port()), PATIENCE)?;
+        let stream = TcpStream::connect_timeout(&SocketAddr::new(*address, port), PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(stream)

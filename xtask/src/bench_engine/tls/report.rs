@@ -1,0 +1,162 @@
+//! What was found of TLS.
+
+use anyhow::Result;
+
+use crate::bench_engine::ratio::{self, BEST, Ratio};
+use crate::bench_engine::report::{self, Figure, Findings};
+use crate::bench_engine::samples::{Measure, Samples, Unit};
+use crate::bench_engine::schedule::Plan;
+use crate::bench_engine::tls::system::System;
+use crate::workspace::Workspace;
+
+/// Prints everything, and writes `bench/engine-tls.json` below the target directory.
+pub(super) fn print(workspace: &Workspace, plan: &Plan, samples: &mut Samples<System>) -> Result<()> {
+    add_added(samples);
+    let findings = Findings {
+        table: table(samples),
+        figures: figures(samples),
+        ratios: ratios(samples),
+        absent: samples.absent.iter().map(|(system, why)| (system.name().to_owned(), why.clone())).collect(),
+        remarks: &samples.remarks,
+        disturbed: samples.disturbed,
+    };
+    report::emit(workspace, "engine-tls", plan, &findings)
+}
+
+/// What a request takes longer than one that is spliced, round by round.
+fn add_added(samples: &mut Samples<System>) {
+    for rank in ["p50", "p99"] {
+        let measure = Measure::Whole(format!("tls/request/{rank}"));
+        let values = |system| samples.of(&measure, system).map(|series| series.values.clone());
+        let Some(splice) = values(System::Splice) else { continue };
+        let added = [System::Ours, System::OursHttp, System::Reference, System::Mitmproxy]
+            .map(|system| (system, values(system).unwrap_or_default()));
+        for (system, own) in added {
+            for (own, splice) in own.iter().zip(&splice) {
+                let path = Measure::Whole(format!("tls/added/{rank}"));
+                samples.add(path, system, Unit::Us, own - splice);
+            }
+        }
+    }
+}
+
+/// The id of ours, where HTTP is parsed or not.
+fn id(measure: &Measure, ours: System) -> String {
+    let Measure::Whole(path) = measure else { return measure.id(0) };
+    if ours == System::OursHttp { format!("{path}/http") } else { path.clone() }
+}
+
+fn figures(samples: &Samples<System>) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for measure in samples.measures() {
+        for ours in [System::Ours, System::OursHttp] {
+            figures.extend(samples.of(measure, ours).map(|series| Figure::new(id(measure, ours), series)));
+        }
+        for peer in System::PEERS {
+            let id = format!("{}/peer:{}", id(measure, System::Ours), peer.name());
+            figures.extend(samples.of(measure, peer).map(|series| Figure::new(id, series)));
+        }
+    }
+    figures
+}
+
+fn ratios(samples: &Samples<System>) -> Vec<Ratio> {
+    let mut ratios = Vec::new();
+    for measure in samples.measures() {
+        for ours in [System::Ours, System::OursHttp] {
+            let Some(own) = samples.of(measure, ours) else { continue };
+            let mut smallest: Option<f64> = None;
+            let mut push = |peer: &str, ratio| {
+                ratios.push(Ratio { id: id(measure, ours), peer: peer.to_owned(), ratio });
+            };
+            for peer in System::PEERS {
+                let Some(series) = samples.of(measure, peer) else { continue };
+                let Some(ratio) = ratio::ratio(own.unit.better(), own.median(), series.median()) else {
+                    continue;
+                };
+                push(peer.name(), ratio);
+                if peer.competes() {
+                    smallest = Some(smallest.map_or(ratio, |smallest| smallest.min(ratio)));
+                }
+            }
+            if let Some(smallest) = smallest {
+                push(BEST, smallest);
+            }
+        }
+    }
+    ratios
+}
+
+/// A line for each measure, a column for each system.
+fn table(samples: &Samples<System>) -> Vec<String> {
+    let mut rows = vec![["measure", "unit"].map(str::to_owned).to_vec()];
+    rows[0].extend(System::ALL.map(|system| system.name().to_owned()));
+    for measure in samples.measures() {
+        let unit = System::ALL.into_iter().find_map(|system| samples.of(measure, system));
+        let Some(unit) = unit.map(|series| series.unit) else { continue };
+        let mut row = vec![id(measure, System::Ours), unit.label().to_owned()];
+        row.extend(
+            System::ALL
+                .map(|system| samples.of(measure, system).map_or_else(|| "-".to_owned(), report::cell)),
+        );
+        rows.push(row);
+    }
+    report::aligned(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Samples<System> {
+        let mut samples = Samples::default();
+        let mut add = |path: &str, system, unit, value| {
+            samples.add(Measure::Whole(path.to_owned()), system, unit, value);
+        };
+        for (system, down, p50) in [
+            (System::Ours, 5.0, 150.0),
+            (System::OursHttp, 4.0, 180.0),
+            (System::Splice, 8.0, 100.0),
+            (System::Reference, 2.0, 400.0),
+            (System::Direct, 16.0, 50.0),
+        ] {
+            add("tls/bulk/down", system, Unit::GbitPerS, down);
+            add("tls/request/p50", system, Unit::Us, p50);
+        }
+        samples
+    }
+
+    #[test]
+    fn what_parses_has_ids_of_its_own_and_the_same_peers() {
+        let ratios: Vec<_> = ratios(&samples())
+            .into_iter()
+            .filter(|ratio| ratio.id.starts_with("tls/bulk"))
+            .map(|Ratio { id, peer, ratio }| format!("{id} {peer} {ratio}"))
+            .collect();
+        assert_eq!(
+            ratios,
+            [
+                "tls/bulk/down splice 0.625",
+                "tls/bulk/down reference 2.5",
+                "tls/bulk/down direct 0.3125",
+                "tls/bulk/down best_peer 2.5",
+                "tls/bulk/down/http splice 0.5",
+                "tls/bulk/down/http reference 2",
+                "tls/bulk/down/http direct 0.25",
+                "tls/bulk/down/http best_peer 2",
+            ]
+        );
+    }
+
+    #[test]
+    fn added_is_what_is_over_splice() {
+        let mut samples = samples();
+        add_added(&mut samples);
+        let added = Measure::Whole("tls/added/p50".to_owned());
+        let of = |system| samples.of(&added, system).map(|series| series.median());
+        assert_eq!(of(System::Ours), Some(50.0));
+        assert_eq!(of(System::OursHttp), Some(80.0));
+        assert_eq!(of(System::Reference), Some(300.0));
+        assert_eq!((of(System::Splice), of(System::Direct)), (None, None));
+    }
+}

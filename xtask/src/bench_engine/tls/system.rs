@@ -1,0 +1,106 @@
+//! Who is measured.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::bench_engine::launch::{Joined, Launch};
+use crate::bench_engine::mitmproxy;
+use crate::bench_engine::network::{ENGINE, SERVERS};
+use crate::bench_engine::tls::certificates;
+use crate::load::{ECHO_PORT, HTTP2_PORT, TLS_NAME, TLS_PORT};
+
+/// Where the reference is, inside, and whom its guest must trust.
+pub(super) const REFERENCE: &str = "/tmp/reference";
+const REFERENCE_TRUST: &str = "/tmp/reference.pem";
+
+/// Where a program finds whom to trust.
+const TRUST: &str = "SSL_CERT_FILE";
+
+/// A way for a guest's TLS to reach a server. MTU 1500 where there is a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum System {
+    /// TLS is opened and what is in it carried as bytes: its address is allowed
+    Ours,
+    /// TLS is opened and the HTTP in it parsed: only its name is allowed
+    OursHttp,
+    /// The name is read, TLS is not opened
+    Splice,
+    /// The crate that is compared with
+    Reference,
+    /// In transparent mode, without a device
+    Mitmproxy,
+    /// No engine: the agent runs on the host's side of the veth pair
+    Direct,
+}
+
+impl System {
+    /// Every system, in the order they take turns.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Ours, Self::OursHttp, Self::Splice, Self::Reference, Self::Mitmproxy, Self::Direct];
+
+    /// Those beside whom ours is put.
+    pub(super) const PEERS: [Self; 4] = [Self::Splice, Self::Reference, Self::Mitmproxy, Self::Direct];
+
+    /// What `--tls-systems` and ids call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::OursHttp => "ours-http",
+            Self::Splice => "splice",
+            Self::Reference => "reference",
+            Self::Mitmproxy => "mitmproxy",
+            Self::Direct => "direct",
+        }
+    }
+
+    /// Whether the guest meets another certificate than the server's own.
+    pub(super) fn opens(self) -> bool {
+        !matches!(self, Self::Splice | Self::Direct)
+    }
+
+    /// Whether we want to be ahead of it; the others are limits.
+    pub(super) fn competes(self) -> bool {
+        matches!(self, Self::Reference | Self::Mitmproxy)
+    }
+
+    /// What starts it.
+    pub(super) fn launch(self, mitmproxy: Option<&PathBuf>) -> Launch {
+        let ports = format!("{TLS_PORT},{HTTP2_PORT}");
+        let ours = |policy: &[&str]| {
+            let given = ["--nameserver", SERVERS[0], "--upstream-ca", certificates::AUTHORITY];
+            let words = [&[ENGINE, "run", "--intercept", &ports][..], &given, policy, &["--"]].concat();
+            Launch::new(words, Joined::ByItsRunner)
+        };
+        let trusting =
+            |file: &str, launch: Launch| Launch { environment: vec![(TRUST, file.to_owned())], ..launch };
+        match self {
+            Self::Ours => ours(&["--allow", "any"]),
+            // What tells that the network is up is asked of an address.
+            Self::OursHttp => ours(&["--allow", TLS_NAME, "--allow", &format!("any:{ECHO_PORT}")]),
+            Self::Splice => ours(&["--allow", "any", "--bypass", TLS_NAME]),
+            Self::Reference => {
+                let words = [REFERENCE, REFERENCE_TRUST, certificates::AUTHORITY, &ports];
+                Launch::new(words, Joined::ByItsRunner)
+            }
+            Self::Mitmproxy => {
+                let joined = Joined::ByMitmproxy { library: mitmproxy.cloned().unwrap_or_default() };
+                trusting(mitmproxy::TRUST, Launch::new(["unshare", "--net", "--"], joined))
+            }
+            Self::Direct => trusting(certificates::AUTHORITY, Launch::new(["env"], Joined::Not)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_is_called_what_the_command_line_calls_it() {
+        for system in System::ALL {
+            let value = system.to_possible_value().expect("none is hidden");
+            assert_eq!(value.get_name(), system.name());
+        }
+    }
+}
