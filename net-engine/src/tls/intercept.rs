@@ -25,6 +25,9 @@ pub(crate) async fn intercept(
 ) -> Result<(), InterceptError> {
     let address = info.flow.upstream.ip();
     let subject = info.name.clone().map_or(LeafSubject::Address(address), LeafSubject::Name);
+    if let Err(error) = context.tls.may_open(&subject) {
+        return Err(fail(&guest, error).await);
+    }
     let connected = tokio::select! {
         connected = connect(context, &info, upstream, offer) => connected,
         () = context.stack.guest_reset(info.id) => return Ok(()),
