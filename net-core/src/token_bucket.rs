@@ -20,12 +20,18 @@ impl TokenBucket {
         Self { interval, depth: interval.saturating_mul(burst), full_at: None }
     }
 
+    /// Whether there is a token to take at `now`.
+    #[must_use]
+    pub fn has(&self, now: Instant) -> bool {
+        let missing = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        self.interval <= self.depth.saturating_sub(missing)
+    }
+
     /// Takes one token; whether there was one. `now` that goes back counts as no time.
     #[must_use]
     pub fn take(&mut self, now: Instant) -> bool {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
-        let missing = full_at.saturating_duration_since(now);
-        if self.interval > self.depth.saturating_sub(missing) {
+        if !self.has(now) {
             return false;
         }
         // At most `depth` after `now`; where no clock counts that far there is no more to give.
@@ -50,6 +56,7 @@ mod tests {
         let (mut bucket, now) = (TokenBucket::new(10, 3), start());
         let taken = |bucket: &mut TokenBucket, now| (0..10).filter(|_| bucket.take(now)).count();
         assert_eq!(taken(&mut bucket, now), 3);
+        assert!(!bucket.has(now + Duration::from_millis(99)) && bucket.has(now + Duration::from_millis(100)));
         assert_eq!(taken(&mut bucket, now + Duration::from_millis(99)), 0);
         assert_eq!(taken(&mut bucket, now + Duration::from_millis(100)), 1);
         assert_eq!(taken(&mut bucket, now + Duration::from_secs(3_600)), 3);

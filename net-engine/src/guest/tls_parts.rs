@@ -91,6 +91,16 @@ impl TlsParts {
         self.choices.borrow_mut().forget(question);
     }
 
+    /// Whether a stream for `subject` can be opened now: what could not be is refused before it has cost an
+    /// upstream's handshake.
+    pub(crate) fn may_open(&self, subject: &LeafSubject) -> Result<(), InterceptError> {
+        let leaves = self.leaves.as_ref().ok_or(InterceptError::Mint)?;
+        if leaves.has(subject, now()) || self.mints.borrow().has(super::now()) {
+            return Ok(());
+        }
+        Err(InterceptError::MintLimit)
+    }
+
     fn may_mint(&self, authority: &Authority, subject: &LeafSubject) -> Result<(), InterceptError> {
         if !authority.certificate().permits(subject) {
             return Err(InterceptError::NeedsNewAuthority);
@@ -179,6 +189,16 @@ mod tests {
         let mut names = (0..NAMES).rev().map(|index| name(&format!("h{index}.test")));
         let kept = names.find(|subject| leaves.has(subject, now())).expect("one is kept");
         assert!((0..10).all(|_| tls.guest_config(&kept, Alpn::Nothing).is_ok()));
+    }
+
+    #[test]
+    fn what_could_not_be_minted_is_not_opened_and_what_is_kept_is() {
+        let limits = Limits { leaves_per_second: 1, ..Limits::default() };
+        let tls = parts(&AuthorityParams::default(), &limits);
+        assert_eq!(tls.may_open(&name("a.test")), Ok(()));
+        tls.guest_config(&name("a.test"), Alpn::Nothing).expect("a leaf");
+        assert_eq!(tls.may_open(&name("a.test")), Ok(()));
+        assert_eq!(tls.may_open(&name("b.test")), Err(InterceptError::MintLimit));
     }
 
     #[test]

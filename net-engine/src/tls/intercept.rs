@@ -122,6 +122,9 @@ impl<'c> Opening<'c> {
         upstream: TcpStream,
         prefix: Bytes,
     ) -> Result<Opened, InterceptError> {
+        if let Err(error) = self.context.tls.may_open(&self.question.subject) {
+            return Err(fail(&guest, error).await);
+        }
         let upstream = match self.connect(info, upstream).await {
             Ok(connected) => connected,
             Err(ConnectFailed::Dial(error)) => {
