@@ -13,7 +13,7 @@ const CHUNK_BYTES: usize = 16 << 10;
 fn scrubber(criterion: &mut Criterion) {
     let body = sets::repeat(b"{\"key\": \"some value\", ", BODY_BYTES);
     let host = sets::HOST.parse().expect("a name");
-    let from = Destination { host: Some(&host), is_verified: true };
+    let from = Destination { host: Some(&host), port: 443, is_verified: true };
     let mut group = criterion.benchmark_group("scrub/clean_body");
     group.throughput(Throughput::Bytes(BODY_BYTES as u64));
     for count in [1u8, 10] {

@@ -7,7 +7,7 @@ use net_secrets::Destination;
 
 fn substitute_header(criterion: &mut Criterion) {
     let host = sets::HOST.parse().expect("a name");
-    let to = Destination { host: Some(&host), is_verified: true };
+    let to = Destination { host: Some(&host), port: 443, is_verified: true };
     let mut group = criterion.benchmark_group("substitute_header");
     for count in [1u8, 10] {
         let set = sets::secrets(count);

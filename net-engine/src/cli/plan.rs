@@ -246,9 +246,11 @@ fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
             removed_variables.insert(name);
         }
         covers.extend(file.map(|path| Cover { path, field }));
-        bindings.push(Binding { env, placeholder, value, hosts });
+        bindings.push(Binding::new(env, placeholder, value, hosts));
     }
-    Ok(Secrets { secrets: SecretSet::compile(bindings)?, removed_variables, covers })
+    let mut key = [0; 8];
+    getrandom::fill(&mut key).map_err(|_| anyhow!("secrets: no randomness"))?;
+    Ok(Secrets { secrets: SecretSet::compile(bindings, key)?, removed_variables, covers })
 }
 
 #[allow(clippy::disallowed_methods, reason = "the binary owns the clock")]

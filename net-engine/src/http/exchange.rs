@@ -421,7 +421,11 @@ impl Filter for RequestFilter {
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
-        let to = Destination { host: self.host.as_ref(), is_verified: self.is_verified };
+        let to = Destination {
+            host: self.host.as_ref(),
+            port: self.flow.upstream.port(),
+            is_verified: self.is_verified,
+        };
         headers::substitute(trailers, &self.secrets, &to).map_err(|violation| self.report(violation))
     }
 }
@@ -449,7 +453,7 @@ impl ResponseFilter {
             return;
         }
         self.generation = generation;
-        let from = Destination { host: self.host.as_ref(), is_verified: false };
+        let from = Destination { host: self.host.as_ref(), port: 0, is_verified: false };
         // Where the host has none any more, and none that was replaced lately, what was looked for
         // does no harm.
         if let Some(next) = self.context.secrets().scrubber(&from) {

@@ -9,13 +9,12 @@ pub const HOST: &str = "api.example.com";
 
 /// Secrets with generated placeholders and values as they are handed out: a prefix and 36 letters.
 pub fn secrets(count: u8) -> SecretSet {
-    let bindings = (0..count).map(|index| Binding {
-        env: format!("TOKEN_{index}"),
-        placeholder: Placeholder::generate([index; 16]),
-        value: SecretValue::new(value(index)),
-        hosts: vec![HOST.parse().expect("a pattern")],
+    let bindings = (0..count).map(|index| {
+        let hosts = vec![HOST.parse().expect("a pattern")];
+        let placeholder = Placeholder::generate([index; 16]);
+        Binding::new(format!("TOKEN_{index}"), placeholder, SecretValue::new(value(index)), hosts)
     });
-    SecretSet::compile(bindings.collect()).expect("a set")
+    SecretSet::compile(bindings.collect(), *b"a bench!").expect("a set")
 }
 
 /// The value of one of them.
