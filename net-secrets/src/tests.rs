@@ -1,3 +1,9 @@
+mod body;
+mod credentials;
+mod echoes;
+mod places;
+mod streams;
+
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -10,9 +16,9 @@ use crate::{
     Action, Binding, CompileError, Destination, Placeholder, SecretSet, SecretValue, Violation, ViolationKind,
 };
 
-const VALUE: &str = "real-secret-value-9";
+pub(crate) const VALUE: &str = "real-secret-value-9";
 
-fn binding(env: &str, placeholder: &str, value: &str, hosts: &[&str]) -> Binding {
+pub(crate) fn binding(env: &str, placeholder: &str, value: &str, hosts: &[&str]) -> Binding {
     let hosts = hosts.iter().map(|host| host.parse().expect(host)).collect();
     let placeholder = Placeholder::from_user(placeholder).expect(placeholder);
     Binding::new(env, placeholder, SecretValue::new(value.as_bytes().to_vec()), hosts)
@@ -20,15 +26,15 @@ fn binding(env: &str, placeholder: &str, value: &str, hosts: &[&str]) -> Binding
 
 const KEY: [u8; 8] = *b"test key";
 
-fn compile(bindings: Vec<Binding>) -> Result<SecretSet, CompileError> {
+pub(crate) fn compile(bindings: Vec<Binding>) -> Result<SecretSet, CompileError> {
     SecretSet::compile(bindings, KEY)
 }
 
-fn one_secret() -> SecretSet {
+pub(crate) fn one_secret() -> SecretSet {
     compile(vec![binding("TOKEN", "netsec_placeholder", VALUE, &["*.example.com"])]).expect("a set")
 }
 
-fn host(name: &str) -> HostName {
+pub(crate) fn host(name: &str) -> HostName {
     HostName::parse(name).expect(name)
 }
 
@@ -40,7 +46,7 @@ fn substitute(set: &SecretSet, to: &str, name: &str, value: &str) -> Result<Opti
 }
 
 /// Every way a placeholder is written that the detector knows.
-fn spellings(text: &str) -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn spellings(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     let percent = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let once = percent(text.as_bytes());
     let json = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\u{byte:04x}")).collect::<String>();
