@@ -151,6 +151,9 @@ impl Compiled {
 
     /// Searches a whole text.
     pub(crate) fn scan(&self, text: &[u8], hits: &mut Hits<'_>) {
-        Levels::new(self).feed(self, text, hits);
+        // Most texts have neither a form's beginning nor an escape that could hide one.
+        if self.detect_prefilter.find(text, 0).is_some() || memchr::memchr2(b'%', b'\\', text).is_some() {
+            Levels::new(self).feed(self, text, hits);
+        }
     }
 }
