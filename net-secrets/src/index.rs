@@ -1,8 +1,10 @@
 use crate::forms::Form;
 use crate::scrub::MIN_SCRUB_BYTES;
-use crate::skip::{Skip, WINDOW_BYTES};
+use crate::skip::Skip;
 use crate::{Binding, CompileError};
 
+/// What a fingerprint is of, at most.
+const WINDOW_BYTES: usize = 8;
 /// Lower and upper case are one, so that hex is found in either.
 const FOLD: u64 = 0x2020_2020_2020_2020;
 
@@ -64,7 +66,9 @@ impl Index {
         let first = |form: &ValueForm| {
             std::array::from_fn::<u8, WINDOW_BYTES, _>(|at| byte(form, at).unwrap_or_default())
         };
-        let skip = Skip::new(forms.iter().map(first), key);
+        let shortest = forms.iter().map(|form| form.bytes).min().unwrap_or(WINDOW_BYTES);
+        let skip =
+            Skip::new(forms.len(), shortest, key, |form, at| byte(&forms[form], at).unwrap_or_default());
         let beginnings = std::array::from_fn(|last| {
             let list = forms
                 .iter()
@@ -108,7 +112,7 @@ impl Index {
     /// Where the longest suffix of `text` begins that may grow into a form; `text.len()` where none does.
     pub(crate) fn open_suffix(&self, text: &[u8]) -> usize {
         let first = text.len().saturating_sub(self.longest.saturating_sub(1));
-        let short = text.len().saturating_sub(WINDOW_BYTES - 1).max(first);
+        let short = text.len().saturating_sub(self.skip.window_bytes() - 1).max(first);
         let mut at = first;
         while let Some(place) = self.skip.find(text, at) {
             if self.is_open(&text[place..]) {

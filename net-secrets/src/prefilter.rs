@@ -1,7 +1,7 @@
 use aho_corasick::packed::{Config, MatchKind, Searcher};
 
 use crate::MARKER;
-use crate::skip::{Skip, WINDOW_BYTES};
+use crate::skip::Skip;
 
 /// Beginnings of this length tell patterns from text; a marker in each makes one of many.
 const NEEDLE_BYTES: usize = MARKER.len();
@@ -16,7 +16,7 @@ pub(crate) enum Prefilter {
 }
 
 impl Prefilter {
-    /// Every pattern is as long as a window, or longer; what is shorter is not found.
+    /// Every pattern has at least eight bytes.
     pub(crate) fn new<'p>(patterns: impl Iterator<Item = &'p [u8]> + Clone) -> Self {
         let mut needles: Vec<&[u8]> =
             patterns.clone().filter_map(|pattern| pattern.get(..NEEDLE_BYTES)).collect();
@@ -30,14 +30,16 @@ impl Prefilter {
             }
         }
         // Placeholders are no secret: any key will do.
-        Self::Skip(Skip::new(patterns.filter_map(|pattern| pattern.first_chunk().copied()), 0))
+        let patterns: Vec<&[u8]> = patterns.collect();
+        let shortest = patterns.iter().map(|pattern| pattern.len()).min().unwrap_or(0);
+        Self::Skip(Skip::new(patterns.len(), shortest, 0, |pattern, at| patterns[pattern][at]))
     }
 
     /// How much of a pattern's beginning must be there for it to be found.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Packed(_) => NEEDLE_BYTES,
-            Self::Skip(_) => WINDOW_BYTES,
+            Self::Skip(skip) => skip.window_bytes(),
         }
     }
 

@@ -1,10 +1,11 @@
-/// How much of a text's beginning is looked at.
-pub(crate) const WINDOW_BYTES: usize = 8;
+/// No less and no more of a text's beginning is looked at.
+const MIN_WINDOW_BYTES: usize = 8;
+const MAX_WINDOW_BYTES: usize = 32;
 /// What is hashed at once: the end of a window.
 const BLOCK_BYTES: usize = 3;
 const TABLE_BITS: u32 = 14;
-/// Where a block says nothing, the next window that can hold one of the texts begins so far on.
-const MAX_SHIFT: u8 = (WINDOW_BYTES - BLOCK_BYTES) as u8 + 1;
+/// As many blocks leave the table sparse.
+const MAX_BLOCKS: usize = 1 << (TABLE_BITS - 2);
 /// Lower and upper case are one.
 const FOLD: u32 = 0x0020_2020;
 
@@ -14,24 +15,36 @@ const FOLD: u32 = 0x0020_2020;
 /// The table has no byte of a text: blocks are hashed with a key.
 pub(crate) struct Skip {
     key: u32,
+    window_bytes: usize,
     shifts: Box<[u8]>,
 }
 
 impl Skip {
-    /// For the first bytes of each text.
-    pub(crate) fn new(windows: impl Iterator<Item = [u8; WINDOW_BYTES]>, key: u64) -> Self {
+    /// For `count` texts, the shortest of which has `shortest` bytes, at least eight; `byte` tells those
+    /// of each.
+    pub(crate) fn new(count: usize, shortest: usize, key: u64, byte: impl Fn(usize, usize) -> u8) -> Self {
         // A multiplier must be odd.
         let [a, b, c, d, ..] = key.to_le_bytes();
         let key = u32::from_le_bytes([a | 1, b, c, d]) ^ 0x9e37_79b8;
-        let mut shifts = vec![MAX_SHIFT; 1 << TABLE_BITS].into_boxed_slice();
-        for window in windows {
-            for (shift, block) in (0u8..).zip(window.windows(BLOCK_BYTES).rev()) {
-                let [one, two, three] = *block else { continue };
-                let entry = &mut shifts[slot(key, u32::from_le_bytes([one, two, three, 0]))];
+        let sparse = MAX_BLOCKS / count.max(1) + BLOCK_BYTES - 1;
+        let window_bytes = shortest.min(sparse).clamp(MIN_WINDOW_BYTES, MAX_WINDOW_BYTES);
+        let last = window_bytes.saturating_sub(BLOCK_BYTES);
+        // Where a block says nothing, the next window that can hold one of the texts begins so far on.
+        let most = u8::try_from(last + 1).unwrap_or(1);
+        let mut shifts = vec![most; 1 << TABLE_BITS].into_boxed_slice();
+        for text in 0..count {
+            for (shift, at) in (0..most).zip((0..=last).rev()) {
+                let block = [byte(text, at), byte(text, at + 1), byte(text, at + 2), 0];
+                let entry = &mut shifts[slot(key, u32::from_le_bytes(block))];
                 *entry = shift.min(*entry);
             }
         }
-        Self { key, shifts }
+        Self { key, window_bytes, shifts }
+    }
+
+    /// How much of a text must be there for it to be found.
+    pub(crate) fn window_bytes(&self) -> usize {
+        self.window_bytes
     }
 
     /// The first place at or behind `from` where a text may begin. `None` where none does, one of
@@ -39,7 +52,7 @@ impl Skip {
     pub(crate) fn find(&self, text: &[u8], from: usize) -> Option<usize> {
         let mut at = from;
         loop {
-            let block = text.get(at + WINDOW_BYTES - 4..)?.first_chunk()?;
+            let block = text.get(at + self.window_bytes - 4..)?.first_chunk()?;
             let shift = self.shifts[slot(self.key, u32::from_le_bytes(*block) >> 8)];
             if shift == 0 {
                 return Some(at);
@@ -59,20 +72,30 @@ mod tests {
 
     use super::*;
 
+    fn skip(texts: &[Vec<u8>], key: u64) -> Skip {
+        let shortest = texts.iter().map(Vec::len).min().unwrap_or(8);
+        Skip::new(texts.len(), shortest, key, |text, at| texts[text][at])
+    }
+
     proptest! {
         #[test]
-        fn no_window_is_skipped(
-            windows in proptest::collection::vec(proptest::array::uniform8(b'a'..=b'c'), 0..6),
-            text in "[abcABC]{0,60}",
+        fn no_text_is_skipped(
+            texts in proptest::collection::vec("[abc]{8,40}", 0..6),
+            pieces in proptest::collection::vec("[abcABC]{0,30}", 4),
+            which in proptest::collection::vec(0usize..6, 3),
             key: u64,
             from in 0usize..20,
         ) {
-            let skip = Skip::new(windows.iter().copied(), key);
-            let bytes = text.to_ascii_lowercase().into_bytes();
-            let first = (from..bytes.len()).find(|at| {
-                windows.iter().any(|window| bytes[*at..].starts_with(window))
-            });
-            let found = skip.find(text.as_bytes(), from);
+            let texts: Vec<Vec<u8>> = texts.into_iter().map(String::into_bytes).collect();
+            let skip = skip(&texts, key);
+            let mut bytes = Vec::new();
+            for (piece, which) in pieces.iter().zip(which.iter().map(Some).chain([None])) {
+                bytes.extend_from_slice(piece.as_bytes());
+                bytes.extend(which.and_then(|which| texts.get(*which)).into_iter().flatten());
+            }
+            let folded = bytes.to_ascii_lowercase();
+            let first = (from..folded.len()).find(|at| texts.iter().any(|text| folded[*at..].starts_with(text)));
+            let found = skip.find(&bytes, from);
             if let Some(first) = first {
                 prop_assert!(found.is_some_and(|found| (from..=first).contains(&found)), "{:?} {}", found, first);
             }
@@ -81,15 +104,16 @@ mod tests {
 
     #[test]
     fn what_has_nothing_is_mostly_skipped() {
-        let windows = (0..90u64).map(|number| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes());
-        let skip = Skip::new(windows, 7);
-        let text = b"{\"key\": \"some value\", ".repeat(1000);
-        let mut found = 0;
-        let mut at = 0;
-        while let Some(place) = skip.find(&text, at) {
-            found += 1;
-            at = place + 1;
+        for (count, bytes) in [(10, 8), (90, 24), (900, 40)] {
+            let text = |number: u64| {
+                let words =
+                    (0..bytes / 8).map(|word| (number * 8 + word).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>()
+            };
+            let skip = skip(&(0..count).map(text).collect::<Vec<_>>(), 7);
+            let text = b"{\"key\": \"some value\", ".repeat(1000);
+            let found = std::iter::successors(skip.find(&text, 0), |at| skip.find(&text, at + 1)).count();
+            assert!(found < text.len() / 8, "{found} candidates for {count}");
         }
-        assert!(found < text.len() / 4, "{found} candidates");
     }
 }

@@ -205,8 +205,9 @@ fn patterns(texts: &[Written]) -> Result<Vec<HostPattern>> {
 fn secret_settings(flags: &PolicyArgs, config: &Config) -> Result<Vec<SecretSettings>> {
     let mut all = Vec::new();
     for text in &flags.secret {
-        // The text names a source and holds no value, so it may be shown.
-        let spec = SecretSpec::parse(text).with_context(|| format!("--secret \"{text}\""))?;
+        // The text names a source, so it may be shown, but for a value that is one.
+        let shown = text.split_once("dangerous-value:").map_or(text.as_str(), |(before, _)| before);
+        let spec = SecretSpec::parse(text).with_context(|| format!("--secret \"{shown}\""))?;
         let field = format!("--secret {}", spec.env);
         all.push(SecretSettings { field, spec, placeholder: None });
     }
