@@ -11,8 +11,10 @@ use net_secrets::{
     Binding, BodyTypes, Destination, HeaderNames, Placeholder, Places, SecretSet, SecretValue,
 };
 
-/// A value, in what is no heap.
-static VALUE: &[u8] = b"a-rather-secret-value_42";
+/// A value, in what is no heap: longer than its placeholder, so that buffers have to grow.
+static VALUE: &[u8] =
+    b"a-rather-secret-value_42-and-so-on-for-longer-than-any-placeholder-is-by-some-hundred-bytes-\
+    so-that-what-it-is-put-into-is-larger-by-far-than-what-it-came-from-however-much-room-was-made-before_7";
 
 struct Watching;
 

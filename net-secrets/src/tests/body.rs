@@ -52,6 +52,8 @@ fn a_value_is_written_as_its_content_asks() {
         // A value is not read again, and the longer placeholder wins.
         ("text/plain", "netsec_key_two netsec_key_tw", "netsec_key a\"b\\c&d<e é_tw"),
         ("text/plain", "netsec_key_twonetsec_keynetsec_k", "netsec_keya\"b\\c&d<e énetsec_k"),
+        // What a placeholder stands between is not one text.
+        ("text/plain", "netsec_onetsec_keyther", "netsec_oa\"b\\c&d<e éther"),
         ("text/plain", "nothing of it: netsec_ke, % \\u00", "nothing of it: netsec_ke, % \\u00"),
     ];
     let set = set();

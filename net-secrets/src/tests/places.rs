@@ -220,6 +220,17 @@ fn what_one_binding_does_not_let_pass_does_not() {
 }
 
 #[test]
+fn what_is_bound_to_a_host_does_not_pass_to_it_hidden() {
+    let set = set_with(|binding| binding.passthrough = vec![".example.com".parse().expect("a pattern")]);
+    let (bound, passing) = (host("api.example.com"), host("www.example.com"));
+    for (host, expected) in [(&bound, Err(ViolationKind::Place)), (&passing, Ok(()))] {
+        let to = Destination { host: Some(host), port: 443, is_verified: true };
+        let found = set.check_towards(&to, STANDARD.encode(PLACEHOLDER).as_bytes());
+        assert_eq!(found.map_err(|violation| violation.kind), expected, "{host}");
+    }
+}
+
+#[test]
 fn a_value_is_percent_encoded_in_targets() {
     let set = compile(vec![Binding {
         places: everywhere(),
