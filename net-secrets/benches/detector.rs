@@ -19,9 +19,9 @@ fn detector(criterion: &mut Criterion) {
     for (id, body) in bodies {
         let mut group = criterion.benchmark_group(id);
         group.throughput(Throughput::Bytes(BODY_BYTES as u64));
-        for count in [1u8, 10, 120] {
-            let set = sets::secrets(count);
-            group.bench_function(format!("{count}secrets"), |bencher| {
+        let sets = [1u8, 10, 100].map(|count| (format!("{count}secrets"), sets::secrets(count)));
+        for (name, set) in sets.into_iter().chain([("10user_secrets".to_owned(), sets::user_secrets(10))]) {
+            group.bench_function(name, |bencher| {
                 bencher.iter(|| {
                     let mut detector = set.detector();
                     let pieces = sets::chunks(std::hint::black_box(&body), CHUNK_BYTES);

@@ -2,9 +2,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::Violation;
+use crate::binding::Toward;
+use crate::compiled::Compiled;
+use crate::hits::Hits;
 use crate::levels::Levels;
-use crate::set::Compiled;
+use crate::{Destination, Violation};
 
 /// A suffix that may grow into a placeholder is held back once it is this long.
 const MIN_HELD_BYTES: usize = 8;
@@ -18,15 +20,18 @@ pub struct Detector(Option<Looking>);
 /// A detector that has something to look for.
 struct Looking {
     compiled: Arc<Compiled>,
+    /// `None` for a stream to nobody in particular.
+    to: Option<Toward>,
+    passing: Vec<bool>,
     levels: Levels,
     held: Vec<u8>,
 }
 
 impl Detector {
-    pub(crate) fn new(compiled: Option<Arc<Compiled>>) -> Self {
+    pub(crate) fn new(compiled: Option<Arc<Compiled>>, to: Option<&Destination<'_>>) -> Self {
         Self(compiled.map(|compiled| {
-            let levels = Levels::new(&compiled);
-            Looking { compiled, levels, held: Vec::new() }
+            let (passing, levels) = (compiled.passing(to), Levels::new(&compiled));
+            Looking { compiled, to: to.map(Toward::from), passing, levels, held: Vec::new() }
         }))
     }
 
@@ -35,15 +40,11 @@ impl Detector {
     /// # Errors
     /// [`Violation`]: nothing more of the stream may leave.
     pub fn feed(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
-        let Some(Looking { compiled, levels, held }) = &mut self.0 else { return Ok(chunk) };
-        levels.feed(compiled, &chunk)?;
-        if !levels.is_within(compiled) {
-            // No form has begun.
-            return Ok(behind(held, chunk));
-        }
-        let bytes = behind(held, chunk);
-        let open = compiled.detect_forms.open_suffix(&bytes, MIN_HELD_BYTES);
-        *held = bytes[open..].to_vec();
+        let Some(looking) = &mut self.0 else { return Ok(chunk) };
+        looking.search(&chunk)?;
+        let bytes = behind(&mut looking.held, chunk);
+        let open = looking.compiled.detect_forms.open_suffix(&bytes, MIN_HELD_BYTES);
+        looking.held = bytes[open..].to_vec();
         Ok(bytes.slice(..open))
     }
 
@@ -52,19 +53,33 @@ impl Detector {
     pub fn finish(&mut self) -> Bytes {
         self.0.as_mut().map(|looking| std::mem::take(&mut looking.held).into()).unwrap_or_default()
     }
+
+    /// Something stands here that is part of no placeholder: what was held back may leave.
+    ///
+    /// # Errors
+    /// [`Violation`].
+    pub(crate) fn separate(&mut self) -> Result<Bytes, Violation> {
+        if let Some(looking) = &mut self.0 {
+            looking.search(&[0])?;
+        }
+        Ok(self.finish())
+    }
+}
+
+impl Looking {
+    fn search(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let mut hits = Hits::new(&self.compiled, &self.passing);
+        self.levels.feed(&self.compiled, bytes, &mut hits);
+        self.compiled.verdict(&hits, self.to.as_ref().map(Toward::as_destination).as_ref())
+    }
 }
 
 /// What was held back and the next bytes in one.
-fn behind(held: &mut Vec<u8>, chunk: Bytes) -> Bytes {
+pub(crate) fn behind(held: &mut Vec<u8>, chunk: Bytes) -> Bytes {
     if held.is_empty() {
         return chunk;
     }
     let mut bytes = std::mem::take(held);
     bytes.extend_from_slice(&chunk);
     bytes.into()
-}
-
-/// Scans a whole text.
-pub(crate) fn scan(compiled: &Compiled, text: &[u8]) -> Result<(), Violation> {
-    Levels::new(compiled).feed(compiled, text)
 }

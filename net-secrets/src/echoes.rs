@@ -8,11 +8,11 @@ use crate::{Binding, CompileError};
 const MAX_GENERATIONS: usize = 8;
 
 /// What is looked for in responses: the values of a set, and those of sets before it.
-#[derive(Default)]
 pub(crate) struct Echoes {
     pub(crate) scrubs: Scrubs,
     /// The newest first.
     retired: VecDeque<Generation>,
+    key: [u8; 8],
 }
 
 /// What one set had and the next one has not.
@@ -23,8 +23,8 @@ struct Generation {
 }
 
 impl Echoes {
-    pub(crate) fn compile(bindings: &[Binding]) -> Result<Self, CompileError> {
-        Self::with_retired(bindings, VecDeque::new())
+    pub(crate) fn compile(bindings: &[Binding], key: [u8; 8]) -> Result<Self, CompileError> {
+        Self::with_retired(bindings, VecDeque::new(), key)
     }
 
     /// What follows on `self`, whose set had `previous`: those of `bindings`, and until `until` what was
@@ -36,7 +36,7 @@ impl Echoes {
         until: Instant,
         now: Instant,
     ) -> Result<Self, CompileError> {
-        let replaced = previous.iter().filter(|old| !bindings.iter().any(|new| old.is_same(new)));
+        let replaced = previous.iter().filter(|old| !bindings.iter().any(|new| old.is_same_echo(new)));
         let replaced: Vec<Binding> = replaced.cloned().collect();
         let mut retired = self.retired.clone();
         if !replaced.is_empty() {
@@ -44,14 +44,18 @@ impl Echoes {
             retired.truncate(MAX_GENERATIONS);
         }
         retired.retain(|generation| now < generation.until);
-        Self::with_retired(bindings, retired)
+        Self::with_retired(bindings, retired, self.key)
     }
 
-    fn with_retired(bindings: &[Binding], retired: VecDeque<Generation>) -> Result<Self, CompileError> {
+    fn with_retired(
+        bindings: &[Binding],
+        retired: VecDeque<Generation>,
+        key: [u8; 8],
+    ) -> Result<Self, CompileError> {
         let replaced = retired.iter().flat_map(|generation| &generation.bindings);
         // Of one value the newest placeholder comes back.
         let all: Vec<&Binding> = bindings.iter().chain(replaced).collect();
-        Ok(Self { scrubs: Scrubs::compile(&all)?, retired })
+        Ok(Self { scrubs: Scrubs::compile(&all, key)?, retired, key })
     }
 
     /// When the next value is looked for no more.

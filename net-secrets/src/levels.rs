@@ -1,10 +1,10 @@
 use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton, StateID};
 
+use crate::compiled::Compiled;
+use crate::hits::Hits;
 use crate::json::JsonDecoder;
 use crate::percent::PercentDecoder;
-use crate::set::Compiled;
-use crate::{Violation, ViolationKind};
 
 /// What is decoded at once: it stays in the cache, and bounds the memory of a stream.
 const BLOCK_BYTES: usize = 16 << 10;
@@ -27,8 +27,6 @@ pub(crate) struct Levels {
     json_percent: Percents,
     /// JSON in what was percent-encoded, once and twice.
     percent_json: [Decoded<JsonDecoder>; 2],
-    /// Levels one made of the other, block by block.
-    scratch: [Vec<u8>; 3],
 }
 
 /// Percent-decoded once and twice.
@@ -43,56 +41,52 @@ impl Levels {
         let raw = Scanner { state: compiled.detect_start };
         let percent = Percents { once: Decoded::new(raw), twice: Decoded::new(raw) };
         let json = Decoded::new(raw);
-        Self {
-            raw,
-            percent,
-            json,
-            json_percent: percent,
-            percent_json: [json; 2],
-            scratch: Default::default(),
-        }
+        Self { raw, percent, json, json_percent: percent, percent_json: [json; 2] }
     }
 
-    /// Whether the stream as it is ends in the beginning of a form.
-    pub(crate) fn is_within(&self, compiled: &Compiled) -> bool {
-        self.raw.is_within(compiled)
-    }
-
-    pub(crate) fn feed(&mut self, compiled: &Compiled, bytes: &[u8]) -> Result<(), Violation> {
-        bytes.chunks(BLOCK_BYTES).try_for_each(|block| self.feed_block(compiled, block))
+    /// Takes the next bytes of the stream. Where they have escapes, up to three blocks are held
+    /// meanwhile.
+    pub(crate) fn feed(&mut self, compiled: &Compiled, bytes: &[u8], hits: &mut Hits<'_>) {
+        let mut scratch = <[Vec<u8>; 3]>::default();
+        bytes.chunks(BLOCK_BYTES).for_each(|block| self.feed_block(compiled, block, &mut scratch, hits));
     }
 
     /// Most levels show what another one shows. Levels that were in one state and see the same bytes
     /// are in one state again, so that one scan tells for both.
-    fn feed_block(&mut self, compiled: &Compiled, bytes: &[u8]) -> Result<(), Violation> {
-        let Self { raw, percent, json, json_percent, percent_json: [once_json, twice_json], scratch } = self;
+    fn feed_block(
+        &mut self,
+        compiled: &Compiled,
+        bytes: &[u8],
+        scratch: &mut [Vec<u8>; 3],
+        hits: &mut Hits<'_>,
+    ) {
+        let Self { raw, percent, json, json_percent, percent_json: [once_json, twice_json] } = self;
         let [first, second, third] = scratch;
         let (percent_was, json_was, once_json_was) = (*percent, *json, *once_json);
 
-        let block = raw.feed_all(compiled, bytes)?;
-        let shown = json.feed(compiled, block, first)?;
+        let block = raw.feed_all(compiled, bytes, hits);
+        let shown = json.feed(compiled, block, first, hits);
         let is_percent = !shown.is_other && *json_percent == percent_was;
         if !is_percent {
-            let shown = json_percent.once.feed(compiled, shown, second)?;
-            json_percent.twice.feed(compiled, shown, third)?;
+            let shown = json_percent.once.feed(compiled, shown, second, hits);
+            json_percent.twice.feed(compiled, shown, third, hits);
         }
 
-        let shown = percent.once.feed(compiled, block, first)?;
+        let shown = percent.once.feed(compiled, block, first, hits);
         if !shown.is_other && *once_json == json_was {
             *once_json = *json;
         } else {
-            once_json.feed(compiled, shown, second)?;
+            once_json.feed(compiled, shown, second, hits);
         }
-        let shown = percent.twice.feed(compiled, shown, second)?;
+        let shown = percent.twice.feed(compiled, shown, second, hits);
         if !shown.is_other && *twice_json == once_json_was {
             *twice_json = *once_json;
         } else {
-            twice_json.feed(compiled, shown, third)?;
+            twice_json.feed(compiled, shown, third, hits);
         }
         if is_percent {
             *json_percent = *percent;
         }
-        Ok(())
     }
 }
 
@@ -139,16 +133,17 @@ impl<D: Decoder> Decoded<D> {
         compiled: &Compiled,
         below: Shown<'b>,
         scratch: &'b mut Vec<u8>,
-    ) -> Result<Shown<'b>, Violation> {
+        hits: &mut Hits<'_>,
+    ) -> Shown<'b> {
         let before = self.scanner;
         if self.decoder == D::default() && before == below.before && !below.has(D::SIGN) {
             self.scanner = below.behind;
-            return Ok(Shown { is_other: false, ..below });
+            return Shown { is_other: false, ..below };
         }
         scratch.clear();
         self.decoder.feed(below.bytes, scratch);
-        self.scanner.feed(compiled, scratch)?;
-        Ok(Shown::new(scratch, before, self.scanner))
+        self.scanner.feed(compiled, scratch, hits);
+        Shown::new(scratch, before, self.scanner)
     }
 }
 
@@ -165,13 +160,13 @@ impl Scanner {
     }
 
     /// Scans the bytes of the lowest level.
-    fn feed_all<'b>(&mut self, compiled: &Compiled, bytes: &'b [u8]) -> Result<Shown<'b>, Violation> {
+    fn feed_all<'b>(&mut self, compiled: &Compiled, bytes: &'b [u8], hits: &mut Hits<'_>) -> Shown<'b> {
         let before = *self;
-        self.feed(compiled, bytes)?;
-        Ok(Shown::new(bytes, before, *self))
+        self.feed(compiled, bytes, hits);
+        Shown::new(bytes, before, *self)
     }
 
-    fn feed(&mut self, compiled: &Compiled, bytes: &[u8]) -> Result<(), Violation> {
+    fn feed(&mut self, compiled: &Compiled, bytes: &[u8], hits: &mut Hits<'_>) {
         let prefilter = &compiled.detect_prefilter;
         // A form that goes on in the next piece may have begun in these.
         let tail = bytes.len().saturating_sub(prefilter.bytes() - 1);
@@ -184,19 +179,18 @@ impl Scanner {
                     continue;
                 }
             }
-            self.step(compiled, *byte)?;
+            self.step(compiled, *byte, hits);
             at += 1;
         }
-        Ok(())
     }
 
-    fn step(&mut self, compiled: &Compiled, byte: u8) -> Result<(), Violation> {
+    fn step(&mut self, compiled: &Compiled, byte: u8, hits: &mut Hits<'_>) {
         self.state = compiled.detect.next_state(Anchored::No, self.state, byte);
-        if !compiled.detect.is_match(self.state) {
-            return Ok(());
+        if compiled.detect.is_match(self.state) {
+            for found in 0..compiled.detect.match_len(self.state) {
+                let pattern = compiled.detect.match_pattern(self.state, found).as_usize();
+                hits.note(compiled.detect_owner[pattern]);
+            }
         }
-        let pattern = compiled.detect.match_pattern(self.state, 0).as_usize();
-        let owner = &compiled.bindings[compiled.detect_owner[pattern]];
-        Err(Violation { env: owner.env.clone(), kind: ViolationKind::Place })
     }
 }

@@ -17,15 +17,12 @@
 //! use net_secrets::{Binding, Destination, Placeholder, SecretSet, SecretValue};
 //!
 //! let placeholder = Placeholder::generate([7; 16]);
-//! let binding = Binding {
-//!     env: "TOKEN".into(),
-//!     placeholder: placeholder.clone(),
-//!     value: SecretValue::new(b"s3cret-value".to_vec()),
-//!     hosts: vec!["api.example.com".parse()?],
-//! };
-//! let secrets = SecretSet::compile(vec![binding])?;
+//! let value = SecretValue::new(b"s3cret-value".to_vec());
+//! let hosts = vec!["api.example.com".parse()?];
+//! let binding = Binding::new("TOKEN", placeholder.clone(), value, hosts);
+//! let secrets = SecretSet::compile(vec![binding], [7; 8])?;
 //! let host = "api.example.com".parse()?;
-//! let to = Destination { host: Some(&host), is_verified: true };
+//! let to = Destination { host: Some(&host), port: 443, is_verified: true };
 //! let value = format!("Bearer {placeholder}");
 //! let replaced = secrets.substitute_header(&to, "authorization", value.as_bytes())?;
 //! assert_eq!(replaced.as_deref(), Some(&b"Bearer s3cret-value".to_vec()));
@@ -35,35 +32,61 @@
 #![forbid(unsafe_code)]
 
 mod binding;
+mod body;
+mod compiled;
+mod credential;
 mod detector;
+mod digest;
 mod echoes;
+mod escape;
+mod finder;
+mod format;
 mod forms;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, doc(hidden))]
 pub mod fuzzing;
+mod header;
+mod hits;
+mod index;
 mod json;
 mod levels;
+mod media;
 mod patterns;
 mod percent;
+mod place;
 mod placeholder;
 mod prefilter;
 mod scrub;
 mod scrubber;
 mod set;
+mod skip;
 mod source;
+mod stage;
+mod target;
 #[cfg(test)]
 mod tests;
+mod unit;
 mod value;
+mod view;
 mod violation;
+mod websocket;
+mod wiped;
 
-pub use binding::{Binding, Destination};
+pub use binding::{Binding, Destination, Hosts};
+pub use body::BodyRewriter;
+pub use credential::{CredentialVerdict, ForeignCredentials};
 pub use detector::Detector;
+pub use digest::{DigestError, is_digest, renew_digest};
+pub use format::{FormatError, PlaceholderFormat};
+pub use media::{BodyTypes, MediaPattern, MediaPatternError};
+pub use place::{HeaderNames, Places};
 pub use placeholder::{MARKER, Placeholder, PlaceholderError};
 pub use scrubber::Scrubber;
 pub use set::{CompileError, SecretSet};
 pub use source::{SecretSource, SecretSpec, SourceError};
-pub use value::SecretValue;
-pub use violation::{Violation, ViolationKind};
+pub use value::{SecretValue, ValueStore};
+pub use violation::{Action, Violation, ViolationCount, ViolationKind};
+pub use websocket::{FrameError, WebSocketError, WebSocketRewriter, WebSocketScrubber};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

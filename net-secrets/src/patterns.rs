@@ -1,8 +1,6 @@
-use zeroize::Zeroizing;
-
 /// Texts that are looked for in a stream: which of its ends may grow into one of them?
 pub(crate) struct Patterns {
-    sorted: Zeroizing<Vec<Vec<u8>>>,
+    sorted: Vec<Vec<u8>>,
     longest: usize,
     /// Whether some pattern begins with the byte.
     begins: [bool; 256],
@@ -16,17 +14,12 @@ impl Patterns {
             begins[usize::from(*first)] = true;
         }
         let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
-        Self { sorted: Zeroizing::new(patterns), longest, begins }
+        Self { sorted: patterns, longest, begins }
     }
 
     /// The length of the longest.
     pub(crate) fn longest(&self) -> usize {
         self.longest
-    }
-
-    /// In ascending order.
-    pub(crate) fn as_slice(&self) -> &[Vec<u8>] {
-        &self.sorted
     }
 
     /// Where the longest suffix of `bytes` begins that may grow into a pattern: `bytes.len()` when

@@ -2,8 +2,12 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// What every generated placeholder starts with: one short pattern finds them all.
-pub const MARKER: &str = "netsec_";
+use crate::PlaceholderFormat;
+
+/// What every generated placeholder has in it, behind its prefix: one short pattern finds them all.
+///
+/// Digits from 2 to 7 are in every alphabet that keys are written in, and the same in either case.
+pub const MARKER: &str = "736427";
 
 /// Shortest placeholder a user may bring: anything shorter occurs by chance.
 const MIN_BYTES: usize = 8;
@@ -11,7 +15,11 @@ const MAX_BYTES: usize = 512;
 
 /// What the guest holds in place of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Placeholder(String);
+pub struct Placeholder {
+    text: String,
+    /// Where the part begins that nobody can guess; 0 for a user's.
+    core_start: usize,
+}
 
 /// Why text is no placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -19,35 +27,47 @@ pub struct Placeholder(String);
 pub struct PlaceholderError;
 
 impl Placeholder {
-    /// A new placeholder from 128 bits the caller drew.
+    /// A new placeholder of no format in particular, from 128 bits the caller drew.
     pub fn generate(random: [u8; 16]) -> Self {
-        use fmt::Write as _;
-        let mut text = MARKER.to_owned();
-        for byte in random {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Self(text)
+        PlaceholderFormat::default().generate(random)
     }
 
-    /// A placeholder of the owner's choice.
+    /// A placeholder of the owner's choice. Streams are searched faster for generated ones.
     ///
     /// # Errors
     /// [`PlaceholderError`].
     pub fn from_user(text: &str) -> Result<Self, PlaceholderError> {
         let fits = (MIN_BYTES..=MAX_BYTES).contains(&text.len());
-        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if fits && plain { Ok(Self(text.to_owned())) } else { Err(PlaceholderError) }
+        if fits && text.bytes().all(is_plain) {
+            Ok(Self { text: text.to_owned(), core_start: 0 })
+        } else {
+            Err(PlaceholderError)
+        }
+    }
+
+    /// `core_start` is where the marker stands.
+    pub(crate) fn marked(text: String, core_start: usize) -> Self {
+        Self { text, core_start }
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
+
+    /// The part by which it is found: whoever has that has all of it.
+    pub(crate) fn core(&self) -> &str {
+        self.text.get(self.core_start..).unwrap_or(&self.text)
+    }
+}
+
+/// Whether the byte may stand in a placeholder: no place of a request has to escape it.
+pub(crate) fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
 }
 
 impl fmt::Display for Placeholder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }

@@ -1,35 +1,46 @@
 use aho_corasick::packed::{Config, MatchKind, Searcher};
 
-/// Beginnings of this length tell patterns from text; a marker in each makes one of many.
-const LONG_BYTES: usize = crate::MARKER.len();
-/// Shorter beginnings are more often shared, and there are fewer of them to look for.
-const SHORT_BYTES: usize = 4;
+use crate::MARKER;
+use crate::skip::Skip;
 
-/// Finds where a pattern may begin, many bytes at a time: the first bytes of all patterns are
-/// looked for at once.
-///
-/// Where there are too many different beginnings for that, a pattern may begin anywhere.
-pub(crate) struct Prefilter {
-    searcher: Option<Searcher>,
-    bytes: usize,
+/// Beginnings of this length tell patterns from text; a marker in each makes one of many.
+const NEEDLE_BYTES: usize = MARKER.len();
+/// As many are looked for at once without loss.
+const MAX_NEEDLES: usize = 16;
+
+/// Finds where a pattern may begin, many bytes at a time: the first bytes of all patterns are looked
+/// for at once where they are few, else parts of them that tell how far to skip.
+pub(crate) enum Prefilter {
+    Packed(Searcher),
+    Skip(Skip),
 }
 
 impl Prefilter {
-    pub(crate) fn new(patterns: &[Vec<u8>]) -> Self {
-        let shortest = patterns.iter().map(Vec::len).min().unwrap_or(0);
-        let found = [LONG_BYTES, SHORT_BYTES].into_iter().find_map(|bytes| {
-            let bytes = bytes.min(shortest);
-            searcher(patterns, bytes).map(|searcher| (searcher, bytes))
-        });
-        match found {
-            Some((searcher, bytes)) => Self { searcher: Some(searcher), bytes },
-            None => Self { searcher: None, bytes: 1 },
+    /// Every pattern has at least eight bytes.
+    pub(crate) fn new<'p>(patterns: impl Iterator<Item = &'p [u8]> + Clone) -> Self {
+        let mut needles: Vec<&[u8]> =
+            patterns.clone().filter_map(|pattern| pattern.get(..NEEDLE_BYTES)).collect();
+        needles.sort_unstable();
+        needles.dedup();
+        if needles.len() <= MAX_NEEDLES {
+            let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
+            builder.extend(needles);
+            if let Some(searcher) = builder.build() {
+                return Self::Packed(searcher);
+            }
         }
+        // Placeholders are no secret: any key will do.
+        let patterns: Vec<&[u8]> = patterns.collect();
+        let shortest = patterns.iter().map(|pattern| pattern.len()).min().unwrap_or(0);
+        Self::Skip(Skip::new(patterns.len(), shortest, 0, |pattern, at| patterns[pattern][at]))
     }
 
     /// How much of a pattern's beginning must be there for it to be found.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        match self {
+            Self::Packed(_) => NEEDLE_BYTES,
+            Self::Skip(skip) => skip.window_bytes(),
+        }
     }
 
     /// The first place at or behind `from` where a pattern may begin. `None` when none does, a
@@ -38,37 +49,44 @@ impl Prefilter {
         if from >= text.len() {
             return None;
         }
-        match &self.searcher {
-            Some(searcher) => searcher.find_in(text, (from..text.len()).into()).map(|found| found.start()),
-            None => Some(from),
+        match self {
+            Self::Packed(searcher) => {
+                searcher.find_in(text, (from..text.len()).into()).map(|found| found.start())
+            }
+            Self::Skip(skip) => skip.find(text, from),
         }
     }
-}
-
-fn searcher(patterns: &[Vec<u8>], bytes: usize) -> Option<Searcher> {
-    let mut beginnings: Vec<&[u8]> = patterns.iter().filter_map(|pattern| pattern.get(..bytes)).collect();
-    beginnings.sort_unstable();
-    beginnings.dedup();
-    let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
-    builder.extend(beginnings).build()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn numbered(text: &str, count: u64) -> Vec<Vec<u8>> {
+        let number = |number: u64| format!("{text}{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        (0..count).map(|at| number(at).into_bytes()).collect()
+    }
+
     #[test]
-    fn many_marked_patterns_are_few_beginnings() {
-        let numbered = |text: &str, count: u32| -> Vec<Vec<u8>> {
-            (0..count).map(|number| format!("{text}{number:08}").into_bytes()).collect()
-        };
-        let marked = Prefilter::new(&numbered(crate::MARKER, 1_000));
-        let text = [b"x".repeat(100), b"netsec_1".to_vec(), b"x".repeat(100)].concat();
+    fn many_marked_patterns_are_one_needle() {
+        let marked = numbered(MARKER, 1_000);
+        let marked = Prefilter::new(marked.iter().map(Vec::as_slice));
+        assert!(matches!(marked, Prefilter::Packed(_)));
+        let text = [b"x".repeat(100), MARKER.into(), b"x".repeat(100)].concat();
         assert_eq!(marked.find(&text, 0), Some(100));
         assert_eq!(marked.find(&text, 101), None);
-        assert_eq!(marked.find(b"netsec", 0), None);
-        let unmarked: Vec<Vec<u8>> =
-            numbered("", 1_000).into_iter().map(|text| text.into_iter().rev().collect()).collect();
-        assert_eq!(Prefilter::new(&unmarked).find(&text, 7), Some(7), "it may begin anywhere");
+        assert_eq!(marked.find(&MARKER.as_bytes()[1..], 0), None);
+    }
+
+    #[test]
+    fn many_unmarked_patterns_are_found_all_the_same() {
+        let patterns = numbered("", 100);
+        let prefilter = Prefilter::new(patterns.iter().map(Vec::as_slice));
+        assert!(matches!(prefilter, Prefilter::Skip(_)));
+        for pattern in &patterns {
+            let text = [b"x".repeat(50), pattern.clone()].concat();
+            let found = std::iter::successors(prefilter.find(&text, 0), |at| prefilter.find(&text, at + 1));
+            assert!(found.take_while(|at| *at <= 50).any(|at| at == 50));
+        }
     }
 }

@@ -2,19 +2,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aho_corasick::automaton::{Automaton, StateID};
-use aho_corasick::nfa::contiguous::NFA;
-use aho_corasick::{AhoCorasick, Anchored, MatchKind};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::body::Content;
+use crate::compiled::Compiled;
 use crate::echoes::Echoes;
-use crate::forms::forms;
-use crate::patterns::Patterns;
-use crate::prefilter::Prefilter;
-use crate::{Binding, Destination, Detector, Scrubber, SecretValue, Violation, ViolationKind};
+use crate::media::BodyKind;
+use crate::place::Place;
+use crate::scrub::MIN_SCRUB_BYTES;
+use crate::websocket::{Frames, Rewriting, Scrubbing};
+use crate::{
+    Binding, BodyRewriter, CredentialVerdict, Destination, Detector, Hosts, Scrubber, Violation,
+    WebSocketRewriter, WebSocketScrubber, credential, header, target,
+};
 
 /// All secrets of a guest at one moment. Immutable and cheap to clone.
 #[derive(Clone, Default)]
@@ -23,20 +24,6 @@ pub struct SecretSet {
     compiled: Option<Arc<Compiled>>,
     /// `None` where no value is looked for in responses, nor was replaced a short while ago.
     echoes: Option<Arc<Echoes>>,
-}
-
-pub(crate) struct Compiled {
-    pub(crate) bindings: Vec<Binding>,
-    /// Placeholders as they are, longest match first; the pattern's index is the binding's.
-    raw: AhoCorasick,
-    /// Every form of every placeholder, for streams.
-    pub(crate) detect: NFA,
-    /// Where a scan starts, and is again once what may have begun has turned out to be no form.
-    pub(crate) detect_start: StateID,
-    pub(crate) detect_prefilter: Prefilter,
-    pub(crate) detect_forms: Patterns,
-    /// The binding of each pattern of `detect`.
-    pub(crate) detect_owner: Vec<usize>,
 }
 
 /// Why bindings make no set.
@@ -52,6 +39,14 @@ pub enum CompileError {
     /// An empty value.
     #[error("secret {env} has an empty value")]
     EmptyValue {
+        /// The secret's variable.
+        env: String,
+    },
+    /// A value so short that it occurs by chance in responses.
+    #[error(
+        "secret {env} has a value of less than 8 bytes, which would be found by chance in responses: set scrub_responses = false"
+    )]
+    ShortValue {
         /// The secret's variable.
         env: String,
     },
@@ -76,63 +71,23 @@ pub enum CompileError {
 }
 
 impl SecretSet {
-    /// Compiles bindings into automata: one over all placeholders, and one for each set of values
-    /// that some host is bound to.
+    /// Compiles bindings: one automaton over all placeholders, and an index for each set of values that
+    /// some host is bound to.
+    ///
+    /// `key` is drawn by the caller: the index of values holds none of them, but fingerprints made with
+    /// it, so that nobody who lacks it can tell what collides.
     ///
     /// # Errors
     /// [`CompileError`].
-    pub fn compile(bindings: Vec<Binding>) -> Result<Self, CompileError> {
+    pub fn compile(bindings: Vec<Binding>, key: [u8; 8]) -> Result<Self, CompileError> {
         if bindings.is_empty() {
             return Ok(Self::default());
         }
         for (index, binding) in bindings.iter().enumerate() {
-            if let Some(other) = bindings[..index].iter().find(|other| other.env == binding.env) {
-                return Err(CompileError::SameVariable { env: other.env.clone() });
-            }
-            let placeholder = binding.placeholder.as_str();
-            let is_ambiguous = |other: &&Binding| {
-                let mut pairs =
-                    other.hosts.iter().flat_map(|one| binding.hosts.iter().map(move |two| (one, two)));
-                other.placeholder.as_str() == placeholder && pairs.any(|(one, two)| one.overlaps(two))
-            };
-            if let Some(other) = bindings[..index].iter().find(is_ambiguous) {
-                let (env, other) = (other.env.clone(), binding.env.clone());
-                return Err(CompileError::SamePlaceholder { env, other });
-            }
-            if binding.hosts.is_empty() {
-                return Err(CompileError::NoHosts { env: binding.env.clone() });
-            }
-            if binding.value.expose().is_empty() {
-                return Err(CompileError::EmptyValue { env: binding.env.clone() });
-            }
+            check(binding, &bindings[..index])?;
         }
-        let raw = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(bindings.iter().map(|binding| binding.placeholder.as_str()))
-            .map_err(|_| CompileError::TooMany)?;
-        let (mut detect_forms, mut detect_owner) = (Vec::new(), Vec::new());
-        for (owner, binding) in bindings.iter().enumerate() {
-            for form in forms(binding.placeholder.as_str().as_bytes()) {
-                detect_forms.push(form.to_vec());
-                detect_owner.push(owner);
-            }
-        }
-        let detect = NFA::builder()
-            .match_kind(MatchKind::Standard)
-            .build(&detect_forms)
-            .map_err(|_| CompileError::TooMany)?;
-        let detect_start = detect.start_state(Anchored::No).map_err(|_| CompileError::TooMany)?;
-        let echoes = Echoes::compile(&bindings)?;
-        let compiled = Compiled {
-            bindings,
-            raw,
-            detect,
-            detect_start,
-            detect_prefilter: Prefilter::new(&detect_forms),
-            detect_forms: Patterns::new(detect_forms),
-            detect_owner,
-        };
-        Ok(Self { compiled: Some(Arc::new(compiled)), echoes: Some(Arc::new(echoes)) })
+        let echoes = Echoes::compile(&bindings, key)?;
+        Ok(Self { compiled: Some(Arc::new(Compiled::compile(bindings)?)), echoes: Some(Arc::new(echoes)) })
     }
 
     /// This set in the place of `previous`: values that were replaced are still turned into
@@ -186,8 +141,8 @@ impl SecretSet {
     /// encoded again (RFC 7617).
     ///
     /// # Errors
-    /// [`Violation`] when a placeholder is not bound to the destination, or stands in an encoded
-    /// form; nothing of the value may be sent then.
+    /// [`Violation`] when a placeholder is not bound to the destination and the header, or stands in an
+    /// encoded form; nothing of the header block may be sent then.
     pub fn substitute_header(
         &self,
         to: &Destination<'_>,
@@ -195,39 +150,113 @@ impl SecretSet {
         value: &[u8],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Violation> {
         let Some(compiled) = &self.compiled else { return Ok(None) };
-        let is_credentials = ["authorization", "proxy-authorization"]
-            .iter()
-            .any(|credentials| name.eq_ignore_ascii_case(credentials));
-        if is_credentials
-            && let Some((scheme, encoded)) = split_basic(value)
-            && let Ok(decoded) = STANDARD.decode(encoded)
-        {
-            let Some(replaced) = compiled.replace(to, &decoded)? else { return Ok(None) };
-            let mut result = Zeroizing::new(scheme.to_vec());
-            result.extend_from_slice(STANDARD.encode(&*replaced).as_bytes());
-            return Ok(Some(result));
-        }
-        compiled.replace(to, value)
+        header::rewrite(compiled, to, Place::Header(name), name, value)
     }
 
-    /// Finds placeholders where none is ever replaced: a request target, a field name.
+    /// The same for a trailer field.
     ///
     /// # Errors
-    /// [`Violation`] of kind `Place`.
+    /// [`Violation`]: nothing of the trailers may be sent then.
+    pub fn substitute_trailer(
+        &self,
+        to: &Destination<'_>,
+        name: &str,
+        value: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Violation> {
+        let Some(compiled) = &self.compiled else { return Ok(None) };
+        header::rewrite(compiled, to, Place::Trailer(name), name, value)
+    }
+
+    /// Replaces the placeholders of a target in origin-form, a path and perhaps a query; values are
+    /// percent-encoded. `None` when it has none.
+    ///
+    /// # Errors
+    /// [`Violation`]: nothing of the request may be sent then.
+    pub fn substitute_target(
+        &self,
+        to: &Destination<'_>,
+        target: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Violation> {
+        let Some(compiled) = &self.compiled else { return Ok(None) };
+        target::rewrite(compiled, to, target)
+    }
+
+    /// Finds placeholders where none is ever replaced: a method, a field name, a name to resolve.
+    ///
+    /// # Errors
+    /// [`Violation`].
     pub fn check(&self, text: &[u8]) -> Result<(), Violation> {
-        self.compiled.as_ref().map_or(Ok(()), |compiled| compiled.find_any(text))
+        self.compiled.as_ref().map_or(Ok(()), |compiled| compiled.check(text, None))
+    }
+
+    /// The same on the way to somebody, who may be allowed to see placeholders.
+    ///
+    /// # Errors
+    /// [`Violation`].
+    pub fn check_towards(&self, to: &Destination<'_>, text: &[u8]) -> Result<(), Violation> {
+        self.compiled.as_ref().map_or(Ok(()), |compiled| compiled.check(text, Some(to)))
     }
 
     /// A detector for one stream of bytes towards upstream.
     pub fn detector(&self) -> Detector {
-        Detector::new(self.compiled.clone())
+        Detector::new(self.compiled.clone(), None)
+    }
+
+    /// The same for a stream to somebody, who may be allowed to see placeholders.
+    pub fn detector_towards(&self, to: &Destination<'_>) -> Detector {
+        Detector::new(self.compiled.clone(), Some(to))
+    }
+
+    /// Rewrites a request's content of this Content-Type, without its coding.
+    pub fn body_rewriter(&self, to: &Destination<'_>, content_type: Option<&[u8]>) -> BodyRewriter {
+        let (media_type, kind) = BodyKind::parse(content_type);
+        BodyRewriter::new(self.compiled.clone(), to, Content::Body { media_type, kind })
+    }
+
+    /// Rewrites what the guest sends in a WebSocket. Messages are held until they are complete, up to
+    /// `max_held_bytes`.
+    pub fn websocket_rewriter(&self, to: &Destination<'_>, max_held_bytes: usize) -> WebSocketRewriter {
+        Frames::new(Rewriting::new(self.compiled.clone(), to), max_held_bytes)
     }
 
     /// A scrubber for one stream of bytes from a host: it turns the values that are bound to the
     /// host, or were a short while ago, into placeholders. `None` when none is.
     pub fn scrubber(&self, from: &Destination<'_>) -> Option<Scrubber> {
-        let scrub = self.echoes.as_ref()?.scrubs.of(from.host?)?;
-        Some(Scrubber::new(Arc::clone(scrub)))
+        let index = self.echoes.as_ref()?.scrubs.of(from.host)?;
+        Some(Scrubber::new(Arc::clone(index)))
+    }
+
+    /// The same for what upstream sends in a WebSocket.
+    pub fn websocket_scrubber(&self, from: &Destination<'_>) -> Option<WebSocketScrubber> {
+        Some(Frames::new(Scrubbing::new(self.scrubber(from)?), 0))
+    }
+
+    /// What is to be done with a header of the guest's, as it sent it, that may be a credential of its
+    /// own.
+    pub fn judge_credential(&self, to: &Destination<'_>, name: &str, value: &[u8]) -> CredentialVerdict {
+        let compiled = self.compiled.as_ref();
+        compiled.map_or(CredentialVerdict::Keep, |compiled| credential::judge(compiled, to, name, value))
+    }
+}
+
+fn check(binding: &Binding, others: &[Binding]) -> Result<(), CompileError> {
+    let env = || binding.env.clone();
+    if let Some(other) = others.iter().find(|other| other.env == binding.env) {
+        return Err(CompileError::SameVariable { env: other.env.clone() });
+    }
+    let is_ambiguous = |other: &&Binding| {
+        other.placeholder.as_str() == binding.placeholder.as_str() && other.hosts.overlap(&binding.hosts)
+    };
+    if let Some(other) = others.iter().find(is_ambiguous) {
+        return Err(CompileError::SamePlaceholder { env: other.env.clone(), other: env() });
+    }
+    if binding.hosts == Hosts::Named(Vec::new()) {
+        return Err(CompileError::NoHosts { env: env() });
+    }
+    match binding.value.expose().len() {
+        0 => Err(CompileError::EmptyValue { env: env() }),
+        1..MIN_SCRUB_BYTES if binding.scrubs_responses => Err(CompileError::ShortValue { env: env() }),
+        _ => Ok(()),
     }
 }
 
@@ -235,63 +264,4 @@ impl fmt::Debug for SecretSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.environment().map(|(env, _)| env)).finish()
     }
-}
-
-impl Compiled {
-    /// Replaces raw placeholders in one pass: what was put in is not looked at again.
-    fn replace(&self, to: &Destination<'_>, text: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Violation> {
-        if self.find_any(text).is_ok() {
-            // A raw placeholder is one of the forms.
-            return Ok(None);
-        }
-        let mut result = Zeroizing::new(Vec::new());
-        // The text without its raw placeholders: what is left must hold no encoded one.
-        let mut left = Vec::with_capacity(text.len());
-        let mut done = 0;
-        for found in self.raw.find_iter(text) {
-            let value = self.value_for(found.pattern().as_usize(), to)?;
-            result.extend_from_slice(&text[done..found.start()]);
-            result.extend_from_slice(value.expose());
-            left.extend_from_slice(&text[done..found.start()]);
-            left.push(0);
-            done = found.end();
-        }
-        left.extend_from_slice(&text[done..]);
-        self.find_any(&left)?;
-        if done == 0 {
-            return Ok(None);
-        }
-        result.extend_from_slice(&text[done..]);
-        Ok(Some(result))
-    }
-
-    fn find_any(&self, text: &[u8]) -> Result<(), Violation> {
-        crate::detector::scan(self, text)
-    }
-
-    /// The value behind a placeholder, if one with that text is bound to the destination.
-    fn value_for(&self, index: usize, to: &Destination<'_>) -> Result<&SecretValue, Violation> {
-        let found = &self.bindings[index];
-        let violation = |kind| Violation { env: found.env.clone(), kind };
-        let host = to.host.ok_or_else(|| violation(ViolationKind::Host))?;
-        let bound = self
-            .bindings
-            .iter()
-            .find(|binding| binding.placeholder == found.placeholder && binding.covers(host))
-            .ok_or_else(|| violation(ViolationKind::Host))?;
-        if !to.is_verified {
-            return Err(violation(ViolationKind::Identity));
-        }
-        if !bound.value.fits_header() {
-            return Err(violation(ViolationKind::Value));
-        }
-        Ok(&bound.value)
-    }
-}
-
-/// `Basic ` in any case and what follows it.
-fn split_basic(value: &[u8]) -> Option<(&[u8], &[u8])> {
-    const SCHEME: &[u8] = b"basic ";
-    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
-    scheme.eq_ignore_ascii_case(SCHEME).then(|| (scheme, rest.trim_ascii()))
 }

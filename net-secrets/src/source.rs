@@ -1,10 +1,13 @@
+use std::fmt;
 use std::path::PathBuf;
 
 use net_core::{HostPattern, HostPatternError};
 use thiserror::Error;
 
+use crate::SecretValue;
+
 /// Where a secret's value comes from. It is parsed here and read by the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum SecretSource {
     /// A variable of the owner's environment.
@@ -13,10 +16,13 @@ pub enum SecretSource {
     File(PathBuf),
     /// What a shell command prints.
     Command(String),
+    /// The value itself: it is where the source is written, in a file or the arguments of a process,
+    /// for others to read.
+    DangerousValue(SecretValue),
 }
 
 /// A secret as written on a command line: `ENV=SOURCE@HOST[,HOST…]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SecretSpec {
     /// The variable the guest sees.
     pub env: String,
@@ -37,7 +43,7 @@ pub enum SourceError {
     #[error("an environment variable has letters, digits and underscores, and no digit first")]
     Env,
     /// The source is of no known kind.
-    #[error("a source is env:NAME, file:PATH or cmd:COMMAND")]
+    #[error("a source is env:NAME, file:PATH, cmd:COMMAND or dangerous-value:VALUE")]
     Kind,
     /// Nothing behind the kind.
     #[error("the source says where, and names nothing")]
@@ -51,7 +57,7 @@ pub enum SourceError {
 }
 
 impl SecretSource {
-    /// Parses `env:NAME`, `file:PATH` or `cmd:COMMAND`.
+    /// Parses `env:NAME`, `file:PATH`, `cmd:COMMAND` or `dangerous-value:VALUE`.
     ///
     /// # Errors
     /// `Kind`, `Empty` and `Env`.
@@ -62,9 +68,21 @@ impl SecretSource {
             "env" => return Err(SourceError::Env),
             "file" => Self::File(rest.into()),
             "cmd" => Self::Command(rest.to_owned()),
+            "dangerous-value" => Self::DangerousValue(SecretValue::new(rest.as_bytes().to_vec())),
             _ => return Err(SourceError::Kind),
         };
         if rest.is_empty() { Err(SourceError::Empty) } else { Ok(source) }
+    }
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Command(command) => f.debug_tuple("Command").field(command).finish(),
+            Self::DangerousValue(_) => f.write_str("DangerousValue"),
+        }
     }
 }
 
@@ -125,6 +143,10 @@ mod tests {
             assert_eq!(SecretSpec::parse(text).map(drop), *expected, "{text}");
         }
         let spec = SecretSpec::parse("T=cmd:a@b c@d.e").expect("a command with an at sign");
-        assert_eq!(spec.source, SecretSource::Command("a@b c".to_owned()));
+        assert!(matches!(spec.source, SecretSource::Command(command) if command == "a@b c"));
+        let spec = SecretSpec::parse("T=dangerous-value:hunter22@d.e").expect("a value");
+        assert!(!format!("{spec:?}").contains("hunter22"), "{spec:?}");
+        let SecretSource::DangerousValue(value) = spec.source else { panic!("a value") };
+        assert_eq!(value.expose(), b"hunter22");
     }
 }

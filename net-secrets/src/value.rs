@@ -1,23 +1,38 @@
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
-/// A real secret. It has no `Debug`, no `Display` and no serialisation, and is zeroed on drop.
+/// Memory that holds one value: locked and kept out of core dumps, where the caller can have that.
+///
+/// Whoever implements it wipes the bytes when it is dropped, and never moves them meanwhile.
+pub trait ValueStore: Send + Sync {
+    /// The value.
+    fn bytes(&self) -> &[u8];
+}
+
+impl ValueStore for Zeroizing<Vec<u8>> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+/// A real secret. It has no `Debug`, no `Display` and no serialisation; clones share one store.
 #[derive(Clone)]
-pub struct SecretValue(Zeroizing<Vec<u8>>);
+pub struct SecretValue(Arc<dyn ValueStore>);
 
 impl SecretValue {
-    /// Takes the bytes over.
+    /// Takes the bytes over; they are zeroed with the last clone.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self::stored(Zeroizing::new(bytes))
     }
 
-    /// The bytes; keep them no longer than needed.
+    /// A value in the caller's memory.
+    pub fn stored(store: impl ValueStore + 'static) -> Self {
+        Self(Arc::new(store))
+    }
+
+    /// The bytes; copy them no more than needed.
     pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Whether the value can stand in a header (RFC 9110, section 5.5): a control byte would end
-    /// the header and begin another.
-    pub(crate) fn fits_header(&self) -> bool {
-        self.0.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))
+        self.0.bytes()
     }
 }

@@ -80,12 +80,15 @@ impl Stage {
         let authority = Authority::generate(&AuthorityParams::default(), SystemTime::now())?;
         let authority_pem = authority.certificate_pem().to_owned();
         let placeholder = Placeholder::generate(*b"demo placeholder");
-        let secrets = SecretSet::compile(vec![Binding {
-            env: "API_TOKEN".into(),
-            placeholder: placeholder.clone(),
-            value: SecretValue::new(SECRET.into()),
-            hosts: vec![API.0.parse()?],
-        }])?;
+        let secrets = SecretSet::compile(
+            vec![Binding::new(
+                "API_TOKEN",
+                placeholder.clone(),
+                SecretValue::new(SECRET.into()),
+                vec![API.0.parse()?],
+            )],
+            *b"demo key",
+        )?;
         let mut upstream_trust = UpstreamTrust::default();
         upstream_trust.add(parse_ca_pem(upstream.authority_pem.as_bytes())?);
         let allow = |target: &str| -> Result<Rule> { Ok(parse_target(target)?.into_rule(Action::Allow)) };

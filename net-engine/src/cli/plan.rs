@@ -231,8 +231,9 @@ fn patterns(texts: &[Written]) -> Result<Vec<HostPattern>> {
 fn secret_settings(flags: &PolicyArgs, config: &Config) -> Result<Vec<SecretSettings>> {
     let mut all = Vec::new();
     for text in &flags.secret {
-        // The text names a source and holds no value, so it may be shown.
-        let spec = SecretSpec::parse(text).with_context(|| format!("--secret \"{text}\""))?;
+        // The text names a source, so it may be shown, but for a value that is one.
+        let shown = text.split_once("dangerous-value:").map_or(text.as_str(), |(before, _)| before);
+        let spec = SecretSpec::parse(text).with_context(|| format!("--secret \"{shown}\""))?;
         let field = format!("--secret {}", spec.env);
         all.push(SecretSettings { field, spec, placeholder: None });
     }
@@ -272,9 +273,11 @@ fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
             removed_variables.insert(name);
         }
         covers.extend(file.map(|path| Cover { path, field }));
-        bindings.push(Binding { env, placeholder, value, hosts });
+        bindings.push(Binding::new(env, placeholder, value, hosts));
     }
-    Ok(Secrets { secrets: SecretSet::compile(bindings)?, removed_variables, covers })
+    let mut key = [0; 8];
+    getrandom::fill(&mut key).map_err(|_| anyhow!("secrets: no randomness"))?;
+    Ok(Secrets { secrets: SecretSet::compile(bindings, key)?, removed_variables, covers })
 }
 
 #[allow(clippy::disallowed_methods, reason = "the binary owns the clock")]

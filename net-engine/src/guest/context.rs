@@ -232,7 +232,7 @@ impl Context {
         };
         let names_matter = rule.is_none_or(|rule| rule.names_matter);
         let secrets = self.secrets();
-        let from = Destination { host: name, is_verified: false };
+        let from = Destination { host: name, port: flow.upstream.port(), is_verified: false };
         InnerTerms {
             nothing_at_stake: !names_matter && secrets.looks_for_nothing(),
             names_matter,

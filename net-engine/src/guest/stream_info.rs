@@ -26,6 +26,7 @@ impl StreamInfo {
     /// Where a request for `host` goes on this stream: verified only if upstream's certificate has
     /// proved that very name.
     pub(crate) fn destination<'d>(&self, host: Option<&'d HostName>) -> Destination<'d> {
-        Destination { host, is_verified: host.is_some_and(|host| self.proof.is_of(host)) }
+        let is_verified = host.is_some_and(|host| self.proof.is_of(host));
+        Destination { host, port: self.flow.upstream.port(), is_verified }
     }
 }

@@ -61,7 +61,11 @@ impl Filter for RequestFilter {
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
-        let to = Destination { host: self.host.as_ref(), is_verified: self.is_verified };
+        let to = Destination {
+            host: self.host.as_ref(),
+            port: self.flow.upstream.port(),
+            is_verified: self.is_verified,
+        };
         headers::substitute(trailers, &self.secrets, &to).map_err(|violation| self.report(violation))
     }
 }

@@ -42,7 +42,7 @@ impl ResponseFilter {
             return;
         }
         self.generation = generation;
-        let from = Destination { host: self.host.as_ref(), is_verified: false };
+        let from = Destination { host: self.host.as_ref(), port: 0, is_verified: false };
         // Where the host has none any more, and none that was replaced lately, what was looked for
         // does no harm.
         if let Some(next) = self.context.secrets().scrubber(&from) {

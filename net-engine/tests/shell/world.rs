@@ -88,13 +88,9 @@ pub(crate) const VALUE: &str = "the-real-value-0";
 
 /// The one secret, with this value and bound to this host.
 pub(crate) fn secrets(value: &str, host: &str) -> SecretSet {
-    let binding = Binding {
-        env: "TOKEN".to_owned(),
-        placeholder: placeholder(),
-        value: SecretValue::new(value.into()),
-        hosts: vec![host.parse().unwrap()],
-    };
-    SecretSet::compile(vec![binding]).unwrap()
+    let hosts = vec![host.parse().unwrap()];
+    let binding = Binding::new("TOKEN", placeholder(), SecretValue::new(value.into()), hosts);
+    SecretSet::compile(vec![binding], *b"test key").unwrap()
 }
 
 pub(crate) struct World {

@@ -269,11 +269,8 @@ async fn read_upstream(mut stream: DuplexStream) -> Vec<Message> {
 
 /// One that no input is likely to name.
 fn secret() -> SecretSet {
-    let binding = Binding {
-        env: "TOKEN".to_owned(),
-        placeholder: Placeholder::generate(*b"a test's entropy"),
-        value: SecretValue::new("the-real-value-0".into()),
-        hosts: vec![HOST.parse().expect("a pattern")],
-    };
-    SecretSet::compile(vec![binding]).expect("one secret")
+    let placeholder = Placeholder::generate(*b"a test's entropy");
+    let value = SecretValue::new("the-real-value-0".into());
+    let binding = Binding::new("TOKEN", placeholder, value, vec![HOST.parse().expect("a pattern")]);
+    SecretSet::compile(vec![binding], [7; 8]).expect("one secret")
 }

@@ -1,0 +1,134 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use crate::binding::Toward;
+use crate::compiled::{Compiled, Outcome};
+use crate::detector::behind;
+use crate::escape::Escape;
+use crate::media::BodyKind;
+use crate::place::Place;
+use crate::wiped::{Wiped, concat, reserve, sensitive};
+use crate::{Destination, Detector, Violation, ViolationKind};
+
+/// Puts values into a body as it passes, however it is cut: the result is that of the whole.
+///
+/// Values are written so that they stand in the content as its type asks. What is no placeholder as it
+/// is, but one encoded, is found as by a [`Detector`]. Holds back at most the longest form of a
+/// placeholder. Buffers with a value in them are zeroed when dropped.
+pub struct BodyRewriter {
+    /// `None` where there are no secrets.
+    compiled: Option<Arc<Compiled>>,
+    to: Toward,
+    content: Content,
+    /// May be the beginning of a placeholder.
+    held: Vec<u8>,
+    /// Sees what is not replaced.
+    detector: Detector,
+}
+
+/// What is rewritten.
+pub(crate) enum Content {
+    Body { media_type: String, kind: BodyKind },
+    WebSocket(BodyKind),
+}
+
+impl Content {
+    fn place(&self) -> Place<'_> {
+        match self {
+            Self::Body { media_type, .. } => Place::Body(media_type),
+            Self::WebSocket(_) => Place::WebSocket,
+        }
+    }
+
+    fn escape(&self) -> Escape<'_> {
+        match self {
+            Self::Body { kind, .. } | Self::WebSocket(kind) => Escape::Body(kind),
+        }
+    }
+}
+
+impl BodyRewriter {
+    pub(crate) fn new(compiled: Option<Arc<Compiled>>, to: &Destination<'_>, content: Content) -> Self {
+        let detector = Detector::new(compiled.clone(), Some(to));
+        Self { compiled, to: to.into(), content, held: Vec::new(), detector }
+    }
+
+    /// Whether some placeholder may be replaced: the length of the body is not known before its end then.
+    pub fn may_change(&self) -> bool {
+        let to = self.to.as_destination();
+        let place = self.content.place();
+        self.compiled.as_ref().is_some_and(|compiled| {
+            compiled.bindings.iter().any(|binding| binding.covers(&to) && binding.permits(place))
+        })
+    }
+
+    /// Takes the next bytes; what may leave now, uncopied where nothing is replaced or held back.
+    ///
+    /// # Errors
+    /// [`Violation`]: nothing more of the body may leave.
+    pub fn feed(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
+        let Some(compiled) = self.compiled.clone() else { return Ok(chunk) };
+        let bytes = behind(&mut self.held, chunk);
+        let open = compiled.raw.open_suffix(&bytes);
+        let (out, used) = self.rewrite(&compiled, &bytes, open)?;
+        // Behind a placeholder that reached into what was open, less may be.
+        let open = if used > open { used + compiled.raw.open_suffix(&bytes[used..]) } else { open };
+        self.held = bytes[open..].to_vec();
+        self.pass(out, bytes.slice(used..open))
+    }
+
+    /// The body has ended: the rest of it.
+    ///
+    /// # Errors
+    /// [`Violation`].
+    pub fn finish(&mut self) -> Result<Bytes, Violation> {
+        let Some(compiled) = self.compiled.clone() else { return Ok(Bytes::new()) };
+        let bytes = Bytes::from(std::mem::take(&mut self.held));
+        let (out, used) = self.rewrite(&compiled, &bytes, bytes.len())?;
+        let rest = self.pass(out, bytes.slice(used..))?;
+        let last = self.detector.finish();
+        Ok(if last.is_empty() { rest } else { sensitive(concat(&[&rest, &last])) })
+    }
+
+    /// Rewrites up to the last placeholder that begins before `open`: the result, `None` where there is
+    /// none, and for how much of `bytes` it is.
+    fn rewrite(
+        &mut self,
+        compiled: &Compiled,
+        bytes: &Bytes,
+        open: usize,
+    ) -> Result<(Option<Wiped>, usize), Violation> {
+        let (mut out, mut done): (Option<Wiped>, _) = (None, 0);
+        while let Some(found) = compiled.raw.find(bytes, done, open) {
+            let number = found.pattern().as_usize();
+            let to = self.to.as_destination();
+            let outcome = compiled.resolve(number, &to, self.content.place())?;
+            let out = out.get_or_insert_with(|| Zeroizing::new(Vec::with_capacity(bytes.len() * 2)));
+            reserve(out, found.start() - done);
+            out.extend_from_slice(&self.detector.feed(bytes.slice(done..found.start()))?);
+            out.extend_from_slice(&self.detector.separate()?);
+            match outcome {
+                Outcome::Replace(binding) => {
+                    let value = binding.value.expose();
+                    reserve(out, value.len() * 6);
+                    let written = self.content.escape().write(value, out);
+                    written.map_err(|_| compiled.violation(number, ViolationKind::Value))?;
+                }
+                Outcome::Pass => out.extend_from_slice(&bytes[found.range()]),
+            }
+            done = found.end();
+        }
+        Ok((out, done))
+    }
+
+    /// What was rewritten, and behind it what the detector lets pass of `rest`.
+    fn pass(&mut self, out: Option<Wiped>, rest: Bytes) -> Result<Bytes, Violation> {
+        let rest = self.detector.feed(rest)?;
+        let Some(mut out) = out else { return Ok(rest) };
+        reserve(&mut out, rest.len());
+        out.extend_from_slice(&rest);
+        Ok(sensitive(out))
+    }
+}

@@ -1,0 +1,159 @@
+use aho_corasick::automaton::{Automaton as _, StateID};
+use aho_corasick::nfa::contiguous::NFA;
+use aho_corasick::{Anchored, MatchKind};
+
+use crate::finder::Finder;
+use crate::forms::forms;
+use crate::hits::Hits;
+use crate::levels::Levels;
+use crate::patterns::Patterns;
+use crate::place::Place;
+use crate::prefilter::Prefilter;
+use crate::{Action, Binding, CompileError, Destination, Violation, ViolationKind};
+
+/// One generation of secrets, shared by all streams.
+pub(crate) struct Compiled {
+    pub(crate) bindings: Vec<Binding>,
+    /// The placeholders, each once.
+    pub(crate) texts: Vec<Text>,
+    /// Placeholders as they are; the pattern's number is the text's.
+    pub(crate) raw: Finder,
+    /// Every form of every placeholder's core, for streams.
+    pub(crate) detect: NFA,
+    /// Where a scan starts, and is again once what may have begun has turned out to be no form.
+    pub(crate) detect_start: StateID,
+    pub(crate) detect_prefilter: Prefilter,
+    /// Every form of every placeholder, the parts before the core included.
+    pub(crate) detect_forms: Patterns,
+    /// The text of each pattern of `detect`.
+    pub(crate) detect_owner: Vec<usize>,
+    has_passthrough: bool,
+}
+
+/// One placeholder.
+pub(crate) struct Text {
+    /// The bindings that have it, by number. Not empty.
+    bindings: Vec<usize>,
+    /// The strictest of theirs.
+    pub(crate) action: Action,
+}
+
+/// What becomes of a placeholder that stands as it is.
+pub(crate) enum Outcome<'c> {
+    /// It becomes the binding's value.
+    Replace(&'c Binding),
+    /// It stays.
+    Pass,
+}
+
+impl Compiled {
+    pub(crate) fn compile(bindings: Vec<Binding>) -> Result<Self, CompileError> {
+        let mut texts: Vec<Text> = Vec::new();
+        for (index, binding) in bindings.iter().enumerate() {
+            let is_same = |text: &&mut Text| {
+                bindings[text.bindings[0]].placeholder.as_str() == binding.placeholder.as_str()
+            };
+            match texts.iter_mut().find(is_same) {
+                Some(text) => {
+                    text.bindings.push(index);
+                    text.action = text.action.max(binding.on_violation);
+                }
+                None => texts.push(Text { bindings: vec![index], action: binding.on_violation }),
+            }
+        }
+        let placeholders: Vec<_> = texts.iter().map(|text| &bindings[text.bindings[0]].placeholder).collect();
+        let raw = Finder::compile(&placeholders)?;
+        let (mut patterns, mut detect_owner, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+        for (owner, placeholder) in placeholders.iter().enumerate() {
+            for form in forms(placeholder.core().as_bytes()) {
+                patterns.push(form);
+                detect_owner.push(owner);
+            }
+            whole.extend(forms(placeholder.as_str().as_bytes()));
+        }
+        let too_many = |_| CompileError::TooMany;
+        let detect = NFA::builder().match_kind(MatchKind::Standard).build(&patterns).map_err(too_many)?;
+        let detect_start = detect.start_state(Anchored::No).map_err(|_| CompileError::TooMany)?;
+        let detect_prefilter = Prefilter::new(patterns.iter().map(Vec::as_slice));
+        whole.extend(patterns);
+        Ok(Self {
+            has_passthrough: bindings.iter().any(|binding| !binding.passthrough.is_empty()),
+            texts,
+            raw,
+            detect,
+            detect_start,
+            detect_prefilter,
+            detect_forms: Patterns::new(whole),
+            detect_owner,
+            bindings,
+        })
+    }
+
+    fn bindings_of(&self, text: usize) -> impl Iterator<Item = &Binding> {
+        self.texts[text].bindings.iter().map(|index| &self.bindings[*index])
+    }
+
+    /// Which placeholders may go there as they are, wherever they stand; empty where none may. What one
+    /// of its bindings does not permit does not pass.
+    pub(crate) fn passing(&self, to: Option<&Destination<'_>>) -> Vec<bool> {
+        let Some(to) = to.filter(|_| self.has_passthrough) else { return Vec::new() };
+        let passes = |text| self.bindings_of(text).all(|binding| binding.passes(to) && !binding.covers(to));
+        (0..self.texts.len()).map(passes).collect()
+    }
+
+    /// What becomes of a placeholder in this place.
+    pub(crate) fn resolve(
+        &self,
+        text: usize,
+        to: &Destination<'_>,
+        place: Place<'_>,
+    ) -> Result<Outcome<'_>, Violation> {
+        // What came closest to being permitted says best what is wrong.
+        let mut kind = ViolationKind::Host;
+        for binding in self.bindings_of(text).filter(|binding| binding.covers(to)) {
+            if !binding.permits(place) {
+                if kind == ViolationKind::Host {
+                    kind = ViolationKind::Place;
+                }
+            } else if binding.requires_tls_identity && !to.is_verified {
+                kind = ViolationKind::Identity;
+            } else {
+                return Ok(Outcome::Replace(binding));
+            }
+        }
+        if kind == ViolationKind::Host && self.bindings_of(text).all(|binding| binding.passes(to)) {
+            return Ok(Outcome::Pass);
+        }
+        Err(self.violation(text, kind))
+    }
+
+    pub(crate) fn violation(&self, text: usize, kind: ViolationKind) -> Violation {
+        let action = self.texts[text].action;
+        let strictest = self.bindings_of(text).find(|binding| binding.on_violation == action);
+        Violation { env: strictest.map(|binding| binding.env.clone()).unwrap_or_default(), kind, action }
+    }
+
+    /// What a search has found, if anything: not bound to the destination, or hidden.
+    pub(crate) fn verdict(&self, hits: &Hits<'_>, to: Option<&Destination<'_>>) -> Result<(), Violation> {
+        let Some(text) = hits.worst() else { return Ok(()) };
+        let is_bound = to.is_none_or(|to| self.bindings_of(text).any(|binding| binding.covers(to)));
+        let kind = if is_bound { ViolationKind::Place } else { ViolationKind::Host };
+        Err(self.violation(text, kind))
+    }
+
+    /// Whether a whole text holds a placeholder in any form.
+    pub(crate) fn check(&self, text: &[u8], to: Option<&Destination<'_>>) -> Result<(), Violation> {
+        let passing = self.passing(to);
+        let mut hits = Hits::new(self, &passing);
+        self.scan(text, &mut hits);
+        self.verdict(&hits, to)
+    }
+
+    /// Searches a whole text.
+    pub(crate) fn scan(&self, text: &[u8], hits: &mut Hits<'_>) {
+        // Most texts have neither a form's beginning nor an escape that could hide one.
+        if self.detect_prefilter.find(text, 0).is_some() || memchr::memchr2(b'%', b'\\', text).is_some() {
+            Levels::new(self).feed(self, text, hits);
+        }
+    }
+}
