@@ -26,6 +26,7 @@ pub struct BodyRewriter {
     held: Vec<u8>,
     /// Sees what is not replaced.
     detector: Detector,
+    has_changed: bool,
 }
 
 /// What is rewritten.
@@ -52,7 +53,7 @@ impl Content {
 impl BodyRewriter {
     pub(crate) fn new(compiled: Option<Arc<Compiled>>, to: &Destination<'_>, content: Content) -> Self {
         let detector = Detector::new(compiled.clone(), Some(to));
-        Self { compiled, to: to.into(), content, held: Vec::new(), detector }
+        Self { compiled, to: to.into(), content, held: Vec::new(), detector, has_changed: false }
     }
 
     /// Whether some placeholder may be replaced: the length of the body is not known before its end then.
@@ -62,6 +63,11 @@ impl BodyRewriter {
         self.compiled.as_ref().is_some_and(|compiled| {
             compiled.bindings.iter().any(|binding| binding.covers(&to) && binding.permits(place))
         })
+    }
+
+    /// Whether a placeholder was replaced.
+    pub fn has_changed(&self) -> bool {
+        self.has_changed
     }
 
     /// Takes the next bytes; what may leave now, uncopied where nothing is replaced or held back.
@@ -111,6 +117,7 @@ impl BodyRewriter {
             out.extend_from_slice(&self.detector.separate()?);
             match outcome {
                 Outcome::Replace(binding) => {
+                    self.has_changed = true;
                     let value = binding.value.expose();
                     reserve(out, value.len() * 6);
                     let written = self.content.escape().write(value, out);

@@ -64,8 +64,13 @@ async fn answer(lookups: &Rc<Lookups>, question: &Question, max_bytes: usize) ->
     let Some(host) = &question.host else {
         return deny("not a host name".to_owned(), "not a host name");
     };
-    // Also where the name may be resolved: a query tells every resolver on its way.
-    if let Err(violation) = context.secrets().check(question.name().to_ascii().as_bytes()) {
+    // Also where the name may be resolved: a query tells every resolver on its way. In one case of letters:
+    // a resolver that mixes them asks for the same name.
+    if let Err(violation) =
+        context.secrets().check(question.name().to_ascii().to_ascii_lowercase().as_bytes())
+    {
+        // What is refused is an event in any case.
+        let _ = context.count_violation(&violation);
         return deny(violation.to_string(), "the name has a placeholder in it");
     }
     if *host == context.host_alias && context.with_policy(|policy, _, _| policy.may_reach_host()) {

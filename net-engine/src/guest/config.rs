@@ -1,6 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
@@ -29,8 +30,8 @@ pub struct Interception {
     pub authority: Option<Authority>,
 }
 
-/// What becomes of a guest that sends a placeholder where it may not go. The request is blocked and
-/// reported in any case.
+/// What becomes of a guest that sends a placeholder where it may not go, besides what the secret's own
+/// [`Action`](net_secrets::Action) says; the stricter counts. The request is blocked in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ViolationAction {
@@ -47,7 +48,8 @@ pub enum ViolationAction {
 pub enum Termination {
     /// The link failed or was closed.
     LinkClosed,
-    /// A violation, under [`ViolationAction::Terminate`].
+    /// A violation, under [`ViolationAction::Terminate`] or by what a secret or
+    /// [`GuestConfig::terminate_after`] says.
     Violation,
 }
 
@@ -122,6 +124,8 @@ pub struct GuestConfig {
     pub readable_denials: bool,
     /// What becomes of a guest that violates a binding.
     pub on_violation: ViolationAction,
+    /// How many violations end a guest whatever each of them leads to, names it asks for included.
+    pub terminate_after: Option<NonZeroU32>,
     /// Told when the guest's network ends by itself.
     pub on_termination: Option<TerminationHook>,
     /// Whether flows that are opened are events too ([`Event::Opened`](crate::Event::Opened)); those
@@ -156,6 +160,7 @@ impl Default for GuestConfig {
             strict_hosts: true,
             readable_denials: false,
             on_violation: ViolationAction::default(),
+            terminate_after: None,
             on_termination: None,
             reports_opened: false,
             limits: Limits::default(),

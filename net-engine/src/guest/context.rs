@@ -17,7 +17,7 @@ use net_policy::{
     Decision, DenyReason, Exhausted, HostAddresses, Layer, NameDecision, NameTable, Policy, Query,
     RequestLine, RuleId, VirtualPair,
 };
-use net_secrets::{Destination, SecretSet};
+use net_secrets::{Destination, SecretSet, ViolationCount};
 use net_tls::LeafSubject;
 use tokio::sync::Notify;
 
@@ -70,6 +70,7 @@ pub(crate) struct Context {
     dns_queries: Rc<Cell<usize>>,
     pub(crate) held_bytes: HeldBytes,
     on_violation: ViolationAction,
+    violations: RefCell<ViolationCount>,
     reports_opened: bool,
     /// Notified when the guest's network must end.
     terminated: Notify,
@@ -118,6 +119,7 @@ impl Context {
             sessions: RefCell::new(HashMap::new()),
             dns_queries: Rc::default(),
             on_violation: config.on_violation,
+            violations: RefCell::new(ViolationCount::new(config.terminate_after)),
             reports_opened: config.reports_opened,
             terminated: Notify::new(),
         }

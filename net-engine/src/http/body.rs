@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use net_secrets::Violation;
+use net_secrets::{DigestError, Violation};
 use thiserror::Error;
 
 /// Why a body ended early.
@@ -15,13 +15,15 @@ pub(crate) enum BodyError {
     Http(#[from] hyper::Error),
     #[error(transparent)]
     Violation(#[from] Violation),
+    #[error(transparent)]
+    Digest(#[from] DigestError),
 }
 
 /// What is done to the bytes of a body on their way.
 pub(super) trait Filter: Unpin {
     fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation>;
     /// What was held back and may go now.
-    fn end(&mut self) -> Bytes;
+    fn end(&mut self) -> Result<Bytes, Violation>;
     fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation>;
 }
 
@@ -87,7 +89,7 @@ impl<F: Filter> Body for Filtered<F> {
                 Some(Err(frame)) => {
                     let Ok(mut trailers) = frame.into_trailers() else { continue };
                     filter.trailers(&mut trailers)?;
-                    let rest = filter.end();
+                    let rest = filter.end()?;
                     this.state = State::Trailers(trailers);
                     if !rest.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(rest))));
@@ -95,7 +97,7 @@ impl<F: Filter> Body for Filtered<F> {
                 }
                 None => {
                     this.state = State::Done;
-                    let rest = filter.end();
+                    let rest = filter.end()?;
                     if !rest.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(rest))));
                     }

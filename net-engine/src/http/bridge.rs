@@ -95,12 +95,12 @@ where
         carry_until_reset(context, info.id, guest, upstream).await;
         return Ok(());
     }
-    let mut guest = Guarded::new(guest, secrets.detector());
+    let mut guest = Guarded::new(guest, secrets.detector_towards(&info.destination(info.name.as_ref())));
     carry_until_reset(context, info.id, &mut guest, upstream).await;
     match guest.violation() {
         None => Ok(()),
         Some(violation) => {
-            context.report_violation(&info.flow, info.name, violation.to_string());
+            context.report_violation(&info.flow, info.name, violation);
             Err(InterceptError::Violation)
         }
     }
@@ -180,7 +180,7 @@ pub(crate) async fn bridge_opaque(
         let _ = upstream.set_zero_linger();
     }
     let Some(violation) = guest.violation() else { return Ok(()) };
-    context.report_violation(flow, None, violation.to_string());
+    context.report_violation(flow, None, violation);
     Err(InterceptError::Violation)
 }
 

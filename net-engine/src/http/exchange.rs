@@ -2,15 +2,16 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
 use http::uri::{self, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::ext::ReasonPhrase;
 use net_core::{HostName, Limits};
 use net_policy::{Decision, DenyReason, RequestLine};
-use net_secrets::Violation;
+use net_secrets::{Destination, SecretSet, Violation};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::authority::{Authority, Host};
 use super::body::{BodyError, Filtered};
@@ -18,9 +19,10 @@ use super::guest_body::GuestBody;
 use super::headers;
 use super::held::HeldBody;
 use super::refusal::{Form, Refusal};
-use super::request_filter::RequestFilter;
+use super::request_filter::{RequestContent, RequestFilter};
 use super::response_filter::ResponseFilter;
 use super::sides::Sides;
+use super::worst::Worst;
 use crate::core::FlowId;
 use crate::guest::{BoundRule, Context, Denial, HeldBytes, HttpVersion, ShownName, StreamInfo};
 
@@ -62,6 +64,8 @@ pub(super) struct Admitted {
     /// Whether the guest may wait for an answer before it sends the body: over HTTP/2 hyper tells nobody to
     /// continue.
     awaits_answer: bool,
+    /// Where values may be put into the body: whether one was.
+    rewriting: Option<Rc<Cell<bool>>>,
     rest: Rest,
 }
 
@@ -156,14 +160,16 @@ impl Exchange {
         }
         let scrubber = ResponseFilter::new(&self.context, &secrets, &to);
         let awaits_answer = self.sides.guest == HttpVersion::Http2 && parts.headers.contains_key(EXPECT);
-        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-        let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
-        secrets
-            .check(target.as_bytes())
-            .and_then(|()| secrets.check(authority.as_bytes()))
-            .and_then(|()| secrets.check(parts.method.as_str().as_bytes()))
-            .and_then(|()| headers::to_upstream(&mut parts.headers, &secrets, &to, scrubber.is_some()))
-            .map_err(|violation| self.violate(name, &violation))?;
+        if !secrets.is_empty() {
+            let sent = headers::withhold_credentials(&mut parts.headers, &secrets, &to);
+            sent.map_err(|why| self.refuse_credential(name, why))?;
+        }
+        headers::to_upstream(&mut parts.headers, scrubber.is_some());
+        let target = substitute(&mut parts, &secrets, &to).map_err(|found| self.violate(name, &found))?;
+        if let Some(target) = target {
+            parts.uri = with_target(parts.uri, &target)
+                .ok_or_else(|| self.refuse(StatusCode::BAD_REQUEST, "the request's target is malformed"))?;
+        }
         let method = parts.method.clone();
         self.address(&mut parts)
             .ok_or_else(|| self.refuse(StatusCode::BAD_REQUEST, "the request's target is malformed"))?;
@@ -171,10 +177,23 @@ impl Exchange {
             headers::put_upgrade(&mut parts.headers, protocol.clone());
         }
         let found = Arc::new(OnceLock::new());
-        let filter = (!secrets.is_empty())
-            .then(|| RequestFilter::new(&self.context, self.info.flow, secrets, &to, Arc::clone(&found)));
+        let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let rewriter = Some(secrets.body_rewriter(&to, content_type))
+            .filter(|rewriter| !body.is_end_stream() && rewriter.may_change());
+        if rewriter.is_some() && headers::is_encoded(&parts.headers) {
+            let why = "a body that secrets may be put into must be sent without a content coding";
+            return Err(self.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        }
+        let rewriting = rewriter.is_some().then(Rc::<Cell<bool>>::default);
+        let filter = (!secrets.is_empty()).then(|| {
+            let content = match rewriter {
+                Some(rewriter) => RequestContent::Rewritten(rewriter, rewriting.clone().unwrap_or_default()),
+                None => RequestContent::Searched(secrets.detector_towards(&to)),
+            };
+            RequestFilter::new(&self.context, self.info.flow, secrets, &to, content, Arc::clone(&found))
+        });
         // The detector holds bytes back for a while and passes all of them on.
-        let body = Filtered::new(body, filter, true);
+        let body = Filtered::new(body, filter, rewriting.is_none());
         let shown = match name {
             Some(name) if self.info.name.is_none() => {
                 Some(ShownName::new(&self.context, self.info.id, name.clone()))
@@ -182,7 +201,7 @@ impl Exchange {
             Some(_) | None => None,
         };
         let rest = Rest { scrubber, method, shown, decided, upgrade };
-        Ok(Admitted { request: Request::from_parts(parts, body), found, awaits_answer, rest })
+        Ok(Admitted { request: Request::from_parts(parts, body), found, awaits_answer, rewriting, rest })
     }
 
     /// Writes a request for the HTTP upstream speaks; `None` where its target cannot be.
@@ -353,6 +372,7 @@ impl Exchange {
                 // A value and its placeholder differ in length.
                 parts.headers.remove(CONTENT_LENGTH);
             }
+            headers::weaken_etag(&mut parts.headers);
         }
         if says_close {
             self.state.set(State::Ended);
@@ -377,8 +397,15 @@ impl Exchange {
     pub(super) fn violate(&self, name: Option<&HostName>, violation: &Violation) -> Refusal {
         let why = violation.to_string();
         let name = name.or(self.info.name.as_ref()).cloned();
-        self.context.report_violation(&self.info.flow, name, why.clone());
+        self.context.report_violation(&self.info.flow, name, violation);
         self.refuse(StatusCode::FORBIDDEN, &why)
+    }
+
+    /// A credential of the guest's own where the owner wants none.
+    fn refuse_credential(&self, name: Option<&HostName>, why: &'static str) -> Refusal {
+        let name = name.or(self.info.name.as_ref()).cloned();
+        self.context.report_protocol(&self.info.flow, name, why);
+        self.refuse(StatusCode::FORBIDDEN, why)
     }
 
     /// Answers the guest ourselves and ends the stream behind it.
@@ -420,23 +447,57 @@ impl Admitted {
         limits: &Limits,
         held: &HeldBytes,
     ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, Rest), BodyError> {
-        let Self { request, found, awaits_answer, rest } = self;
-        let (parts, body) = request.into_parts();
+        let Self { request, found, awaits_answer, rewriting, rest } = self;
+        let (mut parts, body) = request.into_parts();
         let stated = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let to_hold = stated.filter(|bytes| {
             !awaits_answer && body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes)
         });
-        let body = match to_hold.and_then(|bytes| Some((bytes, held.take(bytes)?))) {
-            Some((bytes, room)) => {
-                let mut body = HeldBody::new(body, bytes, room);
+        // A body that values are put into may grow.
+        let room = |bytes| if rewriting.is_some() { limits.max_held_body_bytes } else { bytes };
+        let body = match to_hold.and_then(|bytes| Some((bytes, held.take(room(bytes))?))) {
+            Some((bytes, taken)) => {
+                let mut body = HeldBody::new(body, bytes, taken);
                 // What has not come in time is searched as it passes.
-                timeout(limits.held_body_timeout, body.fill()).await.unwrap_or(Ok(()))?;
+                timeout(limits.held_body_timeout, body.fill(room(bytes))).await.unwrap_or(Ok(()))?;
                 body
             }
             None => HeldBody::streamed(body),
         };
+        if let Some(has_changed) = rewriting {
+            // Written again by hyper where it is known, else the body goes in chunks or frames.
+            parts.headers.remove(CONTENT_LENGTH);
+            let changes = body.whole().is_none() || has_changed.get();
+            if changes {
+                headers::renew_digests(&mut parts.headers, body.whole())?;
+            }
+        }
         Ok((Request::from_parts(parts, body), found, rest))
     }
+}
+
+/// Puts values into a request's head, of which nothing leaves where one of its parts must not; its target
+/// with them, where it has some.
+fn substitute(
+    parts: &mut request::Parts,
+    secrets: &SecretSet,
+    to: &Destination<'_>,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Violation> {
+    let mut worst = Worst::default();
+    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let target = worst.note(secrets.substitute_target(to, target.as_bytes())).flatten();
+    let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+    worst.note(secrets.check(authority.as_bytes()));
+    worst.note(secrets.check(parts.method.as_str().as_bytes()));
+    headers::substitute(&mut parts.headers, secrets, to, &mut worst);
+    worst.verdict().map(|()| target)
+}
+
+/// The same target with another path and query.
+fn with_target(target: Uri, path_and_query: &[u8]) -> Option<Uri> {
+    let mut parts = target.into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(path_and_query).ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// The same target with another path.

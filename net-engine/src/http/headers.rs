@@ -1,9 +1,14 @@
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, EXPECT, HOST,
-    HeaderName, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, ETAG, EXPECT, HOST,
+    HeaderName, IF_RANGE, PROXY_AUTHENTICATE, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
-use net_secrets::{Destination, Scrubber, SecretSet, Violation};
+use net_secrets::{
+    CredentialVerdict, Destination, DigestError, Scrubber, SecretSet, Violation, is_digest, renew_digest,
+};
+use zeroize::Zeroizing;
+
+use super::worst::Worst;
 
 /// What is for the recipient whatever Connection says of it: without these a message is another one.
 const NEVER_HOP_BY_HOP: [HeaderName; 5] = [HOST, CONTENT_LENGTH, CONTENT_ENCODING, AUTHORIZATION, COOKIE];
@@ -89,24 +94,62 @@ pub(super) fn put_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(UPGRADE, protocol);
 }
 
-/// Makes a guest's request headers upstream's: placeholders replaced, and, where the response is to
-/// be scrubbed, encodings that would hide an echo not asked for.
-pub(super) fn to_upstream(
-    headers: &mut HeaderMap,
-    secrets: &SecretSet,
-    to: &Destination<'_>,
-    is_scrubbed: bool,
-) -> Result<(), Violation> {
+/// Makes a guest's request headers upstream's, before values are put in. Where the response is to be scrubbed,
+/// encodings that would hide an echo are not asked for, nor are parts of a content that has another length
+/// for the guest.
+pub(super) fn to_upstream(headers: &mut HeaderMap, is_scrubbed: bool) {
     remove_hop_by_hop(headers);
     // The body is polled at once, which answers the guest's expectation here.
     headers.remove(EXPECT);
-    if !secrets.is_empty() {
-        substitute(headers, secrets, to)?;
-    }
     if is_scrubbed {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.remove(RANGE);
+        headers.remove(IF_RANGE);
+    }
+}
+
+/// Leaves out credentials of the guest's own where the owner wants none.
+///
+/// # Errors
+/// Why the request is refused.
+pub(super) fn withhold_credentials(
+    headers: &mut HeaderMap,
+    secrets: &SecretSet,
+    to: &Destination<'_>,
+) -> Result<(), &'static str> {
+    let mut stripped = Vec::new();
+    for (name, value) in headers.iter() {
+        match secrets.judge_credential(to, name.as_str(), value.as_bytes()) {
+            CredentialVerdict::Keep => {}
+            // All lines of a name: what is left of a credential is none.
+            CredentialVerdict::Strip => stripped.push(name.clone()),
+            CredentialVerdict::Block => return Err("a credential of its own, where a secret is to be used"),
+        }
+    }
+    for name in stripped {
+        headers.remove(name);
     }
     Ok(())
+}
+
+/// Makes digests of the content anew; `None` where it is not all there.
+///
+/// # Errors
+/// There is a digest that cannot be made anew.
+pub(super) fn renew_digests(headers: &mut HeaderMap, content: Option<&[u8]>) -> Result<(), DigestError> {
+    for (name, value) in headers.iter_mut().filter(|(name, _)| is_digest(name.as_str())) {
+        let renewed = renew_digest(name.as_str(), value.as_bytes(), content.ok_or(DigestError)?)?;
+        *value = HeaderValue::try_from(renewed).map_err(|_| DigestError)?;
+    }
+    Ok(())
+}
+
+/// What is scrubbed is not byte for byte what the server tagged (RFC 9110, section 8.8.1).
+pub(super) fn weaken_etag(headers: &mut HeaderMap) {
+    let Some(tag) = headers.get_mut(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")) else { return };
+    if let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()) {
+        *tag = weak;
+    }
 }
 
 /// Whether a response's body is written in a coding that hides what is in it.
@@ -128,15 +171,44 @@ pub(super) fn substitute(
     headers: &mut HeaderMap,
     secrets: &SecretSet,
     to: &Destination<'_>,
-) -> Result<(), Violation> {
+    worst: &mut Worst,
+) {
+    if secrets.is_empty() {
+        return;
+    }
     for name in headers.keys() {
-        secrets.check(name.as_str().as_bytes())?;
+        worst.note(secrets.check(name.as_str().as_bytes()));
     }
     for host in headers.get_all(HOST) {
-        secrets.check(host.as_bytes())?;
+        worst.note(secrets.check(host.as_bytes()));
     }
+    replace(headers, worst, |name, value| secrets.substitute_header(to, name, value));
+}
+
+/// The same for trailer fields.
+///
+/// # Errors
+/// The strictest of what was found.
+pub(super) fn substitute_trailers(
+    trailers: &mut HeaderMap,
+    secrets: &SecretSet,
+    to: &Destination<'_>,
+) -> Result<(), Violation> {
+    let mut worst = Worst::default();
+    for name in trailers.keys() {
+        worst.note(secrets.check(name.as_str().as_bytes()));
+    }
+    replace(trailers, &mut worst, |name, value| secrets.substitute_trailer(to, name, value));
+    worst.verdict()
+}
+
+fn replace(
+    headers: &mut HeaderMap,
+    worst: &mut Worst,
+    with: impl Fn(&str, &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Violation>,
+) {
     for (name, value) in headers.iter_mut() {
-        if let Some(replaced) = secrets.substitute_header(to, name.as_str(), value.as_bytes())? {
+        if let Some(replaced) = worst.note(with(name.as_str(), value.as_bytes())).flatten() {
             // The set refuses values with control bytes, so this is a field value.
             if let Ok(mut replaced) = HeaderValue::from_bytes(&replaced) {
                 replaced.set_sensitive(true);
@@ -144,7 +216,6 @@ pub(super) fn substitute(
             }
         }
     }
-    Ok(())
 }
 
 /// Makes upstream's response headers the guest's: values turned back into placeholders.

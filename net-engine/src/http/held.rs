@@ -43,12 +43,18 @@ impl<F: Filter> HeldBody<F> {
         Self { held: Vec::new(), room: None, trailers: None, rest: Some(rest) }
     }
 
-    /// Reads the body to its end. What was read is kept when this is dropped before.
+    /// The data, once all of it is held.
+    pub(super) fn whole(&self) -> Option<&[u8]> {
+        self.rest.is_none().then_some(&self.held)
+    }
+
+    /// Reads the body to its end, or until more than `max_bytes` of it are held. What was read is kept when
+    /// this is dropped before.
     ///
     /// # Errors
     /// What the body was found to hold, or that it could not be read.
-    pub(super) async fn fill(&mut self) -> Result<(), BodyError> {
-        while let Some(rest) = &mut self.rest {
+    pub(super) async fn fill(&mut self, max_bytes: usize) -> Result<(), BodyError> {
+        while let Some(rest) = self.rest.as_mut().filter(|_| self.held.len() <= max_bytes) {
             let frame = std::future::poll_fn(|context| Pin::new(&mut *rest).poll_frame(context)).await;
             match frame.transpose()?.map(Frame::into_data) {
                 Some(Ok(data)) => self.held.extend_from_slice(&data),

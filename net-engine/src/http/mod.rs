@@ -1,8 +1,7 @@
 //! HTTP between a guest and an upstream: parsed, checked, and written anew by hyper.
 //!
-//! Every request must be for an authority that leads to the rule which allowed the stream. Headers
-//! pass through substitution, targets and bodies through the detector, responses through the
-//! scrubber. Bodies are streamed, small ones of a stated length excepted, and nothing of a refused
+//! Every request must be for an authority that leads to the rule which allowed the stream. Heads
+//! pass through substitution, bodies through it or the detector, responses through the scrubber. Bodies are streamed, small ones of a stated length excepted, and nothing of a refused
 //! request goes on.
 
 mod authority;
@@ -23,6 +22,7 @@ mod sender;
 mod serve;
 mod sides;
 mod tunnel;
+mod worst;
 
 pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, deny_tls, nothing_at_stake};
 pub(crate) use tunnel::carry;

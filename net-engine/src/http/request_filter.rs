@@ -1,18 +1,27 @@
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use net_core::{Flow, HostName};
-use net_secrets::{Destination, Detector, SecretSet, Violation};
+use net_secrets::{BodyRewriter, Destination, Detector, SecretSet, Violation};
 
 use super::body::Filter;
 use super::headers;
 use crate::guest::Context;
 
-/// Towards upstream: bodies are searched, trailers substituted.
+/// What becomes of a body.
+pub(super) enum RequestContent {
+    /// No placeholder passes.
+    Searched(Detector),
+    /// Values are put in; told once there was one.
+    Rewritten(BodyRewriter, Rc<Cell<bool>>),
+}
+
+/// Towards upstream: bodies are searched or rewritten, trailers substituted.
 pub(super) struct RequestFilter {
-    detector: Detector,
+    content: RequestContent,
     secrets: SecretSet,
     host: Option<HostName>,
     is_verified: bool,
@@ -28,11 +37,12 @@ impl RequestFilter {
         flow: Flow,
         secrets: SecretSet,
         to: &Destination<'_>,
+        content: RequestContent,
         found: Arc<OnceLock<String>>,
     ) -> Self {
         Self {
             found,
-            detector: secrets.detector(),
+            content,
             secrets,
             host: to.host.cloned(),
             is_verified: to.is_verified,
@@ -45,19 +55,35 @@ impl RequestFilter {
     fn report(&self, violation: Violation) -> Violation {
         let why = violation.to_string();
         // The first one found ends the stream; there is no second.
-        let _ = self.found.set(why.clone());
-        self.context.report_violation(&self.flow, self.host.clone(), why);
+        let _ = self.found.set(why);
+        self.context.report_violation(&self.flow, self.host.clone(), &violation);
         violation
     }
 }
 
 impl Filter for RequestFilter {
     fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
-        self.detector.feed(chunk).map_err(|violation| self.report(violation))
+        let fed = match &mut self.content {
+            RequestContent::Searched(detector) => detector.feed(chunk),
+            RequestContent::Rewritten(rewriter, has_changed) => {
+                let fed = rewriter.feed(chunk);
+                has_changed.set(rewriter.has_changed());
+                fed
+            }
+        };
+        fed.map_err(|violation| self.report(violation))
     }
 
-    fn end(&mut self) -> Bytes {
-        self.detector.finish()
+    fn end(&mut self) -> Result<Bytes, Violation> {
+        let rest = match &mut self.content {
+            RequestContent::Searched(detector) => Ok(detector.finish()),
+            RequestContent::Rewritten(rewriter, has_changed) => {
+                let rest = rewriter.finish();
+                has_changed.set(rewriter.has_changed());
+                rest
+            }
+        };
+        rest.map_err(|violation| self.report(violation))
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
@@ -66,6 +92,6 @@ impl Filter for RequestFilter {
             port: self.flow.upstream.port(),
             is_verified: self.is_verified,
         };
-        headers::substitute(trailers, &self.secrets, &to).map_err(|violation| self.report(violation))
+        headers::substitute_trailers(trailers, &self.secrets, &to).map_err(|violation| self.report(violation))
     }
 }

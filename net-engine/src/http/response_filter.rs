@@ -57,8 +57,8 @@ impl Filter for ResponseFilter {
         Ok(self.scrubber.feed(chunk))
     }
 
-    fn end(&mut self) -> Bytes {
-        self.scrubber.finish()
+    fn end(&mut self) -> Result<Bytes, Violation> {
+        Ok(self.scrubber.finish())
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {

@@ -196,6 +196,7 @@ async fn forward(served: &Stream, request: Request<Incoming>) -> Result<Response
     let (request, found, rest) = settled.map_err(|error| match error {
         // It was reported where it was found.
         BodyError::Violation(violation) => refuse(StatusCode::FORBIDDEN, &violation.to_string()),
+        BodyError::Digest(error) => refuse(StatusCode::FORBIDDEN, &error.to_string()),
         BodyError::Http(_) => refuse(StatusCode::BAD_REQUEST, "the request's body broke off"),
     })?;
     // A guest that takes its request back drops this: the sender does not go with it.

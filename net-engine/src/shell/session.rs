@@ -210,7 +210,7 @@ impl Opening<'_> {
         if let Some(name) = &name
             && let Err(violation) = context.secrets().check(name.as_str().as_bytes())
         {
-            context.report_violation(&flow, None, violation.to_string());
+            context.report_violation(&flow, None, &violation);
             return Err((fail(&guest, InterceptError::Violation).await, None));
         }
         let terms = context.terms(&flow, name.as_ref());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -58,6 +59,8 @@ pub(crate) struct Setup {
     /// Whether a secret is configured, for `secret.example` unless `bound_to` says otherwise.
     pub(crate) with_secret: bool,
     pub(crate) bound_to: Option<&'static str>,
+    /// Other secrets than that one.
+    pub(crate) secrets: SecretSet,
     /// Whether TLS to port 443 is opened, and whom the engine trusts.
     pub(crate) trusts: Option<String>,
     /// Whether the engine believes every upstream unseen.
@@ -75,6 +78,7 @@ pub(crate) struct Setup {
     pub(crate) nameservers: Vec<Nameserver>,
     pub(crate) dns_denial: DenialStyle,
     pub(crate) on_violation: ViolationAction,
+    pub(crate) terminate_after: Option<NonZeroU32>,
     pub(crate) on_termination: Option<TerminationHook>,
 }
 
@@ -129,7 +133,7 @@ impl World {
         let secrets = if setup.with_secret {
             secrets(VALUE, setup.bound_to.unwrap_or("secret.example"))
         } else {
-            SecretSet::default()
+            setup.secrets
         };
         let redirects: HashMap<_, _> = setup
             .redirects
@@ -172,6 +176,7 @@ impl World {
             strict_hosts: !setup.lax_hosts,
             readable_denials: setup.readable_denials,
             on_violation: setup.on_violation,
+            terminate_after: setup.terminate_after,
             on_termination: setup.on_termination,
             ..GuestConfig::default()
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use net_core::{Flow, HostName};
 use net_policy::{Decision, DenyReason, Layer, RequestLine, RuleId};
+use net_secrets::{Action, Violation};
 
 use super::Context;
 use crate::guest::{Denial, DeniedRequest, DialError, Event, RuleLabel, ViolationAction};
@@ -86,13 +87,28 @@ impl Context {
         RuleLabel { id, text: Arc::clone(text) }
     }
 
-    /// Tells the embedder that a placeholder was on its way where it may not go, and ends the guest
-    /// if that is what the owner wants.
-    pub(crate) fn report_violation(&self, flow: &Flow, name: Option<HostName>, why: String) {
-        self.events.push(Event::Violation { flow: *flow, name, why });
-        match self.on_violation {
-            ViolationAction::Block => {}
-            ViolationAction::Terminate => self.terminated.notify_one(),
+    /// Tells the embedder that a placeholder was on its way where it may not go, unless its secret says
+    /// otherwise; see [`count_violation`](Self::count_violation).
+    pub(crate) fn report_violation(&self, flow: &Flow, name: Option<HostName>, violation: &Violation) {
+        match self.count_violation(violation) {
+            Action::Block => {}
+            Action::BlockAndLog | Action::BlockAndTerminate => {
+                self.events.push(Event::Violation { flow: *flow, name, why: violation.to_string() });
+            }
         }
+    }
+
+    /// Ends the guest where a violation calls for it, by its secret, by how many there were, or by the
+    /// guest's own setting; what was due.
+    pub(crate) fn count_violation(&self, violation: &Violation) -> Action {
+        let due = self.violations.borrow_mut().handle_violation(violation);
+        let due = match self.on_violation {
+            ViolationAction::Block => due,
+            ViolationAction::Terminate => Action::BlockAndTerminate,
+        };
+        if due == Action::BlockAndTerminate {
+            self.terminated.notify_one();
+        }
+        due
     }
 }

@@ -120,7 +120,7 @@ impl Ping {
             return Err(Unreachable::Prohibited);
         }
         if let Err(violation) = context.secrets().check(data) {
-            context.report_violation(flow, None, violation.to_string());
+            context.report_violation(flow, None, &violation);
             return Err(Unreachable::Prohibited);
         }
         if state.table.handle_egress(flow.guest, flow.upstream, now).is_none() {

@@ -222,7 +222,7 @@ impl State {
         if let Some(name) = &name
             && let Err(violation) = context.secrets().check(name.as_str().as_bytes())
         {
-            context.report_violation(flow, None, violation.to_string());
+            context.report_violation(flow, None, &violation);
             return Err(Unreachable::Prohibited);
         }
         let terms = context.terms(flow, name.as_ref());
@@ -330,7 +330,7 @@ impl State {
         if !outbound.peer.is_quic
             && let Err(violation) = context.secrets().check(payload)
         {
-            context.report_violation(flow, None, violation.to_string());
+            context.report_violation(flow, None, &violation);
             return Err(Unreachable::Prohibited);
         }
         let sent = match outbound.mapping.socket_towards(udp, flow.guest, outbound.dialled) {
