@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::args::ConstraintsArg;
+use super::secret_places::PlaceKeys;
 use super::sources;
 
 /// A setting as it was written, and where: what an error about it names.
@@ -76,6 +77,7 @@ pub(super) struct SecretConfig {
     pub(super) source: String,
     pub(super) hosts: Vec<Written>,
     pub(super) placeholder: Option<String>,
+    pub(super) usage: PlaceKeys,
 }
 
 /// What is different about some upstreams.
@@ -159,6 +161,8 @@ struct SecretKeys {
     source: String,
     hosts: Vec<Spanned<String>>,
     placeholder: Option<String>,
+    #[serde(default)]
+    usage: PlaceKeys,
 }
 
 #[derive(Deserialize)]
@@ -215,10 +219,10 @@ impl Config {
             values.into_iter().map(|value| written(key, value)).collect()
         };
         let secret = |keys: SecretKeys| {
-            let SecretKeys { env, source, hosts, placeholder } = keys;
+            let SecretKeys { env, source, hosts, placeholder, usage } = keys;
             let Written { place, text: env } = written("secrets", env);
             let hosts = list(&format!("secrets.{env}.hosts"), hosts);
-            SecretConfig { place: format!("{place}.{env}"), env, source, hosts, placeholder }
+            SecretConfig { place: format!("{place}.{env}"), env, source, hosts, placeholder, usage }
         };
         let upstream = |keys: Spanned<UpstreamKeys>| {
             let place = place("upstream", keys.span().start);
@@ -301,6 +305,10 @@ mod tests {
             ("\npreset = \"open\"\n", "f.toml line 2: preset: unknown variant `open`"),
             ("\nmtu = \"big\"\n", "f.toml line 2: mtu: invalid type: string \"big\", expected u16"),
             ("[[secrets]]\nenv = \"A\"\n", "f.toml line 1: secrets[0]: missing field `source`"),
+            (
+                "[[secrets]]\nenv = \"A\"\nsource = \"env:A\"\nhosts = []\nusage = { places = [\"websocket\"] }\n",
+                "f.toml line 5: secrets[0].usage.places[0]: unknown variant `websocket`",
+            ),
             ("allow = []\ndeny = [\n", "f.toml line 2: "),
         ];
         for (text, expected) in CASES {

@@ -16,6 +16,7 @@ mod resolver;
 mod run;
 mod sandbox;
 mod seccomp;
+mod secret_places;
 mod sources;
 mod trust;
 mod upstreams;

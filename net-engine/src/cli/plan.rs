@@ -11,6 +11,7 @@ use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
+use super::secret_places::{PlaceKeys, Usage};
 use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
@@ -63,6 +64,7 @@ struct SecretSettings {
     field: String,
     spec: SecretSpec,
     placeholder: Option<Placeholder>,
+    usage: Usage,
 }
 
 impl Settings {
@@ -235,15 +237,17 @@ fn secret_settings(flags: &PolicyArgs, config: &Config) -> Result<Vec<SecretSett
         let shown = text.split_once("dangerous-value:").map_or(text.as_str(), |(before, _)| before);
         let spec = SecretSpec::parse(text).with_context(|| format!("--secret \"{shown}\""))?;
         let field = format!("--secret {}", spec.env);
-        all.push(SecretSettings { field, spec, placeholder: None });
+        let usage = PlaceKeys::default().check(&field)?;
+        all.push(SecretSettings { field, spec, placeholder: None, usage });
     }
-    for SecretConfig { place, env, source, hosts, placeholder } in &config.secrets {
+    for SecretConfig { place, env, source, hosts, placeholder, usage } in &config.secrets {
         let spec = SecretSpec::new(env, source, patterns(hosts)?).with_context(|| place.clone())?;
         let placeholder = placeholder
             .as_deref()
             .map(|text| Placeholder::from_user(text).with_context(|| format!("{place}.placeholder")))
             .transpose()?;
-        all.push(SecretSettings { field: format!("{place}.source"), spec, placeholder });
+        let usage = usage.check(&format!("{place}.usage"))?;
+        all.push(SecretSettings { field: format!("{place}.source"), spec, placeholder, usage });
     }
     Ok(all)
 }
@@ -258,7 +262,7 @@ struct Secrets {
 fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
     let mut bindings = Vec::new();
     let (mut removed_variables, mut covers) = (BTreeSet::new(), Vec::new());
-    for SecretSettings { field, spec, placeholder } in all {
+    for SecretSettings { field, spec, placeholder, usage } in all {
         let SecretSpec { env, source, hosts } = spec;
         let (value, file) = sources::read(&source).with_context(|| field.clone())?;
         let placeholder = match placeholder {
@@ -273,7 +277,7 @@ fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
             removed_variables.insert(name);
         }
         covers.extend(file.map(|path| Cover { path, field }));
-        bindings.push(Binding::new(env, placeholder, value, hosts));
+        bindings.push(usage.apply(Binding::new(env, placeholder, value, hosts)));
     }
     let mut key = [0; 8];
     getrandom::fill(&mut key).map_err(|_| anyhow!("secrets: no randomness"))?;
@@ -283,4 +287,25 @@ fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
 #[allow(clippy::disallowed_methods, reason = "the binary owns the clock")]
 pub(super) fn now() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use net_secrets::Destination;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_used_where_the_file_says() {
+        let text = "[[secrets]]\nenv = \"KEY\"\nsource = \"dangerous-value:hunter22\"\nhosts = [\"a.example\"]\n\
+                    placeholder = \"my-placeholder\"\nusage = { places = [\"query\"] }\n";
+        let config = Config::parse("f.toml", text).expect(text);
+        let settings = secret_settings(&PolicyArgs::default(), &config).expect("settings");
+        let secrets = read_secrets(settings).expect("a value").secrets;
+        let host = "a.example".parse().expect("a name");
+        let to = Destination { host: Some(&host), port: 443, is_verified: true };
+        let target = secrets.substitute_target(&to, b"/?k=my-placeholder").expect("bound to the query");
+        assert_eq!(target.as_deref().map(Vec::as_slice), Some(&b"/?k=hunter22"[..]));
+        assert!(secrets.substitute_header(&to, "x-key", b"my-placeholder").is_err());
+    }
 }
