@@ -49,7 +49,7 @@ impl Publisher {
     /// # Errors
     /// The reactor takes no more descriptors.
     pub(crate) fn publish(self: &Rc<Self>, publication: Publication) -> io::Result<PublicationId> {
-        let Publication { listener, guest_port } = publication;
+        let Publication { listener, guest_port, .. } = publication;
         let listener = match listener {
             Listener::Tcp(listener) => Accepting::Tcp(TcpListener::from_std(listener)?),
             Listener::Unix(listener) => Accepting::Unix(UnixListener::from_std(listener)?),
