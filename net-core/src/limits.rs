@@ -164,3 +164,18 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bound_is_in_the_table() {
+        let read_me = include_str!("../README.md");
+        let shown = format!("{:?}", Limits::default());
+        let fields = shown.split([' ', '{', ',']).filter_map(|word| word.strip_suffix(':'));
+        let missing: Vec<&str> = fields.filter(|field| !read_me.contains(&format!("`{field}`"))).collect();
+        assert_eq!(missing, Vec::<&str>::new());
+        assert!(shown.contains("max_tcp_flows:"), "{shown}");
+    }
+}

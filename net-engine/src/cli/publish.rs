@@ -50,7 +50,8 @@ pub(super) fn bind(settings: &[Written]) -> Result<Vec<Publication>> {
             all.push(bound.with_context(|| match place {
                 Place::Tcp(address) => format!("{}: {address} cannot be listened on", setting.named()),
                 Place::Unix(path) => {
-                    format!("{}: {} cannot be listened on", setting.named(), path.display())
+                    let path = path.display();
+                    format!("{}: {path} cannot be listened on; remove it if nobody does", setting.named())
                 }
             })?);
         }

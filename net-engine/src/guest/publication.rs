@@ -36,7 +36,7 @@ impl Publication {
         Ok(Self { listener: Listener::Tcp(listener), guest_port, was_chosen: address.port() == 0 })
     }
 
-    /// Listens on a Unix socket, which must not be there yet and is left there.
+    /// Listens on a Unix socket, which must not be there yet and is left there: whoever publishes it removes it.
     ///
     /// # Errors
     /// Those of the system.

@@ -133,6 +133,9 @@ impl Exchange {
             let why = "a transfer coding other than chunked is not carried";
             return Err(self.refuse(StatusCode::NOT_IMPLEMENTED, why));
         }
+        if !headers::has_sound_length(request.headers()) {
+            return Err(self.refuse(StatusCode::BAD_REQUEST, "the request's length is malformed"));
+        }
         let authority = Authority::of(&request).map_err(|error| self.refuse(error.status(), error.why()))?;
         let decided = self.check(&authority, &request)?;
         let name = match &authority.host {
