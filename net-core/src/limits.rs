@@ -6,7 +6,7 @@ use std::time::Duration;
 /// yields only where the field says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// TCP flows that hold buffers at one time.
+    /// TCP flows that hold buffers at one time; whoever connects to published ports has half of them at most.
     pub max_tcp_flows: usize,
     /// SYNs that wait for a decision or a dial.
     pub max_held_syns: usize,

@@ -256,18 +256,19 @@ impl Gateway {
             // A unicast packet in a group frame is somebody's trick (RFC 1122, section 3.3.6).
             return Err(DropReason::Unroutable);
         }
+        if packet.hop_limit <= 1 && !self.addresses.is_gateway(packet.destination) {
+            // Of a datagram in fragments the error is about the first (RFC 1122, section 3.2.2).
+            if icmp::is_error(&packet) || packet.is_later_fragment() {
+                return Err(DropReason::Unroutable);
+            }
+            self.push_error(packet.bytes, IcmpError { why: Undelivery::TimeExceeded, from: None });
+            return Ok(Ingress::Handled);
+        }
         if let Some(fragment) = packet.fragment() {
             let whole = self.fragments.handle(&fragment, now)?;
             return whole.map_or(Ok(Ingress::Handled), |whole| {
                 Reassembled::new(whole, &claims).map(Ingress::Reassembled)
             });
-        }
-        if packet.hop_limit <= 1 && !self.addresses.is_gateway(packet.destination) {
-            if icmp::is_error(&packet) {
-                return Err(DropReason::Unroutable);
-            }
-            self.push_error(packet.bytes, IcmpError { why: Undelivery::TimeExceeded, from: None });
-            return Ok(Ingress::Handled);
         }
         let verify = meta.checksum == Checksum::Full;
         match packet.protocol {

@@ -392,6 +392,14 @@ impl Exchange {
         Refusal { status, error: why.to_owned(), denial: None, host: None }
     }
 
+    /// Answers the guest ourselves. Over HTTP/2 others go on: one request says nothing of them.
+    pub(super) fn refuse_one(&self, status: StatusCode, why: &str) -> Refusal {
+        match self.sides.guest {
+            HttpVersion::Http1 => self.refuse(status, why),
+            HttpVersion::Http2 => Refusal { status, error: why.to_owned(), denial: None, host: None },
+        }
+    }
+
     /// Answers what the policy denies, and ends the stream behind it.
     fn refuse_denied(&self, denial: Denial, host: Option<HostName>) -> Refusal {
         let refusal = self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox");
