@@ -6,7 +6,7 @@ use std::time::Duration;
 /// yields only where the field says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// TCP flows that hold buffers at one time.
+    /// TCP flows that hold buffers at one time; whoever connects to published ports has half of them at most.
     pub max_tcp_flows: usize,
     /// SYNs that wait for a decision or a dial.
     pub max_held_syns: usize,
@@ -162,5 +162,20 @@ impl Default for Limits {
             fragment_timeout: Duration::from_secs(5),
             max_queued_events: 1_024,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bound_is_in_the_table() {
+        let read_me = include_str!("../README.md");
+        let shown = format!("{:?}", Limits::default());
+        let fields = shown.split([' ', '{', ',']).filter_map(|word| word.strip_suffix(':'));
+        let missing: Vec<&str> = fields.filter(|field| !read_me.contains(&format!("`{field}`"))).collect();
+        assert_eq!(missing, Vec::<&str>::new());
+        assert!(shown.contains("max_tcp_flows:"), "{shown}");
     }
 }

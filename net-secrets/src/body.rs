@@ -12,6 +12,9 @@ use crate::place::Place;
 use crate::wiped::{Wiped, concat, reserve, sensitive};
 use crate::{Destination, Detector, Violation, ViolationKind};
 
+/// What [`BodyRewriter::feed_some`] writes at most before it stops, up to one value and what stands before it.
+pub const MAX_GROWN_BYTES: usize = 1 << 20;
+
 /// Puts values into a body as it passes, however it is cut: the result is that of the whole.
 ///
 /// Values are written so that they stand in the content as its type asks. What is no placeholder as it
@@ -74,11 +77,30 @@ impl BodyRewriter {
     ///
     /// # Errors
     /// [`Violation`]: nothing more of the body may leave.
-    pub fn feed(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
-        let Some(compiled) = self.compiled.clone() else { return Ok(chunk) };
-        let bytes = behind(&mut self.held, chunk);
+    pub fn feed(&mut self, mut chunk: Bytes) -> Result<Bytes, Violation> {
+        self.step(&mut chunk, usize::MAX)
+    }
+
+    /// As [`Self::feed`], but stops where more than [`MAX_GROWN_BYTES`] were written for placeholders: what
+    /// is left in `chunk` is for the next call. Short placeholders of long values make a body thousands of
+    /// times as long, and who writes the body chooses how many there are.
+    ///
+    /// # Errors
+    /// [`Violation`]: nothing more of the body may leave.
+    pub fn feed_some(&mut self, chunk: &mut Bytes) -> Result<Bytes, Violation> {
+        self.step(chunk, MAX_GROWN_BYTES)
+    }
+
+    fn step(&mut self, chunk: &mut Bytes, max_out: usize) -> Result<Bytes, Violation> {
+        let chunk_now = std::mem::take(chunk);
+        let Some(compiled) = self.compiled.clone() else { return Ok(chunk_now) };
+        let bytes = behind(&mut self.held, chunk_now);
         let open = compiled.raw.open_suffix(&bytes);
-        let (out, used) = self.rewrite(&compiled, &bytes, open)?;
+        let (out, used) = self.rewrite(&compiled, &bytes, open, max_out)?;
+        if used < open && out.as_ref().is_some_and(|out| out.len() > max_out) {
+            *chunk = bytes.slice(used..);
+            return self.pass(out, Bytes::new());
+        }
         // Behind a placeholder that reached into what was open, less may be.
         let open = if used > open { used + compiled.raw.open_suffix(&bytes[used..]) } else { open };
         self.held = bytes[open..].to_vec();
@@ -92,19 +114,20 @@ impl BodyRewriter {
     pub fn finish(&mut self) -> Result<Bytes, Violation> {
         let Some(compiled) = self.compiled.clone() else { return Ok(Bytes::new()) };
         let bytes = Bytes::from(std::mem::take(&mut self.held));
-        let (out, used) = self.rewrite(&compiled, &bytes, bytes.len())?;
+        let (out, used) = self.rewrite(&compiled, &bytes, bytes.len(), usize::MAX)?;
         let rest = self.pass(out, bytes.slice(used..))?;
         let last = self.detector.finish();
         Ok(if last.is_empty() { rest } else { sensitive(concat(&[&rest, &last])) })
     }
 
-    /// Rewrites up to the last placeholder that begins before `open`: the result, `None` where there is
-    /// none, and for how much of `bytes` it is.
+    /// Rewrites up to the last placeholder that begins before `open`, or the one with which the result is
+    /// longer than `max_out`: the result, `None` where there is none, and for how much of `bytes` it is.
     fn rewrite(
         &mut self,
         compiled: &Compiled,
         bytes: &Bytes,
         open: usize,
+        max_out: usize,
     ) -> Result<(Option<Wiped>, usize), Violation> {
         let (mut out, mut done): (Option<Wiped>, _) = (None, 0);
         while let Some(found) = compiled.raw.find(bytes, done, open) {
@@ -126,6 +149,9 @@ impl BodyRewriter {
                 Outcome::Pass => out.extend_from_slice(&bytes[found.range()]),
             }
             done = found.end();
+            if out.len() > max_out {
+                break;
+            }
         }
         Ok((out, done))
     }

@@ -73,7 +73,7 @@ mod websocket;
 mod wiped;
 
 pub use binding::{Binding, Destination, Hosts};
-pub use body::BodyRewriter;
+pub use body::{BodyRewriter, MAX_GROWN_BYTES};
 pub use credential::{CredentialVerdict, ForeignCredentials};
 pub use detector::Detector;
 pub use digest::{DigestError, is_digest, renew_digest};

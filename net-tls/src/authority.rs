@@ -152,7 +152,7 @@ impl Authority {
     pub fn mint(&self, subject: &LeafSubject, now: SystemTime) -> Result<Leaf, MintError> {
         let not_before = (now - DAY).max(self.certificate.not_before());
         let not_after = (now + DAY).min(self.certificate.not_after());
-        if not_before >= not_after {
+        if now >= self.certificate.not_after() || not_before >= not_after {
             return Err(MintError::AuthorityExpired);
         }
         self.mint_valid(subject, not_before, not_after)

@@ -65,6 +65,9 @@ impl AuthorityCertificate {
         if now >= not_after {
             return Err(AuthorityError::Expired);
         }
+        if !certificate.subject().iter_attributes().all(|attribute| is_writable(attribute.attr_type())) {
+            return Err(AuthorityError::Subject);
+        }
         let constraints = NameConstraints::of(&certificate)?;
         let subject = certificate.subject().to_string();
         let public_key = certificate.public_key().subject_public_key.data.to_vec();
@@ -122,6 +125,17 @@ impl AuthorityCertificate {
 
     pub(crate) fn has_key(&self, public_key: &[u8]) -> bool {
         self.public_key == public_key
+    }
+}
+
+/// Whether an object identifier can be written again as it was read: the first of its numbers is 0, 1 or 2, and
+/// under the first two there are forty (X.690, section 8.19.4). Its reader takes what lies above for others.
+fn is_writable(kind: &Oid<'_>) -> bool {
+    let numbers: Option<Vec<u64>> = kind.iter().map(Iterator::collect);
+    match numbers.as_deref() {
+        Some([0 | 1, second, ..]) => *second < 40,
+        Some([2, second, ..]) => *second < 40,
+        Some(_) | None => false,
     }
 }
 

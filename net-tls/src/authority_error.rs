@@ -10,6 +10,11 @@ pub enum AuthorityError {
     /// More than one certificate: which of them signs is not ours to guess.
     #[error("there are several certificates: give the authority's alone")]
     SeveralCertificates,
+    /// Its subject has an attribute whose kind cannot be written into what it signs.
+    #[error(
+        "the certificate's subject has an attribute of an unknown kind: make an authority with a common name"
+    )]
+    Subject,
     /// The key is no PEM private key of a supported kind.
     #[error("the key is not a pem private key: give one of rsa, p-256, p-384, p-521 or ed25519")]
     Key,

@@ -89,6 +89,7 @@ mod tests {
             ("throw-away-mismatch", Err(E::Mismatch)),
             ("throw-away-leaf", Err(E::NotAuthority)),
             ("throw-away-expired", Err(E::Expired)),
+            ("throw-away-odd-subject", Err(E::Subject)),
             ("empty", Err(E::Certificate)),
             ("garbage", Err(E::Certificate)),
         ];

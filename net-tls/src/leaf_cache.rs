@@ -18,6 +18,8 @@ const RENEW_BEFORE: Duration = Duration::from_secs(60 * 60);
 struct Kept {
     key: Arc<CertifiedKey>,
     not_after: SystemTime,
+    /// Whether one that is minted later lives longer: not where the authority's own end is near.
+    has_successor: bool,
     /// One for each protocol, made when it is first asked for. Tickets of one mean nothing to another.
     configs: [OnceLock<Arc<ServerConfig>>; Alpn::COUNT],
     /// Set when it was used since it was last passed over.
@@ -161,7 +163,9 @@ impl LeafCache {
 
     fn mint_anew(&self, subject: &LeafSubject, now: SystemTime) -> Result<Arc<Kept>, MintError> {
         let minted = self.authority.mint(subject, now);
-        let kept = minted.and_then(|leaf| Ok(Kept::new(leaf.certified_key()?, leaf.not_after)));
+        let end = self.authority.certificate().not_after();
+        let kept = minted
+            .and_then(|leaf| Ok(Kept::new(leaf.certified_key()?, leaf.not_after, leaf.not_after < end)));
         let kept = match kept {
             Ok(kept) => Arc::new(kept),
             Err(error) => {
@@ -197,13 +201,13 @@ impl LeafCache {
 }
 
 impl Kept {
-    fn new(key: Arc<CertifiedKey>, not_after: SystemTime) -> Self {
+    fn new(key: Arc<CertifiedKey>, not_after: SystemTime, has_successor: bool) -> Self {
         let (used, renewing) = Default::default();
-        Self { key, not_after, configs: Default::default(), used, renewing }
+        Self { key, not_after, has_successor, configs: Default::default(), used, renewing }
     }
 
     fn is_fresh(&self, now: SystemTime) -> bool {
-        self.not_after > now + RENEW_BEFORE
+        self.not_after > now && (!self.has_successor || self.not_after > now + RENEW_BEFORE)
     }
 
     /// Whether it may be shown; where its successor is due, to all but the one that goes and mints it.

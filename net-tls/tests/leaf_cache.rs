@@ -149,3 +149,14 @@ fn many_threads_and_names_stay_within_bounds() {
     let own = (0..8).flat_map(|thread| (0..100).map(move |index| format!("h{index}.t{thread}.example")));
     assert_eq!(shared.chain(own).filter(|name| cache.has(&subject(name), now)).count(), 16);
 }
+
+#[test]
+fn near_the_end_of_its_authority_a_leaf_is_minted_once_too() {
+    let now = SystemTime::now();
+    let mut params = AuthorityParams::default();
+    params.lifetime = HOUR / 2;
+    let cache = LeafCache::new(Authority::generate(&params, now).expect("an authority"), 8);
+    let first = certificate(&cache, "first.example", now);
+    assert_eq!(certificate(&cache, "first.example", now + HOUR / 4), first);
+    assert!(cache.get_or_mint(&subject("first.example"), now + HOUR).is_err(), "it has ended");
+}

@@ -99,7 +99,7 @@ Examples:
   net-engine ca export --dir ca --for bundle > bundle.pem
     The authority behind what this system trusts.
   net-engine ca export --dir ca --for node --out bundle.pem
-    Writes what Node reads and prints NODE_EXTRA_CA_CERTS='/…/bundle.pem'.
+    Writes what Node reads and prints export NODE_EXTRA_CA_CERTS='/…/bundle.pem'.
 
   eval \"$(net-engine ca export --dir ca --for nss --out authority.pem)\"
     Has Chromium trust it, by certutil (Debian package libnss3-tools).
@@ -200,6 +200,10 @@ pub(super) struct RunArgs {
     pub(super) watch: bool,
     #[command(flatten)]
     pub(super) policy: PolicyArgs,
+    /// Let others connect to a port of the command: at a port of this machine, of its choice where it is 0,
+    /// on an address [default: 127.0.0.1]; or at unix:PATH. Ranges are written 8000-8010:8000-8010
+    #[arg(long, value_name = "[ADDR:]PORT:COMMAND_PORT")]
+    pub(super) publish: Vec<String>,
     /// How frames leave the command's namespace: a TAP device, or a veth pair with a packet socket
     #[arg(long, value_enum)]
     pub(super) link: Option<LinkArg>,
@@ -232,11 +236,12 @@ pub(super) struct PolicyArgs {
     /// Pass TLS and QUIC of these names on as they are
     #[arg(long, value_name = "PATTERN")]
     pub(super) bypass: Vec<String>,
-    /// Let what is allowed by a name be for others inside: requests for other hosts, and anything but HTTP
+    /// Let what is allowed by a name be for others inside: requests for other hosts, and anything but HTTP,
+    /// unless a secret is for it or its rule is for some requests
     #[arg(long)]
     pub(super) no_strict_hosts: bool,
     /// Tell the command by which rule and why it is denied, where HTTP can: with 403, also inside TLS that
-    /// would have been opened
+    /// would have been opened and the authority may sign for (--name-constraints off)
     #[arg(long)]
     pub(super) readable_denials: bool,
     /// Refuse TLS and QUIC that hide a name (ECH), or look as if they did, where they would be passed on
@@ -292,8 +297,8 @@ pub(super) enum ConstraintsArg {
 const CHECK_EXAMPLES: &str = "\
 Examples:
   net-engine check sandbox.toml
-    Checks every setting, reads no secret, and prints the rules in the order they are tried, with
-    warnings of what they may not be meant to do; or the first error.";
+    Checks every setting, but opens no secret, certificate or key, and prints the rules in the order
+    they are tried, with warnings of what they may not be meant to do; or the first error.";
 
 #[derive(ClapArgs)]
 #[command(after_help = CHECK_EXAMPLES)]

@@ -58,6 +58,7 @@ pub(super) struct Config {
     pub(super) ca_key: Option<Written>,
     pub(super) name_constraints: ConstraintsArg,
     pub(super) dangerous_tls_keylog: Option<Written>,
+    pub(super) publish: Vec<Written>,
     pub(super) link: Option<LinkConfig>,
     /// With the place it was written.
     pub(super) mtu: Option<(String, u16)>,
@@ -145,6 +146,8 @@ struct Keys {
     #[serde(default)]
     name_constraints: ConstraintsArg,
     dangerous_tls_keylog: Option<Spanned<String>>,
+    #[serde(default)]
+    publish: Vec<Spanned<String>>,
     link: Option<LinkConfig>,
     mtu: Option<Spanned<u16>>,
     host_alias: Option<Spanned<String>>,
@@ -258,6 +261,7 @@ impl Config {
             ca_key: keys.ca_key.map(|path| written("ca_key", path)),
             name_constraints: keys.name_constraints,
             dangerous_tls_keylog: keys.dangerous_tls_keylog.map(|path| written("dangerous_tls_keylog", path)),
+            publish: list("publish", keys.publish),
             link: keys.link,
             mtu: keys.mtu.map(|mtu| (place("mtu", mtu.span().start), mtu.into_inner())),
             host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),

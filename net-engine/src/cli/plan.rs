@@ -15,7 +15,7 @@ use super::secret_places::{PlaceKeys, Usage};
 use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
-use super::{resolver, sources};
+use super::{publish, resolver, sources};
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
 const DEFAULT_MTU: u16 = 1500;
@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) config: Config,
     /// Where it is, if its rules are taken over as they change.
     pub(super) watched: Option<Place>,
+    /// Ports of the command that others may connect to, bound once the sandbox was split off.
+    pub(super) publish: Vec<Written>,
 }
 
 /// Flags and file joined and checked, as far as that needs no secret's value.
@@ -90,6 +92,7 @@ impl Settings {
         };
         let nameservers = joined(&config.nameservers, "--nameserver", &flags.nameserver);
         resolver::check(&nameservers)?;
+        publish::check(&config.publish)?;
         let anchors = Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?;
         let upstreams = config.upstream.iter().map(|one| UpstreamSettings::new(one, &anchors.upstream));
         let upstreams = upstreams.collect::<Result<_>>()?;
@@ -129,6 +132,8 @@ impl Plan {
             None => Default::default(),
         };
         let settings = Settings::new(&args.policy, &config)?;
+        let publish = [config.publish.clone(), Written::on_command_line("--publish", &args.publish)].concat();
+        publish::check(&publish)?;
         let Secrets { secrets, mut removed_variables, mut covers } = read_secrets(settings.secrets)?;
         let identities = UpstreamSettings::read(settings.upstreams)?;
         let Identities { trust: host_trust, removed_variables: of_keys, covers: over_keys } = identities;
@@ -184,7 +189,7 @@ impl Plan {
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
         let mtu = args.mtu.unwrap_or(settings.mtu);
-        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config, watched })
+        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config, watched, publish })
     }
 }
 

@@ -20,13 +20,14 @@ use super::args::RunArgs;
 use super::confine::confine;
 use super::environment::{self, TrustPaths};
 use super::plan::Plan;
+use super::publish;
 use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
 use super::trust::TrustFiles;
 use super::watch::{Watch, Watching};
 use crate::core::GuestAddresses;
 use crate::link::{Link, PacketLink, TapLink};
-use crate::{Engine, Guest, GuestConfig};
+use crate::{Engine, Guest, GuestConfig, Publication};
 
 /// Checks everything, prepares the sandbox, starts the engine, then lets the command run.
 pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
@@ -72,6 +73,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     // After the sandbox was split off, which has no part in it.
     let rules = plan.guest.policy.clone();
     let watch = plan.watched.map(|place| Watch::new(place, policy, rules, &plan.config)).transpose()?;
+    // By the capabilities this process still has; the sandbox has no part in it.
+    let publications = publish::bind(&plan.publish)?;
     let confinement = confine(files.directory.path(), watch.as_ref().map(Watch::directory));
     if verbose > 0 {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
@@ -84,7 +87,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         LinkKind::Packet => Box::new(PacketLink::from_descriptor(descriptor, plan.mtu)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
-    let status = runtime.block_on(carry(plan.guest, link, &sandbox, watch))?;
+    let outside = Outside { publications, is_verbose: verbose > 0 };
+    let status = runtime.block_on(carry(plan.guest, link, &sandbox, watch, outside))?;
     drop(files);
     Ok(ExitCode::from(status))
 }
@@ -97,15 +101,40 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// The ports of the command that others may connect to.
+struct Outside {
+    publications: Vec<Publication>,
+    is_verbose: bool,
+}
+
+impl Outside {
+    /// Serves them from now on, and says where those are whose place the system has chosen.
+    async fn publish(self, guest: &Guest) -> Result<()> {
+        for publication in self.publications {
+            let (address, port) = (publication.local_address(), publication.guest_port());
+            let was_chosen = publication.is_of_the_system_s_choice();
+            guest.publish(publication).await.with_context(|| format!("port {port} cannot be published"))?;
+            if let Some(address) = address
+                && (was_chosen || self.is_verbose)
+            {
+                eprintln!("net-engine: port {port} is published at {address}");
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Carries the command's network until it ends; its exit status.
 async fn carry(
     config: GuestConfig,
     link: Box<dyn Link>,
     sandbox: &Sandbox,
     watch: Option<Watch>,
+    outside: Outside,
 ) -> Result<u8> {
     let engine = Engine::builder().build()?;
     let guest = engine.attach(0, link, config).await?;
+    outside.publish(&guest).await?;
     let mut reporter = Reporter::default();
     let mut ended = signal(SignalKind::child())?;
     let mut signals = Signals::listen()?;

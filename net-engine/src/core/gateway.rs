@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,7 @@ use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState, seq_of};
 use super::tombstone::{TimeWait, Tombstones};
 use super::{
     AddressError, Autoconfiguration, Claims, Counters, DropReason, Echo, GuestAddresses, IcmpError,
-    Reassembled, Undelivery, Unreachable,
+    Reassembled, Undelivery,
 };
 use super::{arp, icmp, ndp, tombstone, udp};
 use crate::buffer_pool::BufferPool;
@@ -142,7 +141,7 @@ pub struct Gateway {
     /// SYNs that wait, refused ones that were not answered yet included.
     pub(super) held_syns: usize,
     pub(super) fragments: Fragments,
-    fragmenter: udp::Fragmenter,
+    pub(super) fragmenter: udp::Fragmenter,
     /// The set segments of no flow are fed to: smoltcp answers them with RST.
     nobody: SocketSet<'static>,
 }
@@ -257,18 +256,19 @@ impl Gateway {
             // A unicast packet in a group frame is somebody's trick (RFC 1122, section 3.3.6).
             return Err(DropReason::Unroutable);
         }
+        if packet.hop_limit <= 1 && !self.addresses.is_gateway(packet.destination) {
+            // Of a datagram in fragments the error is about the first (RFC 1122, section 3.2.2).
+            if icmp::is_error(&packet) || packet.is_later_fragment() {
+                return Err(DropReason::Unroutable);
+            }
+            self.push_error(packet.bytes, IcmpError { why: Undelivery::TimeExceeded, from: None });
+            return Ok(Ingress::Handled);
+        }
         if let Some(fragment) = packet.fragment() {
             let whole = self.fragments.handle(&fragment, now)?;
             return whole.map_or(Ok(Ingress::Handled), |whole| {
                 Reassembled::new(whole, &claims).map(Ingress::Reassembled)
             });
-        }
-        if packet.hop_limit <= 1 && !self.addresses.is_gateway(packet.destination) {
-            if icmp::is_error(&packet) {
-                return Err(DropReason::Unroutable);
-            }
-            self.push_error(packet.bytes, IcmpError { why: Undelivery::TimeExceeded, from: None });
-            return Ok(Ingress::Handled);
         }
         let verify = meta.checksum == Checksum::Full;
         match packet.protocol {
@@ -473,84 +473,6 @@ impl Gateway {
         }
         flow.state = TcpState::Refused(std::mem::take(&mut syn.packet), how);
         self.dirty.push_back(id);
-    }
-
-    /// Sends a UDP datagram to the guest, in fragments where it does not fit one packet; whether there
-    /// was room for it.
-    ///
-    /// A payload above 65,507 bytes (IPv6: 65,527) is never sent.
-    #[must_use]
-    pub fn push_datagram(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> bool {
-        let is_v6 = destination.is_ipv6();
-        if !self.wire.queue.takes_datagram() || payload.len() > udp::max_fragmented_bytes(is_v6) {
-            return false;
-        }
-        if payload.len() <= self.max_datagram_bytes(is_v6) {
-            udp::push_datagram(&mut self.wire, source, destination, payload);
-        } else {
-            self.fragmenter.push_datagram(&mut self.wire, source, destination, payload);
-        }
-        true
-    }
-
-    /// Whether there is room for a few datagrams: whoever receives them may go on.
-    pub fn has_room_for_datagrams(&self) -> bool {
-        self.wire.queue.has_room_for_datagrams()
-    }
-
-    /// Tells the guest that the datagram in which it sent `payload` was not delivered, as
-    /// [`push_unreachable`](Self::push_unreachable) does where the packet is still there.
-    pub fn push_undelivered(&mut self, flow: &Flow, payload: &[u8], error: IcmpError) {
-        let payload = &payload[..payload.len().min(udp::max_fragmented_bytes(false))];
-        self.push_error(&udp::sent_by_guest(flow, payload), error);
-    }
-
-    /// Sends the echo to the guest that it has asked for with this sequence number; whether there was room
-    /// for it. One that fits no packet is never sent: what the guest asked for did.
-    #[must_use]
-    pub fn push_echo(&mut self, flow: &Flow, sequence: u16, data: &[u8]) -> bool {
-        // Their headers are as long as those of UDP.
-        if !self.wire.queue.takes_datagram() || data.len() > self.max_datagram_bytes(flow.guest.is_ipv6()) {
-            return false;
-        }
-        let echo = Echo { ident: flow.guest.port(), sequence, data };
-        icmp::push_echo_reply(&mut self.wire, flow.upstream.ip(), flow.guest.ip(), &echo);
-        true
-    }
-
-    /// Tells the guest that there will be no echo, as [`push_undelivered`](Self::push_undelivered) does of
-    /// datagrams.
-    pub fn push_no_echo(&mut self, flow: &Flow, sequence: u16, data: &[u8], error: IcmpError) {
-        let data = &data[..data.len().min(udp::max_fragmented_bytes(false))];
-        let echo = Echo { ident: flow.guest.port(), sequence, data };
-        self.push_error(&icmp::asked_by_guest(flow.guest.ip(), flow.upstream.ip(), &echo), error);
-    }
-
-    /// The largest UDP payload that reaches the guest in one packet.
-    pub fn max_datagram_bytes(&self, is_v6: bool) -> usize {
-        udp::max_payload_bytes(self.wire.link.mtu, is_v6)
-    }
-
-    /// Tells the guest that `packet`, an IP packet of its own, was not delivered.
-    ///
-    /// Nothing is sent while the queue is full: an error is advice, not data.
-    pub fn push_unreachable(&mut self, packet: &[u8], why: Unreachable) {
-        self.push_error(packet, why.into());
-    }
-
-    fn push_error(&mut self, packet: &[u8], error: IcmpError) {
-        let is_v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
-        let gateway = if is_v6 {
-            self.addresses.ipv6.map(|pair| IpAddr::V6(pair.gateway))
-        } else {
-            self.addresses.ipv4.map(|pair| IpAddr::V4(pair.gateway))
-        };
-        let from = error.from.filter(|from| from.is_ipv6() == is_v6).or(gateway);
-        if let Some(from) = from
-            && !self.wire.queue.is_full()
-        {
-            icmp::push_error(&mut self.wire, from, packet, error.why);
-        }
     }
 }
 

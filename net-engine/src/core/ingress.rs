@@ -92,6 +92,11 @@ impl<'f> IpPacket<'f> {
         Ok(Self { bytes, source, destination, protocol, header_bytes, hop_limit, place })
     }
 
+    /// Whether it is a fragment that does not begin its datagram.
+    pub(crate) fn is_later_fragment(&self) -> bool {
+        self.place.is_some_and(|place| place.offset > 0)
+    }
+
     /// What it is a part of, if it is one.
     pub(crate) fn fragment(&self) -> Option<Fragment<'f>> {
         let header_bytes = if self.source.is_ipv4() { self.header_bytes } else { V6_HEADER_BYTES };

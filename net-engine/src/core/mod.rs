@@ -28,6 +28,7 @@ mod gateway;
 mod icmp;
 mod inbound;
 mod ingress;
+mod messages;
 mod ndp;
 mod port_table;
 mod reassembled;

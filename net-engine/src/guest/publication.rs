@@ -12,6 +12,7 @@ use std::path::Path;
 pub struct Publication {
     pub(crate) listener: Listener,
     pub(crate) guest_port: u16,
+    was_chosen: bool,
 }
 
 #[derive(Debug)]
@@ -32,17 +33,17 @@ impl Publication {
     pub fn tcp(address: SocketAddr, guest_port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener: Listener::Tcp(listener), guest_port })
+        Ok(Self { listener: Listener::Tcp(listener), guest_port, was_chosen: address.port() == 0 })
     }
 
-    /// Listens on a Unix socket, which must not be there yet and is left there.
+    /// Listens on a Unix socket, which must not be there yet and is left there: whoever publishes it removes it.
     ///
     /// # Errors
     /// Those of the system.
     pub fn unix(path: &Path, guest_port: u16) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener: Listener::Unix(listener), guest_port })
+        Ok(Self { listener: Listener::Unix(listener), guest_port, was_chosen: false })
     }
 
     /// Where it listens; `None` for a Unix socket.
@@ -51,6 +52,11 @@ impl Publication {
             Listener::Tcp(listener) => listener.local_addr().ok(),
             Listener::Unix(_) => None,
         }
+    }
+
+    /// Whether the system has chosen its port.
+    pub fn is_of_the_system_s_choice(&self) -> bool {
+        self.was_chosen
     }
 
     /// The port of the guest's it leads to.

@@ -95,6 +95,9 @@ impl TlsParts {
     /// upstream's handshake.
     pub(crate) fn may_open(&self, subject: &LeafSubject) -> Result<(), InterceptError> {
         let leaves = self.leaves.as_ref().ok_or(InterceptError::Mint)?;
+        if !leaves.authority().certificate().permits(subject) {
+            return Err(InterceptError::NeedsNewAuthority);
+        }
         if leaves.has(subject, now()) || self.mints.borrow().has(super::now()) {
             return Ok(());
         }

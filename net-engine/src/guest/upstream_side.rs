@@ -25,7 +25,7 @@ struct Key {
 pub(crate) struct UpstreamSide {
     trust: UpstreamTrust,
     hosts: Vec<HostTrust>,
-    /// The one that was made first yields.
+    /// The one that was not used for longest comes first, and yields.
     configs: VecDeque<(Key, Arc<ClientConfig>)>,
     key_log: Option<Arc<dyn KeyLog>>,
 }
@@ -53,8 +53,12 @@ impl UpstreamSide {
         let trust = place.and_then(|place| self.hosts.get(place)).map_or(&self.trust, HostTrust::trust);
         let verifies = trust.verifies();
         let key = Key { offer, port, trust: place };
-        if let Some((_, config)) = self.configs.iter().find(|(kept, _)| *kept == key) {
-            return (Arc::clone(config), verifies);
+        if let Some(at) = self.configs.iter().position(|(kept, _)| *kept == key)
+            && let Some(used) = self.configs.remove(at)
+        {
+            let config = Arc::clone(&used.1);
+            self.configs.push_back(used);
+            return (config, verifies);
         }
         let mut config = net_tls::upstream_config(trust, offer.protocols(), system_clock());
         if let Some(key_log) = &self.key_log {

@@ -21,7 +21,8 @@ pub(crate) enum BodyError {
 
 /// What is done to the bytes of a body on their way.
 pub(super) trait Filter: Unpin {
-    fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation>;
+    /// What may go now of `chunk`, of which it may leave some for the next call.
+    fn data(&mut self, chunk: &mut Bytes) -> Result<Bytes, Violation>;
     /// What was held back and may go now.
     fn end(&mut self) -> Result<Bytes, Violation>;
     fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation>;
@@ -36,6 +37,8 @@ pub(super) struct Filtered<F> {
     keeps_length: bool,
     /// Whether the filter was given any bytes.
     has_data: bool,
+    /// What the filter left of a frame.
+    pending: Bytes,
 }
 
 enum State {
@@ -49,7 +52,7 @@ impl<F> Filtered<F> {
     /// `filter` of `None` passes everything.
     pub(super) fn new(body: Incoming, filter: Option<F>, keeps_length: bool) -> Self {
         let keeps_length = keeps_length || filter.is_none();
-        Self { body, filter, state: State::Reading, keeps_length, has_data: false }
+        Self { body, filter, state: State::Reading, keeps_length, has_data: false, pending: Bytes::new() }
     }
 }
 
@@ -73,18 +76,24 @@ impl<F: Filter> Body for Filtered<F> {
                 State::Trailers(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                 State::Done => return Poll::Ready(None),
             }
-            let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
             let this = &mut *self;
+            if !this.pending.is_empty()
+                && let Some(filter) = &mut this.filter
+            {
+                let passed = filter.data(&mut this.pending).inspect_err(|_| this.state = State::Done)?;
+                if !passed.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(passed))));
+                }
+                continue;
+            }
+            let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
             let Some(filter) = &mut this.filter else {
                 return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
             };
             match frame.transpose()?.map(Frame::into_data) {
                 Some(Ok(chunk)) => {
                     this.has_data = true;
-                    let passed = filter.data(chunk)?;
-                    if !passed.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(passed))));
-                    }
+                    this.pending = chunk;
                 }
                 Some(Err(frame)) => {
                     let Ok(mut trailers) = frame.into_trailers() else { continue };

@@ -1,4 +1,6 @@
+use std::borrow::Cow;
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -135,6 +137,9 @@ impl Exchange {
             let why = "a transfer coding other than chunked is not carried";
             return Err(self.refuse(StatusCode::NOT_IMPLEMENTED, why));
         }
+        if !headers::has_sound_length(request.headers()) {
+            return Err(self.refuse(StatusCode::BAD_REQUEST, "the request's length is malformed"));
+        }
         let authority = Authority::of(&request).map_err(|error| self.refuse(error.status(), error.why()))?;
         let decided = self.check(&authority, &request)?;
         let name = match &authority.host {
@@ -206,7 +211,7 @@ impl Exchange {
 
     /// Writes a request for the HTTP upstream speaks; `None` where its target cannot be.
     fn address(&self, parts: &mut request::Parts) -> Option<()> {
-        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let path = escaped(parts.uri.path_and_query().map_or("/", PathAndQuery::as_str));
         let own = parts.uri.authority().map(uri::Authority::as_str);
         match self.sides.upstream {
             HttpVersion::Http1 => {
@@ -224,7 +229,7 @@ impl Exchange {
                     None => parts.headers.get(HOST)?.to_str().ok()?.to_owned(),
                 };
                 let scheme = self.sides.scheme.clone();
-                let target = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
+                let target = Uri::builder().scheme(scheme).authority(authority).path_and_query(&*path);
                 parts.uri = target.build().ok()?;
                 parts.version = Version::HTTP_2;
                 parts.headers.remove(HOST);
@@ -414,6 +419,14 @@ impl Exchange {
         Refusal { status, error: why.to_owned(), denial: None, host: None }
     }
 
+    /// Answers the guest ourselves. Over HTTP/2 others go on: one request says nothing of them.
+    pub(super) fn refuse_one(&self, status: StatusCode, why: &str) -> Refusal {
+        match self.sides.guest {
+            HttpVersion::Http1 => self.refuse(status, why),
+            HttpVersion::Http2 => Refusal { status, error: why.to_owned(), denial: None, host: None },
+        }
+    }
+
     /// Answers what the policy denies, and ends the stream behind it.
     fn refuse_denied(&self, denial: Denial, host: Option<HostName>) -> Refusal {
         let refusal = self.refuse(StatusCode::FORBIDDEN, "denied by the policy of this sandbox");
@@ -500,6 +513,24 @@ fn with_target(target: Uri, path_and_query: &[u8]) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
+/// A path and query as RFC 3986 has them: hyper takes bytes beyond ASCII, which servers read in more than one way,
+/// and their escapes in one (RFC 3987, section 3.1).
+pub(super) fn escaped(target: &str) -> Cow<'_, str> {
+    if target.is_ascii() {
+        return Cow::Borrowed(target);
+    }
+    let mut escaped = String::with_capacity(target.len() * 2);
+    for byte in target.bytes() {
+        if byte.is_ascii() {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 /// The same target with another path.
 fn with_path(target: Uri, path: &str) -> Option<Uri> {
     if target.path() == path {
@@ -512,4 +543,21 @@ fn with_path(target: Uri, path: &str) -> Option<Uri> {
     let mut parts = target.into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(with_query).ok()?);
     Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_ascii_is_escaped_and_nothing_else() {
+        const CASES: &[(&str, &str)] = &[
+            ("/", "/"),
+            ("/a%20b?c=%C3%BC&d={}", "/a%20b?c=%C3%BC&d={}"),
+            ("/\u{fc}?q=\u{1f980}", "/%C3%BC?q=%F0%9F%A6%80"),
+        ];
+        for (target, expected) in CASES {
+            assert_eq!(escaped(target), *expected, "{target}");
+        }
+    }
 }

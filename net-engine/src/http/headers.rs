@@ -157,6 +157,15 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
+/// Whether a message states no length, or one in digits (RFC 9110, section 8.6): what a server makes of anything
+/// else is its own.
+pub(super) fn has_sound_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let is_number =
+        |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    lengths.next().is_none_or(is_number) && lengths.next().is_none()
+}
+
 /// Whether a message went through a transfer coding besides the one hyper undoes (RFC 9112, section
 /// 6.1): what is inside could not be read, and its recipient would not hear of the coding.
 pub(super) fn is_transfer_coded(headers: &HeaderMap) -> bool {

@@ -62,11 +62,11 @@ impl RequestFilter {
 }
 
 impl Filter for RequestFilter {
-    fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
+    fn data(&mut self, chunk: &mut Bytes) -> Result<Bytes, Violation> {
         let fed = match &mut self.content {
-            RequestContent::Searched(detector) => detector.feed(chunk),
+            RequestContent::Searched(detector) => detector.feed(std::mem::take(chunk)),
             RequestContent::Rewritten(rewriter, has_changed) => {
-                let fed = rewriter.feed(chunk);
+                let fed = rewriter.feed_some(chunk);
                 has_changed.set(rewriter.has_changed());
                 fed
             }

@@ -52,9 +52,9 @@ impl ResponseFilter {
 }
 
 impl Filter for ResponseFilter {
-    fn data(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
+    fn data(&mut self, chunk: &mut Bytes) -> Result<Bytes, Violation> {
         self.follow();
-        Ok(self.scrubber.feed(chunk))
+        Ok(self.scrubber.feed(std::mem::take(chunk)))
     }
 
     fn end(&mut self) -> Result<Bytes, Violation> {

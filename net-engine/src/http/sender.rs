@@ -121,6 +121,14 @@ impl Upstream {
         *self.sender.borrow_mut() = Some(sender);
     }
 
+    /// Has `over` notified when the connection that stands ends, before its first request too: a guest must not send
+    /// one into it.
+    pub(super) fn when_gone(&self, over: &Rc<Notify>) {
+        if let Some(sender) = &*self.sender.borrow() {
+            sender.when_gone(over);
+        }
+    }
+
     /// The stream below, once upstream has switched to another protocol.
     pub(super) async fn take_tunnel(&self) -> Option<TunnelEnd> {
         let sender = self.sender.borrow_mut().take()?;
@@ -142,7 +150,7 @@ impl Lent<'_> {
     /// Has `over` notified when upstream's connection ends.
     pub(super) fn when_gone(&self, over: &Rc<Notify>) {
         if let Some(sender) = &self.sender {
-            *sender.connection.listener.borrow_mut() = Some(Rc::clone(over));
+            sender.when_gone(over);
         }
     }
 
@@ -231,6 +239,10 @@ impl Sender {
             }
         };
         Ok(Self { requests, connection })
+    }
+
+    fn when_gone(&self, over: &Rc<Notify>) {
+        *self.connection.listener.borrow_mut() = Some(Rc::clone(over));
     }
 
     async fn send(&mut self, request: Request<UpstreamBody>) -> hyper::Result<Response<Incoming>> {

@@ -56,6 +56,7 @@ where
         is_junk: Cell::new(false),
     };
     let served = Rc::new(served);
+    served.upstream.when_gone(&served.over);
     let work = async {
         match served.exchange.sides().guest {
             HttpVersion::Http1 => serve_http1(&served, guest).await,
@@ -196,8 +197,8 @@ async fn forward(served: &Stream, request: Request<Incoming>) -> Result<Response
     let (request, found, rest) = settled.map_err(|error| match error {
         // It was reported where it was found.
         BodyError::Violation(violation) => refuse(StatusCode::FORBIDDEN, &violation.to_string()),
-        BodyError::Digest(error) => refuse(StatusCode::FORBIDDEN, &error.to_string()),
-        BodyError::Http(_) => refuse(StatusCode::BAD_REQUEST, "the request's body broke off"),
+        BodyError::Digest(error) => exchange.refuse_one(StatusCode::FORBIDDEN, &error.to_string()),
+        BodyError::Http(_) => exchange.refuse_one(StatusCode::BAD_REQUEST, "the request's body broke off"),
     })?;
     // A guest that takes its request back drops this: the sender does not go with it.
     let mut sender = upstream
@@ -211,8 +212,9 @@ async fn forward(served: &Stream, request: Request<Incoming>) -> Result<Response
         (_, Some(why)) => Err(refuse(StatusCode::FORBIDDEN, why)),
         (Ok(response), None) => exchange.finish(response, rest),
         (Err(error), None) if error.is_user() => {
-            Err(refuse(StatusCode::BAD_REQUEST, "the request's body broke off"))
+            Err(exchange.refuse_one(StatusCode::BAD_REQUEST, "the request's body broke off"))
         }
-        (Err(_), None) => Err(refuse(StatusCode::BAD_GATEWAY, "upstream gave no response")),
+        // Where its connection has ended, that ends the guest's.
+        (Err(_), None) => Err(exchange.refuse_one(StatusCode::BAD_GATEWAY, "upstream gave no response")),
     }
 }

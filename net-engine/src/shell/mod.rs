@@ -11,6 +11,7 @@ mod host_socket;
 mod inbox;
 mod ping;
 mod publish;
+mod receiver;
 mod relay;
 #[cfg(any(test, fuzzing))]
 mod selection_model;

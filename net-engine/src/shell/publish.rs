@@ -1,7 +1,7 @@
 //! Published ports: connections of others, decided, and carried to the guest.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -36,12 +36,14 @@ pub(crate) struct Publisher {
     served: RefCell<HashMap<PublicationId, AbortHandle>>,
     next_id: Cell<u64>,
     next_port: Cell<u16>,
+    /// Connections that are begun or carried.
+    carried: Rc<Cell<usize>>,
 }
 
 impl Publisher {
     pub(crate) fn new(context: Rc<Context>) -> Self {
         let (next_id, next_port) = (Cell::new(0), Cell::new(FIRST_DYNAMIC_PORT));
-        Self { context, served: RefCell::default(), next_id, next_port }
+        Self { context, served: RefCell::default(), next_id, next_port, carried: Rc::default() }
     }
 
     /// Serves a port from now on.
@@ -49,7 +51,7 @@ impl Publisher {
     /// # Errors
     /// The reactor takes no more descriptors.
     pub(crate) fn publish(self: &Rc<Self>, publication: Publication) -> io::Result<PublicationId> {
-        let Publication { listener, guest_port } = publication;
+        let Publication { listener, guest_port, .. } = publication;
         let listener = match listener {
             Listener::Tcp(listener) => Accepting::Tcp(TcpListener::from_std(listener)?),
             Listener::Unix(listener) => Accepting::Unix(UnixListener::from_std(listener)?),
@@ -105,7 +107,11 @@ enum Peer {
 impl Accepting {
     async fn accept(&self) -> io::Result<Peer> {
         match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(stream, from)| Peer::Tcp(stream, from)),
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                // A listener of both families has those of IPv4 in the words of IPv6.
+                Ok(Peer::Tcp(stream, SocketAddr::new(from.ip().to_canonical(), from.port())))
+            }
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Peer::Unix(stream)),
         }
     }
@@ -121,7 +127,7 @@ impl Peer {
 
     /// Who it is to the rules: over a Unix socket a process of this host.
     fn ip(&self) -> IpAddr {
-        self.address().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |from| from.ip().to_canonical())
+        self.address().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |from| from.ip())
     }
 
     /// Has the connection end with a reset: nobody was there.
@@ -144,9 +150,9 @@ async fn serve(publisher: Rc<Publisher>, listener: Accepting, guest_port: u16) {
             }
             Err(error) => {
                 let number = error.raw_os_error().map(Errno::from_raw);
-                let lacks = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
-                if !number.is_some_and(|number| lacks.contains(&number)) {
-                    // Somebody has left before they were received (accept(2)).
+                // Somebody has left before they were received (accept(2)).
+                let gone = [Errno::ECONNABORTED, Errno::EPROTO, Errno::EINTR];
+                if number.is_some_and(|number| gone.contains(&number)) {
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -168,22 +174,35 @@ fn receive(publisher: &Rc<Publisher>, peer: Peer, guest_port: u16) {
         context.report_inbound_denial(ip, guest_port, &decision);
         return peer.reset();
     }
-    if context.session_count() >= context.limits.max_tcp_flows {
+    // Others leave the guest half of its flows.
+    if publisher.carried.get() >= context.limits.max_tcp_flows / 2 {
         context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
         return peer.reset();
     }
     let flows = context.inbound_flows(peer.address(), guest_port);
-    attempt(publisher, peer, guest_port, flows.into());
+    let place = Place::take(&publisher.carried);
+    attempt(publisher, peer, guest_port, flows.into(), place);
+}
+
+/// A place among the connections of others, given back on drop.
+struct Place(Rc<Cell<usize>>);
+
+impl Place {
+    fn take(carried: &Rc<Cell<usize>>) -> Self {
+        carried.set(carried.get() + 1);
+        Self(Rc::clone(carried))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 /// Connects the guest by the first of these flows, and where it refuses by the next one: a server may listen
 /// over one family alone.
-fn attempt(
-    publisher: &Rc<Publisher>,
-    peer: Peer,
-    guest_port: u16,
-    mut flows: std::collections::VecDeque<Flow>,
-) {
+fn attempt(publisher: &Rc<Publisher>, peer: Peer, guest_port: u16, mut flows: VecDeque<Flow>, place: Place) {
     let context = &publisher.context;
     let Some(flow) = flows.pop_front() else {
         context.report_inbound_failure(guest_port, InboundError::Refused);
@@ -195,11 +214,11 @@ fn attempt(
             context.report_inbound_failure(guest_port, InboundError::Limit);
             return peer.reset();
         }
-        Err(_) => return attempt(publisher, peer, guest_port, flows),
+        Err(_) => return attempt(publisher, peer, guest_port, flows, place),
     };
     context.stack.wake_driver();
     let stage = Stage::Inbound { peer: peer.ip() };
-    let work = carry_inbound(Rc::clone(publisher), id, peer, guest_port, flows);
+    let work = carry_inbound(Rc::clone(publisher), id, peer, guest_port, flows, place);
     spawn(context, id, flow, stage, false, work);
 }
 
@@ -208,14 +227,17 @@ async fn carry_inbound(
     id: FlowId,
     peer: Peer,
     guest_port: u16,
-    others: std::collections::VecDeque<Flow>,
+    others: VecDeque<Flow>,
+    place: Place,
 ) {
     let context = &*publisher.context;
     let mut guest = GuestStream::new(context.stack.clone(), id);
     if !is_connected(&guest).await {
         drop(guest);
-        return attempt(&publisher, peer, guest_port, others);
+        return attempt(&publisher, peer, guest_port, others, place);
     }
+    // To its end.
+    let _place = place;
     context.report_inbound(peer.ip(), guest_port);
     match peer {
         Peer::Tcp(stream, _) => {
@@ -229,7 +251,12 @@ async fn carry_inbound(
             drop(unfinished.0.take());
         }
         Peer::Unix(mut stream) => {
-            if carry(&mut guest, &mut stream, &context.limits).await.is_err() {
+            let carried = tokio::select! {
+                biased;
+                carried = carry(&mut guest, &mut stream, &context.limits) => carried.is_ok(),
+                () = context.stack.guest_reset(id) => false,
+            };
+            if !carried {
                 guest.abort();
             }
         }

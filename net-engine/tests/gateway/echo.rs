@@ -94,6 +94,14 @@ fn what_is_to_cross_no_router_ends_at_this_one() {
                 }
             }
         }
+        // Of a datagram in fragments one error, about the first.
+        let mut world = World::new(Setup::default());
+        let answered =
+            crate::raw::cut(&datagram(&addresses, to, &[7; 2_000]), 1_000, 1).into_iter().map(|mut piece| {
+                set_hop_limit(&mut piece, 1);
+                world.answers(&piece).len()
+            });
+        assert_eq!(answered.collect::<Vec<_>>(), [1, 0, 0]);
         // To the gateway itself it crosses none.
         let mut frame = ping(&addresses, gateway, b"x");
         set_hop_limit(&mut frame, 1);

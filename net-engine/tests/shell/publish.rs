@@ -51,8 +51,12 @@ fn ingress(action: Action, target: &str) -> Rule {
 
 /// How a connection ends that the guest does not take.
 async fn ends_in_a_reset(at: SocketAddr) -> bool {
-    let mut stream = TcpStream::connect(at).await.unwrap();
-    let read = timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("an end");
+    let read = async {
+        // The reset may be there before the connection is noticed.
+        let mut stream = TcpStream::connect(at).await?;
+        stream.read(&mut [0; 1]).await
+    };
+    let read = timeout(PATIENCE, read).await.expect("an end");
     read.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::places::everywhere;
 use super::{binding, compile, host};
-use crate::{Binding, BodyTypes, Destination, Places, SecretSet, Violation, ViolationKind};
+use crate::{Binding, BodyTypes, Destination, MAX_GROWN_BYTES, Places, SecretSet, Violation, ViolationKind};
 
 const VALUE: &str = "a\"b\\c&d<e é";
 
@@ -134,4 +134,27 @@ fn a_body_that_nothing_is_bound_to_keeps_its_length() {
     let passed = rewriter.feed(chunk.clone()).expect("nothing in it");
     assert_eq!((passed.as_ptr(), passed.len()), (chunk.as_ptr(), chunk.len()), "uncopied");
     assert!(rewriter.feed(Bytes::from_static(b"netsec_key")).is_err());
+}
+
+#[test]
+fn many_placeholders_of_a_long_value_come_in_pieces() {
+    let value = "v".repeat(50_000);
+    let places = Places { body: BodyTypes::DangerousAny, ..everywhere() };
+    let set = compile(vec![Binding { places, ..binding("TOKEN", "netsec_k", &value, &["a.example"]) }]);
+    let name = host("a.example");
+    let to = Destination { host: Some(&name), port: 443, is_verified: true };
+    let mut rewriter = set.expect("a set").body_rewriter(&to, Some(b"text/plain"));
+    // Frames of which one ends within a placeholder.
+    let text = "netsec_k,".repeat(200) + "a rest";
+    let mut sent = 0;
+    for frame in [&text[..1000], &text[1000..]] {
+        let mut frame = Bytes::copy_from_slice(frame.as_bytes());
+        while !frame.is_empty() {
+            let passed = rewriter.feed_some(&mut frame).expect("it may leave");
+            assert!(passed.len() <= MAX_GROWN_BYTES + value.len() + text.len(), "{}", passed.len());
+            sent += passed.iter().filter(|byte| **byte == b'v').count();
+        }
+    }
+    sent += rewriter.finish().expect("it may leave").iter().filter(|byte| **byte == b'v').count();
+    assert_eq!(sent, 200 * value.len());
 }

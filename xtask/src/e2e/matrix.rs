@@ -104,6 +104,8 @@ fn prepare(scratch: &Scratch) -> Result<()> {
     )?;
     scratch
         .write("echo.toml", b"[[rules]]\naction = \"allow\"\nto = \"public\"\nprotocols = [\"icmpv4\"]\n")?;
+    scratch
+        .write("no-ingress.toml", b"[[rules]]\naction = \"deny\"\nto = \"any\"\ndirection = \"ingress\"\n")?;
     scratch.write("unknown-key.toml", b"alow = [\"web.test:80\"]\n")?;
     scratch.write("bad-pattern.toml", b"allow = [\"web.test\"]\ndeny = [\"we*b.test\"]\n")?;
     scratch.write("port-0.toml", b"intercept = [0]\n")?;

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 
 use self::strict::{Message, Read};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, escaped};
 use super::sender::{LocalTasks, Sender, Upstream};
 use super::serve::serve;
 use super::sides::Sides;
@@ -170,7 +170,7 @@ fn carry_http2(request: Request<Full<Bytes>>, with_secret: bool) -> bool {
     let Some(message) = seen.first() else { return false };
     assert_eq!(message.method, method.as_str().as_bytes());
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    assert_eq!(message.target, target.as_bytes());
+    assert_eq!(message.target, escaped(target).as_bytes());
     assert!(is_for_host(message), "{message:?}");
     assert_eq!(message.body, body, "the body has changed");
     assert_eq!(fields(&headers), message.fields(), "the fields have changed");

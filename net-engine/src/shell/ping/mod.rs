@@ -14,10 +14,9 @@ use std::time::Instant;
 use net_core::{Flow, TokenBucket};
 use net_policy::Decision;
 
-use receiver::Receiver;
-
 use super::host_socket::SendError;
 use super::inbox::Inbox;
+use super::receiver::Sockets;
 use super::udp::unreachable_of;
 use crate::core::{Bounds, Echo, Ended, PortTable, Unreachable};
 use crate::guest::{Context, DialError, Event, VirtualFlow};
@@ -37,13 +36,6 @@ struct State {
     inbox: Option<Inbox>,
     /// The message that leaves next.
     message: Vec<u8>,
-}
-
-/// The sockets of one identifier: one, or two where a redirect leads to the other family.
-#[derive(Default)]
-struct Sockets {
-    v4: Option<Receiver>,
-    v6: Option<Receiver>,
 }
 
 /// A destination that was asked.
@@ -155,7 +147,7 @@ impl State {
         };
         let to = outbound.dialled;
         Echo { ident: flow.guest.port(), sequence, data }.message(to.is_ipv6(), &mut self.message);
-        let sent = match outbound.mapping.socket_towards(ping, flow.guest, to) {
+        let sent = match outbound.mapping.towards(to, |is_v6| receiver::open(ping, flow.guest, is_v6)) {
             // A port has no meaning there.
             Ok(socket) => socket.send(&self.message, SocketAddr::new(to.ip(), 0), hops),
             Err(error) => {
@@ -192,23 +184,6 @@ impl State {
                     }
                 }
             }
-        }
-    }
-}
-
-impl Sockets {
-    /// The socket that reaches `dialled`, opened at its first use.
-    fn socket_towards(
-        &mut self,
-        ping: &Rc<Ping>,
-        guest: SocketAddr,
-        dialled: SocketAddr,
-    ) -> io::Result<&Receiver> {
-        let is_v6 = dialled.is_ipv6();
-        let socket = if is_v6 { &mut self.v6 } else { &mut self.v4 };
-        match socket {
-            Some(open) => Ok(open),
-            none => Ok(none.insert(Receiver::open(ping, guest, is_v6)?)),
         }
     }
 }

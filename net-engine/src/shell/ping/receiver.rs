@@ -1,64 +1,22 @@
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use net_core::{Flow, Protocol};
-use tokio::task::{AbortHandle, spawn_local, yield_now};
-
-use super::super::host_socket::{HostSocket, Kind, Received, SendError};
+use super::super::host_socket::{HostSocket, Kind, Received};
+use super::super::receiver::{Batch, MAX_ERRORS, Receiver};
 use super::{Inbox, Ping, State};
 use crate::core::{ECHO_REPLIES, ECHO_REQUESTS, Echo};
+use net_core::{Flow, Protocol};
 
-/// Errors taken from one socket before its echoes, and others, get their turn.
-const MAX_ERRORS: usize = 32;
-
-/// A socket of the host and the task that passes on what it receives; both end when this is dropped.
-pub(super) struct Receiver {
-    socket: Rc<HostSocket>,
-    task: AbortHandle,
-}
-
-impl Receiver {
-    /// Opens a socket for what `guest`, an address and an identifier, asks.
-    ///
-    /// # Errors
-    /// Those of [`HostSocket::open`].
-    pub(super) fn open(ping: &Rc<Ping>, guest: SocketAddr, is_v6: bool) -> std::io::Result<Self> {
-        let socket = Rc::new(HostSocket::open(Kind::Echoes, is_v6)?);
-        let work = run(Rc::clone(ping), Rc::clone(&socket), guest);
-        let task = spawn_local(work).abort_handle();
-        Ok(Self { socket, task })
-    }
-
-    pub(super) fn send(&self, message: &[u8], to: SocketAddr, hops: Option<u8>) -> Result<(), SendError> {
-        self.socket.send(message, to, hops)
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// How a batch has ended.
-enum Batch {
-    /// The socket has no more.
-    Drained,
-    /// It may have more.
-    Full,
-    /// The guest's link has no room: what the socket cannot hold either is lost there.
-    NoRoom,
-}
-
-async fn run(ping: Rc<Ping>, socket: Rc<HostSocket>, guest: SocketAddr) {
-    // A runtime that ends takes this task along.
-    while socket.ready().await.is_ok() {
-        match take_batch(&ping, &socket, guest) {
-            Batch::Drained => {}
-            Batch::Full => yield_now().await,
-            Batch::NoRoom => ping.context.stack.room_for_datagrams().await,
-        }
-    }
+/// Opens a socket for what `guest`, an address and an identifier, asks.
+///
+/// # Errors
+/// Those of [`Receiver::open`].
+pub(super) fn open(ping: &Rc<Ping>, guest: SocketAddr, is_v6: bool) -> io::Result<Receiver> {
+    let own = Rc::clone(ping);
+    Receiver::open(Kind::Echoes, is_v6, ping.context.stack.clone(), move |socket| {
+        take_batch(&own, socket, guest)
+    })
 }
 
 /// Hands the guest what the socket has.

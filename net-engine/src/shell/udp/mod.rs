@@ -8,7 +8,7 @@ mod quic_gate;
 mod receiver;
 
 use std::cell::{RefCell, RefMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -18,10 +18,10 @@ use net_policy::Decision;
 use crate::core::{Bounds, Ended, PortTable, Refusal, UdpCounters, Unreachable};
 use crate::guest::{Context, Datagram, DialError, Event, Quic, Terms, VirtualFlow};
 use quic_gate::{ConnectionId, Held, QuicGates, Seen};
-use receiver::Receiver;
 
 use super::host_socket::SendError;
 use super::inbox::Inbox;
+use super::receiver::Sockets;
 
 /// Resolvers and names elsewhere than on port 53, where they are decided: NetBIOS (RFC 1002), DNS over
 /// DTLS and QUIC (RFC 8094, RFC 9250), multicast DNS (RFC 6762), LLMNR (RFC 4795).
@@ -41,13 +41,6 @@ struct State {
     gates: QuicGates,
     inbox: Inbox,
     counters: UdpCounters,
-}
-
-/// The sockets of one port of the guest: one, or two where redirects lead to the other family.
-#[derive(Default)]
-struct Sockets {
-    v4: Option<Receiver>,
-    v6: Option<Receiver>,
 }
 
 /// A destination that was allowed.
@@ -333,7 +326,10 @@ impl State {
             context.report_violation(flow, None, &violation);
             return Err(Unreachable::Prohibited);
         }
-        let sent = match outbound.mapping.socket_towards(udp, flow.guest, outbound.dialled) {
+        let sent = match outbound
+            .mapping
+            .towards(outbound.dialled, |is_v6| receiver::open(udp, flow.guest, is_v6))
+        {
             Ok(socket) => socket.send(payload, outbound.dialled, hops),
             Err(error) => {
                 let error = DialError::from(error);
@@ -388,23 +384,6 @@ impl Peer {
         match &*self.names {
             [] => refuses(None),
             names => names.iter().find_map(|name| refuses(Some(name))),
-        }
-    }
-}
-
-impl Sockets {
-    /// The socket that reaches `dialled`, opened at its first use.
-    fn socket_towards(
-        &mut self,
-        udp: &Rc<Udp>,
-        guest: SocketAddr,
-        dialled: SocketAddr,
-    ) -> std::io::Result<&Receiver> {
-        let is_v6 = dialled.is_ipv6();
-        let socket = if is_v6 { &mut self.v6 } else { &mut self.v4 };
-        match socket {
-            Some(open) => Ok(open),
-            none => Ok(none.insert(Receiver::open(udp, guest, is_v6)?)),
         }
     }
 }

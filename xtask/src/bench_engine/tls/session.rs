@@ -89,7 +89,7 @@ impl<'s> Session<'s> {
             session.resident(&format!("{path}/memory_before"))?;
             let order = Order::TlsFlood { names: FLOOD_NAMES, seconds: session.seconds };
             let answer = session.running.ask(order)?;
-            let Answer::Flooded { per_s, carried, errors, idle_p99_ms, p99_ms } = answer else {
+            let Answer::Flooded { per_s, carried, errors, idle_p99_ms, paced_p99_ms, p99_ms } = answer else {
                 bail!("{answer:?}")
             };
             session.resident(&format!("{path}/memory_after"))?;
@@ -97,6 +97,9 @@ impl<'s> Session<'s> {
             session.add(&format!("{path}/carried"), Unit::Count, carried as f64);
             session.add(&format!("{path}/others_errors"), Unit::Count, errors as f64);
             session.add(&format!("{path}/others_idle_p99"), Unit::Ms, idle_p99_ms);
+            session.add(&format!("{path}/others_paced_p99"), Unit::Ms, paced_p99_ms);
+            let over_idle = paced_p99_ms / idle_p99_ms;
+            session.add(&format!("{path}/others_paced_p99_over_idle"), Unit::Times, over_idle);
             session.add(&format!("{path}/others_p99"), Unit::Ms, p99_ms);
             session.add(&format!("{path}/others_p99_over_idle"), Unit::Times, p99_ms / idle_p99_ms);
             Ok(())

@@ -14,6 +14,7 @@ mod isolation;
 mod lines;
 mod names;
 mod ping;
+mod publish;
 mod quic;
 mod reach;
 mod requests;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("endings", endings::ROWS),
         ("datagrams", datagrams::ROWS),
         ("ping", ping::ROWS),
+        ("publish", publish::ROWS),
         ("quic", quic::ROWS),
         ("guest", guest::ROWS),
         ("isolation", isolation::ROWS),

@@ -1,0 +1,93 @@
+//! Ports of the command that others connect to: from the namespace the engine runs in.
+
+use super::lines::DENIED;
+use crate::e2e::row::Expect::{Err, Exit, NotOut, Out, Rejected};
+use crate::e2e::row::{Row, rejected, row};
+
+/// Serves two requests on port 8080, over both families, and says from whom they came; then waits for
+/// what the other side has heard.
+const SERVE: &str = "python3 -c '
+import http.server, socket
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print(self.path, \"from\", self.client_address[0].removeprefix(\"::ffff:\"), flush=True)
+        self.send_response(200); self.end_headers(); self.wfile.write(b\"served\\n\")
+    def log_message(self, *args): pass
+class Server(http.server.HTTPServer):
+    address_family = socket.AF_INET6
+server = Server((\"::\", 8080), Answer)
+server.handle_request(); server.handle_request()
+' && for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; cat {dir}/started/{id}.heard";
+
+/// Runs the engine beside whoever connects, again and again until it is heard.
+macro_rules! beside {
+    ($connect:literal) => {
+        &[
+            "sh",
+            "-c",
+            concat!(
+                "(umask 000; hear() { for i in $(seq 100); do \"$@\" && return; sleep 0.1; done; }; ",
+                $connect,
+                "; touch {dir}/started/{id}.done) > {dir}/started/{id}.heard 2>&1 & exec \"$@\""
+            ),
+            "sh",
+        ]
+    };
+}
+
+pub(crate) const ROWS: &[Row] = &[
+    row(
+        "published_port_leads_to_the_command",
+        &["--publish", "18080:8080", "--publish", "[::1]:18080:8080"],
+        SERVE,
+        &[Exit(0), Out("/v4 from 172.16.0.1"), Out("/v6 from fd6e:6574::1"), Out("served\nserved\n")],
+    )
+    .wrapped(beside!(
+        "hear curl -sS -m 5 http://127.0.0.1:18080/v4; hear curl -sS -m 5 'http://[::1]:18080/v6'"
+    )),
+    row(
+        "published_unix_socket_leads_to_the_command",
+        &["--publish", "unix:{dir}/started/{id}.sock:8080"],
+        SERVE,
+        &[Exit(0), Out("/one from 172.16.0.1"), Out("/two from 172.16.0.1"), Out("served\nserved\n")],
+    )
+    .wrapped(beside!(
+        "hear curl -sS -m 5 --unix-socket {dir}/started/{id}.sock http://x/one; \
+         hear curl -sS -m 5 --unix-socket {dir}/started/{id}.sock http://x/two"
+    )),
+    row(
+        "published_port_is_decided_by_the_rules_for_ingress",
+        &["--config", "{dir}/no-ingress.toml", "--publish", "18082:8080"],
+        "python3 -m http.server 8080 > /dev/null 2>&1 & for i in $(seq 100); do \
+         test -e {dir}/started/{id}.done && break; sleep 0.1; done; cat {dir}/started/{id}.heard; kill $!",
+        &[Out("curl: ("), NotOut("<title>"), Err(&[DENIED, "127.0.0.1", "to port 8080"])],
+    )
+    .judged()
+    .wrapped(beside!("sleep 1; curl -sS -m 5 http://127.0.0.1:18082/")),
+    row(
+        "published_port_where_nobody_listens_is_reset",
+        &["--publish", "18083:8080"],
+        "for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; \
+         cat {dir}/started/{id}.heard",
+        &[Exit(0), Out("curl: ("), NotOut("timed out"), Err(&["port 8080", "refused"])],
+    )
+    .judged()
+    .wrapped(beside!("sleep 1; curl -sS -m 5 http://127.0.0.1:18083/")),
+    row(
+        "published_port_of_the_system_s_choice_is_told",
+        &["--publish", "0:8080"],
+        "true",
+        &[Exit(0), Err(&["port 8080 is published at 127.0.0.1:"])],
+    )
+    .judged(),
+    rejected(
+        "publish_a_port_twice",
+        &["--publish", "18084:80", "--publish", "18084:81"],
+        &[Rejected(&["--publish \"18084:81\"", "127.0.0.1:18084", "cannot be listened on", "in use"])],
+    ),
+    rejected(
+        "publish_no_port",
+        &["--publish", "18085"],
+        &[Rejected(&["--publish \"18085\"", "[ADDR:]PORT:COMMAND_PORT"])],
+    ),
+];
