@@ -116,6 +116,27 @@ fn a_body_that_is_not_held_goes_on_in_chunks() {
 }
 
 #[test]
+fn a_body_that_grows_beyond_one_piece_arrives_whole() {
+    const COPIES: usize = 30;
+    let value = "V".repeat(60_000);
+    assert!(COPIES * value.len() > net_secrets::MAX_GROWN_BYTES);
+    run(async {
+        let secrets = secret(|binding| {
+            everywhere(binding);
+            binding.value = SecretValue::new(value.clone().into());
+        });
+        let body = format!("{} ", placeholder()).repeat(COPIES) + "end";
+        let request = post("Content-Type: text/plain\r\n", &body);
+        let limits = Limits { max_held_body_bytes: 16, ..Limits::default() };
+        let (seen, response, _world) = ask(secrets, limits, say_ok, &request).await;
+        assert_eq!(statuses(&response), ["200"], "{response}");
+        let seen = seen.borrow().concat();
+        assert_eq!(seen.bytes().filter(|byte| *byte == b'V').count(), COPIES * value.len());
+        assert!(seen.contains(" end\r\n") && !seen.contains(placeholder().as_str()));
+    });
+}
+
+#[test]
 fn a_digest_is_made_anew_or_the_request_is_refused() {
     // Of `the-real-value-0`, by sha256sum.
     const OURS: &str = "9b810482a39f3061a8fc33ade6819206064b822c6453e214abfa51d5a9ac0685";
