@@ -4,6 +4,9 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
+use hyper::body::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Request, Response};
 use net_core::Limits;
 use net_engine::{Event, Termination, TerminationHook};
 use net_secrets::{
@@ -13,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::server::{Identity, Reply, Seen, say_ok};
+use crate::server::{Identity, Reply, Seen, one_connection, say_ok};
 use crate::wire::{read_responses, statuses};
 use crate::world::{HOST_A, PATIENCE, Setup, VALUE, World, placeholder, run};
 
@@ -134,6 +137,68 @@ fn a_body_that_grows_beyond_one_piece_arrives_whole() {
         assert_eq!(seen.bytes().filter(|byte| *byte == b'V').count(), COPIES * value.len());
         assert!(seen.contains(" end\r\n") && !seen.contains(placeholder().as_str()));
     });
+}
+
+#[test]
+fn values_stand_in_http2_as_they_do_in_http1() {
+    for max_held_body_bytes in [16, Limits::default().max_held_body_bytes] {
+        run(async {
+            let identity = Identity::new();
+            let (address, accepted) = one_connection().await;
+            let acceptor = identity.acceptor("a.example", "h2");
+            let (tell, seen) = oneshot::channel();
+            tokio::task::spawn_local(async move {
+                let stream = acceptor.accept(accepted.await).await.unwrap();
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+                let (head, mut content) = request.into_parts();
+                let reading = async {
+                    let mut body = Vec::new();
+                    while let Some(chunk) = content.data().await {
+                        let chunk = chunk.unwrap();
+                        content.flow_control().release_capacity(chunk.len()).unwrap();
+                        body.extend_from_slice(&chunk);
+                    }
+                    (body, content.trailers().await.unwrap())
+                };
+                let (body, trailers) = tokio::select! {
+                    read = reading => read,
+                    _ = connection.accept() => panic!("the connection ended"),
+                };
+                respond.send_response(Response::new(()), true).unwrap();
+                assert!(tell.send((head, body, trailers)).is_ok());
+                while connection.accept().await.is_some() {}
+            });
+            let limits = Limits { max_held_body_bytes, ..Limits::default() };
+            let world = World::new(Setup { limits, ..to(&identity, address, secret(everywhere)) }).await;
+            let stream = world.tls(HOST_A, "a.example", "h2").await.unwrap();
+            let (mut requests, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::task::spawn_local(connection);
+            let content = format!("[\"{}\"]", placeholder());
+            let request = Request::post(format!("https://a.example/{0}?{0}", placeholder()))
+                .header("content-type", "application/json")
+                .header("content-length", content.len())
+                .body(())
+                .unwrap();
+            let (answer, mut sender) = requests.send_request(request, false).unwrap();
+            let (first, second) = content.split_at(content.len() / 2);
+            sender.send_data(Bytes::copy_from_slice(first.as_bytes()), false).unwrap();
+            sender.send_data(Bytes::copy_from_slice(second.as_bytes()), false).unwrap();
+            let trailer = HeaderValue::from_str(placeholder().as_str()).unwrap();
+            sender
+                .send_trailers([(HeaderName::from_static("x-key"), trailer)].into_iter().collect())
+                .unwrap();
+            let response = timeout(PATIENCE, answer).await.expect("a response").unwrap();
+            assert_eq!(response.status(), 200);
+            let (head, body, trailers) = seen.await.unwrap();
+            assert_eq!(head.uri.path_and_query().unwrap().as_str(), format!("/{VALUE}?{VALUE}"));
+            assert_eq!(String::from_utf8_lossy(&body), format!("[\"{VALUE}\"]"));
+            // Where there is a length it is that of what was sent.
+            let length = head.headers.get("content-length").map(|length| length.to_str().unwrap().to_owned());
+            assert!(length.is_none_or(|length| length == body.len().to_string()));
+            assert_eq!(trailers.unwrap()["x-key"], VALUE);
+        });
+    }
 }
 
 #[test]
