@@ -31,7 +31,7 @@ pub(crate) const AUTHORITY: &str = "Bench Servers' CA";
 /// Below it are names enough for a flood of them.
 pub(crate) const FLOOD: &str = "flood.test";
 
-/// Where [`serve`] listens.
+/// Where [`serve()`] listens.
 pub(crate) const PORT: u16 = 7443;
 
 /// Where nginx speaks HTTP/2.
