@@ -26,6 +26,8 @@ pub(crate) enum Axis {
     Fin,
     /// 100,000 short connections, and what they leave behind (ours alone)
     Churn,
+    /// 1, 10 and 100 guests in one process, and one beside a noisy one (ours alone)
+    Guests,
     /// TLS: full handshakes and resumed ones a second, 1 and 8 clients
     TlsHandshake,
     /// TLS: requests on a warm connection, and what they take longer than spliced ones
@@ -42,7 +44,7 @@ impl Axis {
     /// Those on which all systems are compared.
     const COMPARED: [Self; 6] = [Self::Up, Self::Down, Self::Rtt, Self::RttIdle, Self::Connect, Self::Dns];
     /// Those on which only ours is measured.
-    const ALONE: [Self; 4] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn];
+    const ALONE: [Self; 5] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn, Self::Guests];
 
     /// Those on which what opens TLS is measured.
     pub(crate) const TLS: [Self; 5] =

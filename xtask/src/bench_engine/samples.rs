@@ -8,6 +8,8 @@ use crate::load::quantile;
 pub(crate) enum Unit {
     GbitPerS,
     PerS,
+    /// Of a machine that has nothing to do.
+    WakeupsPerS,
     Us,
     Ms,
     /// CPU time for what was moved.
@@ -34,7 +36,7 @@ impl Unit {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::GbitPerS => "Gbit/s",
-            Self::PerS => "1/s",
+            Self::PerS | Self::WakeupsPerS => "1/s",
             Self::Us => "us",
             Self::Ms => "ms",
             Self::SPerGib => "s/GiB",
@@ -49,7 +51,13 @@ impl Unit {
     pub(crate) fn better(self) -> Better {
         match self {
             Self::GbitPerS | Self::PerS | Self::Share => Better::More,
-            Self::Us | Self::Ms | Self::SPerGib | Self::Kib | Self::Bytes | Self::Times => Better::Less,
+            Self::WakeupsPerS
+            | Self::Us
+            | Self::Ms
+            | Self::SPerGib
+            | Self::Kib
+            | Self::Bytes
+            | Self::Times => Better::Less,
             Self::Count => Better::Neither,
         }
     }

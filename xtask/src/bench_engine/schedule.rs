@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::bench_engine::axis::Axis;
+use crate::bench_engine::guests;
 use crate::bench_engine::network::Network;
 use crate::bench_engine::report;
 use crate::bench_engine::samples::Samples;
@@ -85,7 +86,11 @@ fn run_plain(workspace: &Workspace, plan: &Plan) -> Result<()> {
     if systems.contains(&System::Ours1500) {
         for round in 1..=plan.rounds {
             for axis in Axis::alone(&plan.axes) {
-                alone(&network, plan, round, axis, &mut samples);
+                if axis == Axis::Guests {
+                    guests::measure(workspace, round, &mut samples);
+                } else {
+                    alone(&network, plan, round, axis, &mut samples);
+                }
             }
         }
     }

@@ -68,6 +68,7 @@ impl<'s> Session<'s> {
                 | Axis::Paced
                 | Axis::Fin
                 | Axis::Churn
+                | Axis::Guests
                 | Axis::TlsHandshake
                 | Axis::TlsRequest
                 | Axis::TlsBulk
@@ -99,6 +100,7 @@ impl<'s> Session<'s> {
             | Axis::RttIdle
             | Axis::Connect
             | Axis::Dns
+            | Axis::Guests
             | Axis::TlsHandshake
             | Axis::TlsRequest
             | Axis::TlsBulk

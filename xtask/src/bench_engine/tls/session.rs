@@ -75,7 +75,8 @@ impl<'s> Session<'s> {
                 | Axis::Idle
                 | Axis::Paced
                 | Axis::Fin
-                | Axis::Churn => {}
+                | Axis::Churn
+                | Axis::Guests => {}
             }
         }
         self.memory("end");
