@@ -14,6 +14,8 @@ pub(crate) enum Unit {
     Ms,
     /// CPU time for what was moved.
     SPerGib,
+    /// CPU time for 100,000 of what was done.
+    SPer100k,
     Kib,
     Bytes,
     /// Of what was asked for.
@@ -40,6 +42,7 @@ impl Unit {
             Self::Us => "us",
             Self::Ms => "ms",
             Self::SPerGib => "s/GiB",
+            Self::SPer100k => "s/100k",
             Self::Kib => "KiB",
             Self::Bytes => "B",
             Self::Share => "share",
@@ -55,6 +58,7 @@ impl Unit {
             | Self::Us
             | Self::Ms
             | Self::SPerGib
+            | Self::SPer100k
             | Self::Kib
             | Self::Bytes
             | Self::Times => Better::Less,

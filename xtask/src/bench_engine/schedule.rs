@@ -77,6 +77,13 @@ fn run_plain(workspace: &Workspace, plan: &Plan) -> Result<()> {
     let mut samples = Samples::default();
     install(&mut systems, &mut samples)?;
     let network = network(workspace)?;
+    if systems.contains(&System::Reference1500)
+        && let Err(error) = network.put_reference(workspace)
+    {
+        eprintln!("{} is absent: {error:#}", System::Reference1500.name());
+        samples.absent.push((System::Reference1500, format!("{error:#}")));
+        systems.retain(|system| *system != System::Reference1500);
+    }
     let compared = Axis::compared(&plan.axes);
     if !compared.is_empty() {
         for round in 1..=plan.rounds {

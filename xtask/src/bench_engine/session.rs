@@ -11,9 +11,11 @@ use crate::bench_engine::system::{Maker, System};
 use crate::bench_engine::usage::Usage;
 use crate::load::{Answer, Order, Pace};
 
-const STREAMS: [usize; 2] = [1, 4];
-const CLIENTS: [usize; 2] = [1, 8];
+const STREAMS: [usize; 3] = [1, 4, 64];
+const CLIENTS: [usize; 3] = [1, 8, 64];
 const ROUND_TRIPS: usize = 5_000;
+/// Fewer: a round trip beside a download may take long.
+const LOADED_ROUND_TRIPS: usize = 1_000;
 const QUESTIONS: usize = 5_000;
 const IDLE_FLOWS: [usize; 3] = [10, 1_000, 10_000];
 const PACES_MB_PER_S: [u64; 5] = [1, 5, 20, 50, 200];
@@ -58,6 +60,7 @@ impl<'s> Session<'s> {
                 Axis::Down => self.bulk("down", |streams, seconds| Order::Down { streams, seconds }),
                 Axis::Rtt => self.attempt("rtt", Self::rtt_awake),
                 Axis::RttIdle => self.attempt("rtt_idle", Self::rtt_idle),
+                Axis::RttLoaded => self.attempt("rtt_loaded", Self::rtt_loaded),
                 Axis::Connect => {
                     for clients in CLIENTS {
                         self.attempt("connect", |session| session.connect(clients));
@@ -98,6 +101,7 @@ impl<'s> Session<'s> {
             | Axis::Down
             | Axis::Rtt
             | Axis::RttIdle
+            | Axis::RttLoaded
             | Axis::Connect
             | Axis::Dns
             | Axis::Guests
@@ -144,18 +148,23 @@ impl<'s> Session<'s> {
     fn rtt_awake(&mut self) -> Result<()> {
         self.wait_for_quiet()?;
         let awake = Awake::new(self.network)?;
-        let done = self.round_trips("rtt");
+        let done = self.round_trips("rtt", Order::Rtt { count: ROUND_TRIPS });
         drop(awake);
         done
     }
 
     fn rtt_idle(&mut self) -> Result<()> {
         self.wait_for_quiet()?;
-        self.round_trips("rtt_idle")
+        self.round_trips("rtt_idle", Order::Rtt { count: ROUND_TRIPS })
     }
 
-    fn round_trips(&mut self, path: &str) -> Result<()> {
-        let answer = self.running.ask(Order::Rtt { count: ROUND_TRIPS })?;
+    fn rtt_loaded(&mut self) -> Result<()> {
+        self.wait_for_quiet()?;
+        self.round_trips("rtt_loaded", Order::RttLoaded { count: LOADED_ROUND_TRIPS })
+    }
+
+    fn round_trips(&mut self, path: &str, order: Order) -> Result<()> {
+        let answer = self.running.ask(order)?;
         let Answer::Rtt { p50_us, p99_us } = answer else { bail!("{answer:?}") };
         self.compared(path, Unit::Us, p50_us);
         self.compared(&format!("{path}_p99"), Unit::Us, p99_us);
@@ -164,8 +173,14 @@ impl<'s> Session<'s> {
 
     fn connect(&mut self, clients: usize) -> Result<()> {
         self.wait_for_quiet()?;
+        let before = self.running.cpu_time()?;
         let answer = self.running.ask(Order::Connect { clients, seconds: self.seconds })?;
-        let Answer::Short { per_s, errors, p99_ms, .. } = answer else { bail!("{answer:?}") };
+        let after = self.running.cpu_time()?;
+        let Answer::Short { total, per_s, errors, p99_ms, .. } = answer else { bail!("{answer:?}") };
+        if let Some((before, after)) = before.zip(after).filter(|_| total > 0) {
+            let used = after.saturating_sub(before).as_secs_f64();
+            self.compared(&format!("cpu/connect/{clients}"), Unit::SPer100k, used / total as f64 * 1e5);
+        }
         self.compared(&format!("connect/{clients}"), Unit::PerS, per_s);
         self.compared(&format!("connect_p99/{clients}"), Unit::Ms, p99_ms);
         self.compared(&format!("connect_errors/{clients}"), Unit::Count, errors as f64);

@@ -61,6 +61,7 @@ impl Agent {
             Order::Up { streams, seconds } => bulk::run(servers, Habit::Sink, streams, seconds)?,
             Order::Down { streams, seconds } => bulk::run(servers, Habit::Source, streams, seconds)?,
             Order::Rtt { count } => ping::run(servers, count)?,
+            Order::RttLoaded { count } => bulk::beside(servers, || ping::run(servers, count))?,
             Order::Connect { clients, seconds } => short::run(servers, clients, Until::Elapsed(seconds))?,
             Order::Churn { count, clients } => short::run(servers, clients, Until::Opened(count))?,
             Order::Idle { count } => {
@@ -125,6 +126,7 @@ mod tests {
             assert!(total_bytes > 0, "{order}");
         }
         assert!(matches!(answer("rtt 10"), Answer::Rtt { .. }));
+        assert!(matches!(answer("rtt_loaded 10"), Answer::Rtt { .. }));
         assert!(matches!(answer("connect 2 0.1"), Answer::Short { errors: 0, .. }));
         assert!(matches!(answer("churn 50 4"), Answer::Short { errors: 0, .. }));
         assert_eq!(answer("idle 5"), Answer::Held { total: 5 });

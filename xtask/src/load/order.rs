@@ -16,6 +16,8 @@ pub(crate) enum Order {
     Down { streams: usize, seconds: f64 },
     /// Exchange single bytes.
     Rtt { count: usize },
+    /// The same beside a download.
+    RttLoaded { count: usize },
     /// Open short connections, so many at a time, for so many seconds.
     Connect { clients: usize, seconds: f64 },
     /// Open so many short connections.
@@ -54,6 +56,7 @@ impl fmt::Display for Order {
             Self::Up { streams, seconds } => write!(f, "up {streams} {seconds}"),
             Self::Down { streams, seconds } => write!(f, "down {streams} {seconds}"),
             Self::Rtt { count } => write!(f, "rtt {count}"),
+            Self::RttLoaded { count } => write!(f, "rtt_loaded {count}"),
             Self::Connect { clients, seconds } => write!(f, "connect {clients} {seconds}"),
             Self::Churn { count, clients } => write!(f, "churn {count} {clients}"),
             Self::Idle { count } => write!(f, "idle {count}"),
@@ -85,6 +88,7 @@ impl FromStr for Order {
             "up" => Self::Up { streams: next(&mut words)?, seconds: seconds(&mut words)? },
             "down" => Self::Down { streams: next(&mut words)?, seconds: seconds(&mut words)? },
             "rtt" => Self::Rtt { count: next(&mut words)? },
+            "rtt_loaded" => Self::RttLoaded { count: next(&mut words)? },
             "connect" => Self::Connect { clients: next(&mut words)?, seconds: seconds(&mut words)? },
             "churn" => Self::Churn { count: next(&mut words)?, clients: next(&mut words)? },
             "idle" => Self::Idle { count: next(&mut words)? },
@@ -137,6 +141,7 @@ mod tests {
             Order::Up { streams: 4, seconds: 2.0 },
             Order::Down { streams: 1, seconds: 0.5 },
             Order::Rtt { count: 100 },
+            Order::RttLoaded { count: 100 },
             Order::Connect { clients: 8, seconds: 2.0 },
             Order::Churn { count: 100_000, clients: 8 },
             Order::Idle { count: 10_000 },

@@ -76,7 +76,8 @@ impl<'s> Session<'s> {
                 | Axis::Paced
                 | Axis::Fin
                 | Axis::Churn
-                | Axis::Guests => {}
+                | Axis::Guests
+                | Axis::RttLoaded => {}
             }
         }
         self.memory("end");
