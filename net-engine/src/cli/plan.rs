@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use net_core::{HostName, HostPattern, Nat64Prefix};
+use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
@@ -10,6 +10,7 @@ use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
 use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
+use super::limits::{self, LimitSetting};
 use super::sandbox::{Cover, LinkKind};
 use super::secret_places::{PlaceKeys, Usage};
 use super::trust::{Anchors, TrustFiles};
@@ -58,6 +59,7 @@ pub(super) struct Settings {
     pub(super) nat64: Vec<Nat64Prefix>,
     secrets: Vec<SecretSettings>,
     authority: AuthoritySettings,
+    limits: Limits,
 }
 
 /// A secret before its value is read.
@@ -120,6 +122,7 @@ impl Settings {
             nat64: nat64_prefixes(&config.nat64)?,
             secrets: secret_settings(flags, config)?,
             authority: AuthoritySettings::new(&flags.authority, config)?,
+            limits: limits(flags, config)?,
         })
     }
 }
@@ -185,6 +188,7 @@ impl Plan {
             readable_denials: settings.readable_denials,
             nat64: settings.nat64,
             reports_opened: args.verbose > 0,
+            limits: settings.limits,
             ..GuestConfig::default()
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
@@ -209,6 +213,12 @@ pub(super) fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
     all.extend(rules(&config.allow, "--allow", &flags.allow, Action::Allow)?);
     all.extend(config.preset.rules());
     Ok(Policy::with_defaults(all, config.defaults))
+}
+
+fn limits(flags: &PolicyArgs, config: &Config) -> Result<Limits> {
+    let flags = flags.limit.iter().map(|text| LimitSetting::on_command_line(text));
+    let settings: Vec<_> = config.limits.iter().cloned().map(Ok).chain(flags).collect::<Result<_>>()?;
+    limits::limits(&settings)
 }
 
 fn nat64_prefixes(texts: &[Written]) -> Result<Vec<Nat64Prefix>> {
