@@ -87,6 +87,8 @@ impl System {
         match self.maker() {
             Maker::Ours => {
                 let policy = ["--allow", "any", "--no-intercept", "--nameserver", SERVERS[0]];
+                // For the most idle flows there are beside others.
+                let policy = [&policy[..], &["--limit", "max_tcp_flows=60000"]].concat();
                 let words = [&[ENGINE, "run"][..], &policy, &["--mtu", &text, "--"]].concat();
                 Launch::new(words, Joined::ByItsRunner)
             }

@@ -68,6 +68,7 @@ impl Agent {
                 idle::open(servers, &mut self.held, count)?;
                 Answer::Held { total: self.held.len() }
             }
+            Order::Alive => Answer::Held { total: idle::alive(&self.held)? },
             Order::Paced { rate, seconds } => paced::run(servers, rate, seconds)?,
             Order::Fin { quiet_ms, count } => fin::run(servers, quiet_ms, count)?,
             Order::Dns { count, seconds } => names::run(servers.first()?, count, seconds)?,
@@ -131,6 +132,7 @@ mod tests {
         assert!(matches!(answer("churn 50 4"), Answer::Short { errors: 0, .. }));
         assert_eq!(answer("idle 5"), Answer::Held { total: 5 });
         assert_eq!(answer("idle 7"), Answer::Held { total: 7 });
+        assert_eq!(answer("alive"), Answer::Held { total: 7 });
         let Answer::Paced(pace) = answer("paced 20000000 0.1") else { panic!("paced") };
         assert!(pace.bytes > 0 && pace.seconds > 0.0);
         assert!(matches!(answer("fin 1 3"), Answer::Late { .. }));

@@ -24,6 +24,8 @@ pub(crate) enum Order {
     Churn { count: usize, clients: usize },
     /// Have so many idle connections open in all.
     Idle { count: usize },
+    /// See how many of them are still open.
+    Alive,
     /// Upload to a server that reads so many bytes a second.
     Paced { rate: u64, seconds: f64 },
     /// Have the server end after this much silence, and see how late that arrives.
@@ -60,6 +62,7 @@ impl fmt::Display for Order {
             Self::Connect { clients, seconds } => write!(f, "connect {clients} {seconds}"),
             Self::Churn { count, clients } => write!(f, "churn {count} {clients}"),
             Self::Idle { count } => write!(f, "idle {count}"),
+            Self::Alive => f.write_str("alive"),
             Self::Paced { rate, seconds } => write!(f, "paced {rate} {seconds}"),
             Self::Fin { quiet_ms, count } => write!(f, "fin {quiet_ms} {count}"),
             Self::Dns { count, seconds } => write!(f, "dns {count} {seconds}"),
@@ -91,6 +94,7 @@ impl FromStr for Order {
             "rtt_loaded" => Self::RttLoaded { count: next(&mut words)? },
             "connect" => Self::Connect { clients: next(&mut words)?, seconds: seconds(&mut words)? },
             "churn" => Self::Churn { count: next(&mut words)?, clients: next(&mut words)? },
+            "alive" => Self::Alive,
             "idle" => Self::Idle { count: next(&mut words)? },
             "paced" => Self::Paced { rate: next(&mut words)?, seconds: seconds(&mut words)? },
             "fin" => Self::Fin { quiet_ms: next(&mut words)?, count: next(&mut words)? },
@@ -145,6 +149,7 @@ mod tests {
             Order::Connect { clients: 8, seconds: 2.0 },
             Order::Churn { count: 100_000, clients: 8 },
             Order::Idle { count: 10_000 },
+            Order::Alive,
             Order::Paced { rate: 20_000_000, seconds: 3.0 },
             Order::Fin { quiet_ms: 20, count: 200 },
             Order::Dns { count: 1_000, seconds: 2.0 },
