@@ -10,6 +10,7 @@ mod confine;
 mod environment;
 mod explain;
 mod key_log;
+mod limits;
 mod plan;
 mod publish;
 mod report;
