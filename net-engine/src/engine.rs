@@ -249,7 +249,9 @@ async fn run_guest(attach: Attach) {
                         Some(Command::Counters(reply)) => {
                             // A caller that went away needs no answer.
                             let udp = udp.counters();
-                            let _ = reply.send(Counters { udp, ..stack.with(|gateway| gateway.counters()) });
+                            let names_held = context.tls.names_held();
+                            let counters = stack.with(|gateway| gateway.counters());
+                            let _ = reply.send(Counters { udp, names_held, ..counters });
                         }
                         Some(Command::SwapPolicy(policy, done)) => {
                             let swapped = context.swap_policy(policy);

@@ -93,6 +93,7 @@ impl Context {
                 UpstreamSide::new(config.upstream_trust, config.host_trust),
                 config.dangerous_tls_key_log,
                 &config.limits,
+                events.clone(),
             ),
             held_bytes: HeldBytes::new(config.limits.max_held_bytes),
             events,

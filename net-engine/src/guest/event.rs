@@ -138,6 +138,11 @@ pub enum Event {
         /// The field of [`net_core::Limits`].
         limit: &'static str,
     },
+    /// A limit makes newcomers wait. Said again after ten seconds, if they still do.
+    LimitHolds {
+        /// The field of [`net_core::Limits`].
+        limit: &'static str,
+    },
     /// The link ended; the guest is gone.
     LinkClosed {
         /// What the link said.
@@ -189,6 +194,7 @@ impl fmt::Display for Event {
                 write!(f, "violation {}: {why}", Target(flow, name.as_ref(), None))
             }
             Self::LimitReached { limit } => write!(f, "refused: limit {limit} is reached"),
+            Self::LimitHolds { limit } => write!(f, "held: limit {limit} is reached, newcomers wait"),
             Self::LinkClosed { reason } => write!(f, "link closed: {reason}"),
         }
     }

@@ -11,8 +11,8 @@ use tokio_rustls::{TlsAcceptor, server};
 
 use super::upstream::{ConnectError, Connected, connect};
 use crate::guest::{
-    Context, DialError, FAREWELL, GuestAlert, GuestStream, HttpVersion, Inner, InnerProtocol, InterceptError,
-    Prefixed, StreamInfo, dial_flow, fail,
+    Admission, Context, DialError, FAREWELL, GuestAlert, GuestStream, HttpVersion, Inner, InnerProtocol,
+    InterceptError, Prefixed, StreamInfo, dial_flow, fail,
 };
 use crate::http;
 
@@ -34,9 +34,13 @@ pub(crate) async fn intercept(
     let opening = Opening::new(context, &info, protocols);
     let id = info.id;
     let opened = async {
+        let admitted = match context.tls.admit(&opening.question.subject).await {
+            Ok(admitted) => admitted,
+            Err(error) => return Err(fail(&guest, error).await),
+        };
         match opening.recall() {
-            Some(remembered) => opening.at_once(remembered, &info, guest, upstream, prefix).await,
-            None => opening.in_turn(&info, guest, upstream, prefix).await,
+            Some(remembered) => opening.at_once(&admitted, remembered, &info, guest, upstream, prefix).await,
+            None => opening.in_turn(&admitted, &info, guest, upstream, prefix).await,
         }
     };
     let Opened { guest, told, upstream } = tokio::select! {
@@ -117,24 +121,22 @@ impl<'c> Opening<'c> {
     /// Upstream's handshake, then the guest's: a fault of the one is mirrored in the other.
     async fn in_turn(
         &self,
+        admitted: &Admission<'_>,
         info: &StreamInfo,
         guest: GuestStream,
         upstream: TcpStream,
         prefix: Bytes,
     ) -> Result<Opened, InterceptError> {
-        if let Err(error) = self.context.tls.may_open(&self.question.subject) {
-            return Err(fail(&guest, error).await);
-        }
         let upstream = match self.connect(info, upstream).await {
             Ok(connected) => connected,
             Err(ConnectFailed::Dial(error)) => {
                 guest.abort();
                 return Err(error.into());
             }
-            Err(ConnectFailed::Tls(fault)) => return Err(self.mirror(fault, guest, prefix).await),
+            Err(ConnectFailed::Tls(fault)) => return Err(self.mirror(admitted, fault, guest, prefix).await),
         };
         let told = self.question.offer.answer(upstream.chosen);
-        let mut config = match self.context.tls.guest_config(&self.question.subject, told) {
+        let mut config = match self.context.tls.guest_config(admitted, told) {
             Ok(config) => config,
             Err(error) => return Err(fail(&guest, error).await),
         };
@@ -150,6 +152,7 @@ impl<'c> Opening<'c> {
     /// alert: a certificate that tells it more is not shown any more.
     async fn at_once(
         &self,
+        admitted: &Admission<'_>,
         remembered: Alpn,
         info: &StreamInfo,
         guest: GuestStream,
@@ -157,7 +160,7 @@ impl<'c> Opening<'c> {
         prefix: Bytes,
     ) -> Result<Opened, InterceptError> {
         let told = self.question.offer.answer(remembered);
-        let config = match self.context.tls.guest_config(&self.question.subject, told) {
+        let config = match self.context.tls.guest_config(admitted, told) {
             Ok(config) => config,
             Err(error) => return Err(fail(&guest, error).await),
         };
@@ -203,13 +206,18 @@ impl<'c> Opening<'c> {
 
     /// Shows the guest a certificate with upstream's fault, so that its own verifier says what is
     /// wrong. Nothing is relayed even if it accepts it.
-    async fn mirror(&self, fault: UpstreamFault, guest: GuestStream, prefix: Bytes) -> InterceptError {
+    async fn mirror(
+        &self,
+        admitted: &Admission<'_>,
+        fault: UpstreamFault,
+        guest: GuestStream,
+        prefix: Bytes,
+    ) -> InterceptError {
         let error = InterceptError::UpstreamTls(fault);
         // Without a certificate there is none to mirror: an alert says what happened.
         let is_of_certificate = !matches!(fault, UpstreamFault::TimedOut | UpstreamFault::HandshakeFailed);
-        let subject = &self.question.subject;
         let config = if is_of_certificate {
-            self.context.tls.faulty_config(subject, fault, self.question.offer).ok()
+            self.context.tls.faulty_config(admitted, fault, self.question.offer).ok()
         } else {
             None
         };

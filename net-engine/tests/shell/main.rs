@@ -12,6 +12,7 @@ mod guest;
 mod http;
 mod http2;
 mod inner;
+mod new_names;
 mod places;
 mod policy;
 mod publish;
