@@ -12,6 +12,7 @@ mod guest;
 mod http;
 mod http2;
 mod inner;
+mod interim;
 mod places;
 mod policy;
 mod publish;
@@ -19,6 +20,7 @@ mod quic;
 mod quic_client;
 mod relay;
 mod requests;
+mod resets;
 mod resolver;
 mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]
