@@ -16,6 +16,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::exchange::UpstreamBody;
+use super::headers;
 use super::http2_sender::Http2Sender;
 use super::incoming::Incoming;
 use super::send_error::SendError;
@@ -271,6 +272,7 @@ async fn send_http1(
     mut request: Request<UpstreamBody>,
     inform: Inform<'_>,
 ) -> Result<Response<Incoming>, SendError> {
+    headers::frame_body(&mut request);
     requests.ready().await?;
     let Some(inform) = inform else {
         return Ok(requests.send_request(request).await?.map(Incoming::from));
