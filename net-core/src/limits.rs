@@ -74,6 +74,9 @@ pub struct Limits {
     pub max_leaf_wait: Duration,
     /// Bytes of one HTTP header block.
     pub max_header_bytes: usize,
+    /// Answers before the answer (102, 103) to one request that are passed on; together they are no more than
+    /// one header block.
+    pub max_interim_responses: usize,
     /// Streams of one HTTP/2 connection that the guest may have open.
     pub max_http2_streams: u32,
     /// What either side of an HTTP/2 connection may send on one stream before the other has taken it.
@@ -153,6 +156,7 @@ impl Default for Limits {
             leaf_burst: 500,
             max_leaf_wait: Duration::from_secs(4),
             max_header_bytes: 64 << 10,
+            max_interim_responses: 16,
             max_http2_streams: 100,
             http2_stream_window_bytes: 1 << 20,
             http2_window_bytes: 2 << 20,

@@ -12,6 +12,7 @@ mod guest;
 mod http;
 mod http2;
 mod inner;
+mod interim;
 mod new_names;
 mod places;
 mod policy;
@@ -20,6 +21,7 @@ mod quic;
 mod quic_client;
 mod relay;
 mod requests;
+mod resets;
 mod resolver;
 mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]
