@@ -91,6 +91,7 @@ pub(super) struct SecretConfig {
     pub(super) sample: Option<Written>,
     pub(super) on_violation: Option<(String, ActionKey)>,
     pub(super) passthrough: Vec<Written>,
+    pub(super) ttl: Option<Written>,
     pub(super) usage: PlaceKeys,
 }
 
@@ -186,6 +187,7 @@ struct SecretKeys {
     on_violation: Option<Spanned<ActionKey>>,
     #[serde(default)]
     passthrough: Vec<Spanned<String>>,
+    ttl: Option<Spanned<String>>,
     #[serde(default)]
     usage: PlaceKeys,
 }
@@ -259,6 +261,7 @@ impl Config {
                     .on_violation
                     .map(|action| (place(&key("on_violation"), action.span().start), action.into_inner())),
                 passthrough: list(&key("passthrough"), keys.passthrough),
+                ttl: keys.ttl.map(|ttl| written(&key("ttl"), ttl)),
                 usage: keys.usage,
                 place: format!("{at}.{env}"),
                 env,
