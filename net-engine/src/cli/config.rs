@@ -94,6 +94,7 @@ pub(super) struct SecretConfig {
     pub(super) sample: Option<Written>,
     pub(super) on_violation: Option<(String, ActionKey)>,
     pub(super) passthrough: Vec<Written>,
+    pub(super) ttl: Option<Written>,
     pub(super) usage: PlaceKeys,
 }
 
@@ -191,6 +192,7 @@ struct SecretKeys {
     on_violation: Option<Spanned<ActionKey>>,
     #[serde(default)]
     passthrough: Vec<Spanned<String>>,
+    ttl: Option<Spanned<String>>,
     #[serde(default)]
     usage: PlaceKeys,
 }
@@ -264,6 +266,7 @@ impl Config {
                     .on_violation
                     .map(|action| (place(&key("on_violation"), action.span().start), action.into_inner())),
                 passthrough: list(&key("passthrough"), keys.passthrough),
+                ttl: keys.ttl.map(|ttl| written(&key("ttl"), ttl)),
                 usage: keys.usage,
                 place: format!("{at}.{env}"),
                 env,
