@@ -11,6 +11,7 @@ mod environment;
 mod explain;
 mod key_log;
 mod plan;
+mod proxies;
 mod publish;
 mod report;
 mod resolver;

@@ -10,6 +10,7 @@ use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
 use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
+use super::proxies::ProxySettings;
 use super::sandbox::{Cover, LinkKind};
 use super::secret_places::{PlaceKeys, Usage};
 use super::trust::{Anchors, TrustFiles};
@@ -51,6 +52,7 @@ pub(super) struct Settings {
     nameservers: Vec<Written>,
     anchors: Anchors,
     pub(super) upstreams: Vec<UpstreamSettings>,
+    pub(super) proxies: Vec<ProxySettings>,
     pub(super) host_alias: HostName,
     dns_denial: DenialStyle,
     strict_hosts: bool,
@@ -96,8 +98,10 @@ impl Settings {
         let anchors = Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?;
         let upstreams = config.upstream.iter().map(|one| UpstreamSettings::new(one, &anchors.upstream));
         let upstreams = upstreams.collect::<Result<_>>()?;
+        let policy = policy(flags, config)?;
+        let proxies = ProxySettings::new(&config.proxies, &flags.proxy, &anchors.upstream, &policy)?;
         Ok(Self {
-            policy: policy(flags, config)?,
+            policy,
             link: match config.link {
                 Some(LinkConfig::Tap) => Some(LinkKind::Tap),
                 Some(LinkConfig::Packet) => Some(LinkKind::Packet),
@@ -110,6 +114,7 @@ impl Settings {
             nameservers,
             anchors,
             upstreams,
+            proxies,
             host_alias,
             dns_denial: match config.dns_denial {
                 DenialConfig::Refused => DenialStyle::Refused,
@@ -139,6 +144,9 @@ impl Plan {
         let Identities { trust: host_trust, removed_variables: of_keys, covers: over_keys } = identities;
         removed_variables.extend(of_keys);
         covers.extend(over_keys);
+        let read_proxies = ProxySettings::read(settings.proxies)?;
+        removed_variables.extend(read_proxies.removed_variables);
+        covers.extend(read_proxies.covers);
         let watched = match &args.config {
             Some(path) if args.watch => Some(Place::find(path)?),
             Some(_) | None => None,
@@ -146,7 +154,9 @@ impl Plan {
         covers.extend(watched.as_ref().map(Place::cover));
         // A source may be a command with a value in it.
         if let Some(path) = config_file
-            && (!config.secrets.is_empty() || config.upstream.iter().any(|one| one.client_key.is_some()))
+            && (!config.secrets.is_empty()
+                || config.upstream.iter().any(|one| one.client_key.is_some())
+                || config.proxies.iter().any(|one| one.password.is_some()))
         {
             covers.push(Cover { path, field: "--config".to_owned() });
         }
@@ -184,6 +194,7 @@ impl Plan {
             strict_hosts: settings.strict_hosts,
             readable_denials: settings.readable_denials,
             nat64: settings.nat64,
+            proxies: read_proxies.proxies,
             reports_opened: args.verbose > 0,
             ..GuestConfig::default()
         };

@@ -14,6 +14,7 @@ mod http2;
 mod inner;
 mod places;
 mod policy;
+mod proxies;
 mod publish;
 mod quic;
 mod quic_client;
