@@ -12,6 +12,7 @@ use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, Written};
 use super::held_secrets::{HeldSecrets, ReadSecrets};
 use super::limits::{self, LimitSetting};
+use super::proxies::ProxySettings;
 use super::refresher::Refresher;
 use super::sandbox::{Cover, LinkKind};
 use super::secret_settings::SecretSettings;
@@ -60,6 +61,7 @@ pub(super) struct Settings {
     nameservers: Vec<Written>,
     anchors: Anchors,
     pub(super) upstreams: Vec<UpstreamSettings>,
+    pub(super) proxies: Vec<ProxySettings>,
     pub(super) host_alias: HostName,
     dns_denial: DenialStyle,
     strict_hosts: bool,
@@ -98,8 +100,10 @@ impl Settings {
         let anchors = Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?;
         let upstreams = config.upstream.iter().map(|one| UpstreamSettings::new(one, &anchors.upstream));
         let upstreams = upstreams.collect::<Result<_>>()?;
+        let policy = policy(flags, config)?;
+        let proxies = ProxySettings::new(&config.proxies, &flags.proxy, &anchors.upstream, &policy)?;
         Ok(Self {
-            policy: policy(flags, config)?,
+            policy,
             link: match config.link {
                 Some(LinkConfig::Tap) => Some(LinkKind::Tap),
                 Some(LinkConfig::Packet) => Some(LinkKind::Packet),
@@ -112,6 +116,7 @@ impl Settings {
             nameservers,
             anchors,
             upstreams,
+            proxies,
             host_alias,
             dns_denial: match config.dns_denial {
                 DenialConfig::Refused => DenialStyle::Refused,
@@ -154,6 +159,9 @@ impl Plan {
         let Identities { trust: host_trust, removed_variables: of_keys, covers: over_keys } = identities;
         removed_variables.extend(of_keys);
         covers.extend(over_keys);
+        let read_proxies = ProxySettings::read(settings.proxies)?;
+        removed_variables.extend(read_proxies.removed_variables);
+        covers.extend(read_proxies.covers);
         let watched = match &args.config {
             Some(path) if args.watch => Some(Place::find(path)?),
             Some(_) | None => None,
@@ -161,7 +169,9 @@ impl Plan {
         covers.extend(watched.as_ref().map(Place::cover));
         // A source may be a command with a value in it.
         if let Some(path) = config_file
-            && (!config.secrets.is_empty() || config.upstream.iter().any(|one| one.client_key.is_some()))
+            && (!config.secrets.is_empty()
+                || config.upstream.iter().any(|one| one.client_key.is_some())
+                || config.proxies.iter().any(|one| one.password.is_some()))
         {
             covers.push(Cover { path, field: "--config".to_owned() });
         }
@@ -200,6 +210,7 @@ impl Plan {
             readable_denials: settings.readable_denials,
             nat64: settings.nat64,
             terminate_after: settings.terminate_after,
+            proxies: read_proxies.proxies,
             reports_opened: args.verbose > 0,
             limits: settings.limits,
             ..GuestConfig::default()

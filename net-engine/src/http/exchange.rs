@@ -90,6 +90,13 @@ impl Rest {
     }
 }
 
+impl Rest {
+    /// The name the request shows, where the session is not for one.
+    pub(super) fn shown(&self) -> Option<&HostName> {
+        self.shown.as_ref().map(ShownName::name)
+    }
+}
+
 impl Exchange {
     pub(super) fn new(context: Rc<Context>, info: StreamInfo, sides: Sides) -> Self {
         let rule = Cell::new(info.rule);

@@ -61,7 +61,7 @@ pub(super) async fn forward(
     })?;
     // A guest that takes its request back drops this: the sender does not go with it.
     let mut sender = upstream
-        .sender(context, exchange.sides().upstream)
+        .sender(context, rest.shown(), exchange.sides().upstream)
         .await
         .map_err(|error| refuse(StatusCode::BAD_GATEWAY, &error.to_string()))?;
     sender.when_gone(over);

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use http::{Request, Response};
 use hyper::client::conn::http1;
 use hyper::ext::on_informational;
 use hyper_util::rt::TokioIo;
+use net_core::{Flow, HostName};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, OnceCell, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -21,7 +21,7 @@ use super::http2_sender::Http2Sender;
 use super::incoming::Incoming;
 use super::send_error::SendError;
 use super::tunnel::TunnelEnd;
-use crate::guest::{Context, DialError, HttpVersion, InterceptError, dial};
+use crate::guest::{Context, DialError, HttpVersion, InterceptError, dial_flow};
 
 /// hyper does not start with less.
 const MIN_BUFFER_BYTES: usize = 8 << 10;
@@ -46,7 +46,8 @@ pub(super) fn window_bytes(limit: usize) -> u32 {
 /// Upstream's end of a stream, connected now or with the first request.
 pub(super) struct Upstream {
     sender: RefCell<Option<Sender>>,
-    address: Option<SocketAddr>,
+    /// The flow that is not dialled yet.
+    undialled: Option<Flow>,
     /// How the one dial went. Requests that come first at the same time wait for it together.
     dialled: OnceCell<Result<(), InterceptError>>,
     /// One, which a request of HTTP/1.1 has until its response begins. Then hyper sees to the rest.
@@ -60,8 +61,8 @@ impl Upstream {
     }
 
     /// A connection to make when the first request was admitted.
-    pub(super) fn unconnected(address: SocketAddr) -> Self {
-        Self::new(None, Some(address))
+    pub(super) fn unconnected(flow: Flow) -> Self {
+        Self::new(None, Some(flow))
     }
 
     /// None at all.
@@ -69,19 +70,20 @@ impl Upstream {
         Self::new(None, None)
     }
 
-    fn new(sender: Option<Sender>, address: Option<SocketAddr>) -> Self {
+    fn new(sender: Option<Sender>, undialled: Option<Flow>) -> Self {
         let (dialled, turns) = (OnceCell::new(), Semaphore::new(1));
-        Self { sender: RefCell::new(sender), address, dialled, turns }
+        Self { sender: RefCell::new(sender), undialled, dialled, turns }
     }
 
-    /// Who sends the next request: over HTTP/1.1 one after the other.
+    /// Who sends the next request, which shows `shown`: over HTTP/1.1 one after the other.
     pub(super) async fn sender(
         &self,
         context: &Context,
+        shown: Option<&HostName>,
         version: HttpVersion,
     ) -> Result<Lent<'_>, InterceptError> {
-        if let Some(address) = self.address {
-            let dialled = self.dialled.get_or_init(|| self.dial(address, context, version)).await;
+        if let Some(flow) = &self.undialled {
+            let dialled = self.dialled.get_or_init(|| self.dial(flow, shown, context, version)).await;
             (*dialled)?;
         }
         let turn = match version {
@@ -94,11 +96,12 @@ impl Upstream {
 
     async fn dial(
         &self,
-        address: SocketAddr,
+        flow: &Flow,
+        shown: Option<&HostName>,
         context: &Context,
         version: HttpVersion,
     ) -> Result<(), InterceptError> {
-        let stream = dial(address, context.limits.connect_timeout).await?;
+        let stream = dial_flow(context, flow, shown).await?;
         self.put_back(Sender::handshake(stream, version, context).await?);
         Ok(())
     }

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use net_tls::{Alpn, AlpnOffer, AlpnQuestion, LeafSubject, UpstreamFault, fatal_alert};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, server};
 
@@ -15,6 +14,7 @@ use crate::guest::{
     InterceptError, Prefixed, StreamInfo, dial_flow, fail,
 };
 use crate::http;
+use crate::proxy::UpstreamStream;
 
 type GuestTls = server::TlsStream<Prefixed<GuestStream>>;
 
@@ -27,7 +27,7 @@ pub(crate) async fn intercept(
     context: &Rc<Context>,
     mut info: StreamInfo,
     guest: GuestStream,
-    upstream: TcpStream,
+    upstream: UpstreamStream,
     prefix: Bytes,
     protocols: Vec<Vec<u8>>,
 ) -> Result<(), InterceptError> {
@@ -124,7 +124,7 @@ impl<'c> Opening<'c> {
         admitted: &Admission<'_>,
         info: &StreamInfo,
         guest: GuestStream,
-        upstream: TcpStream,
+        upstream: UpstreamStream,
         prefix: Bytes,
     ) -> Result<Opened, InterceptError> {
         let upstream = match self.connect(info, upstream).await {
@@ -156,7 +156,7 @@ impl<'c> Opening<'c> {
         remembered: Alpn,
         info: &StreamInfo,
         guest: GuestStream,
-        upstream: TcpStream,
+        upstream: UpstreamStream,
         prefix: Bytes,
     ) -> Result<Opened, InterceptError> {
         let told = self.question.offer.answer(remembered);
@@ -179,7 +179,7 @@ impl<'c> Opening<'c> {
 
     /// Upstream's handshake with what the guest offers; where upstream speaks none of it, with the other
     /// HTTP, which is carried over. What it chose is remembered for the next time.
-    async fn connect(&self, info: &StreamInfo, upstream: TcpStream) -> Result<Connected, ConnectFailed> {
+    async fn connect(&self, info: &StreamInfo, upstream: UpstreamStream) -> Result<Connected, ConnectFailed> {
         let connected = self.connect_either(info, upstream).await;
         match &connected {
             Ok(upstream) if self.others.is_empty() => self.context.tls.learn(&self.question, upstream.chosen),
@@ -192,12 +192,13 @@ impl<'c> Opening<'c> {
     async fn connect_either(
         &self,
         info: &StreamInfo,
-        upstream: TcpStream,
+        upstream: UpstreamStream,
     ) -> Result<Connected, ConnectFailed> {
         let (context, offer) = (self.context, self.question.offer);
         match (connect(context, info, upstream, offer, &self.others).await, offer.other()) {
             (Err(ConnectError::NoProtocol), Some(other)) => {
-                let again = dial_flow(context, &info.flow).await.map_err(ConnectFailed::Dial)?;
+                let again =
+                    dial_flow(context, &info.flow, info.name.as_ref()).await.map_err(ConnectFailed::Dial)?;
                 Ok(connect(context, info, again, other, &[]).await?)
             }
             (connected, _) => Ok(connected?),

@@ -16,6 +16,7 @@ mod interim;
 mod new_names;
 mod places;
 mod policy;
+mod proxies;
 mod publish;
 mod quic;
 mod quic_client;
