@@ -22,6 +22,7 @@ mod sender;
 mod serve;
 mod sides;
 mod tunnel;
+mod websocket;
 mod worst;
 
 pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, deny_tls, nothing_at_stake};

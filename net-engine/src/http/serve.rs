@@ -11,17 +11,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1 as server1, http2 as server2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 use super::body::BodyError;
 use super::exchange::Exchange;
 use super::guest_body::GuestBody;
 use super::refusal::Refusal;
 use super::sender::{LocalTasks, Upstream, header_bytes, window_bytes};
-use super::tunnel::{Duplex, TunnelEnd, tunnel};
-use crate::guest::{Activity, Context, FAREWELL, HttpVersion};
+use super::tunnel::{TunnelEnd, close_lingering, tunnel};
+use crate::guest::{Activity, Context, HttpVersion};
 
 /// What waits in a stream of HTTP/2 for the guest's connection to take it: a few frames.
 const HTTP2_SEND_BYTES: usize = 64 << 10;
@@ -118,22 +117,15 @@ where
     let parts = connection.into_parts();
     let guest = TunnelEnd { stream: Box::new(parts.io.into_inner()), unread: parts.read_buf };
     if !switched {
-        let _ = timeout(FAREWELL, close_lingering(guest.stream)).await;
+        close_lingering(guest.stream).await;
     } else if let Some(upstream) = served.upstream.take_tunnel().await {
         // An error on either side ends both.
         let id = served.exchange.id();
-        tunnel(&served.context.stack, id, guest, upstream, &served.context.limits).await;
+        match served.exchange.take_websocket() {
+            Some(websocket) => websocket.carry(id, guest, upstream).await,
+            None => tunnel(&served.context.stack, id, guest, upstream, &served.context.limits).await,
+        }
     }
-}
-
-/// Closes our half and reads on until the guest closes its own: a reset for what it still sends
-/// would take the last response from it (RFC 9112, section 9.6).
-async fn close_lingering(mut guest: Box<dyn Duplex>) {
-    if guest.shutdown().await.is_err() {
-        return;
-    }
-    let mut ignored = [0; 4096];
-    while guest.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
 }
 
 async fn serve_http2<G>(served: &Rc<Stream>, guest: TokioIo<G>)

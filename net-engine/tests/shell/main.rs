@@ -35,5 +35,6 @@ mod upstreams;
 mod versions;
 mod virtual_ip;
 mod warm;
+mod websocket;
 mod wire;
 mod world;
