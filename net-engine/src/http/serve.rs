@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::Incoming as HyperIncoming;
 use hyper::server::conn::{http1 as server1, http2 as server2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::body::BodyError;
 use super::exchange::Exchange;
 use super::guest_body::GuestBody;
+use super::incoming::Incoming;
 use super::refusal::Refusal;
 use super::sender::{LocalTasks, Upstream, header_bytes, window_bytes};
 use super::tunnel::{TunnelEnd, close_lingering, tunnel};
@@ -156,15 +157,15 @@ where
 /// hyper's view of the stream: a request in, a response out.
 struct Answerer(Rc<Stream>);
 
-impl Service<Request<Incoming>> for Answerer {
+impl Service<Request<HyperIncoming>> for Answerer {
     type Response = Response<GuestBody>;
     type Error = Infallible;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<HyperIncoming>) -> Self::Future {
         let served = Rc::clone(&self.0);
         Box::pin(async move {
-            let response = answer(&served, request).await;
+            let response = answer(&served, request.map(Incoming::from)).await;
             if served.exchange.has_ended() {
                 served.over.notify_one();
             }
