@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -26,6 +26,7 @@ use super::refusal::{Form, Refusal};
 use super::request_filter::{RequestContent, RequestFilter};
 use super::response_filter::ResponseFilter;
 use super::sides::Sides;
+use super::websocket::{self, WebSocket};
 use super::worst::Worst;
 use crate::core::FlowId;
 use crate::guest::{BoundRule, Context, Denial, HeldBytes, HttpVersion, ShownName, StreamInfo};
@@ -38,13 +39,16 @@ pub(super) struct Exchange {
     /// The rule every request must lead to; set by the first one where the SYN could not tell.
     rule: Cell<Option<BoundRule>>,
     state: Cell<State>,
+    /// What is to follow HTTP, where that is looked into.
+    websocket: RefCell<Option<WebSocket>>,
     /// Why every request is denied, where the stream itself is.
     denied: Option<Denial>,
     /// Whether a request was read.
     has_begun: Cell<bool>,
 }
 
-const NO_UPGRADE: &str = "another protocol inside this connection is not carried beside secrets";
+const NO_UPGRADE: &str =
+    "another protocol than WebSocket inside this connection is not carried beside secrets";
 
 /// How a stream goes on after the response in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,8 @@ pub(super) struct Rest {
     /// The protocol the guest offers to switch to.
     upgrade: Option<HeaderValue>,
     interims: Interims,
+    /// What that is to pass, beside secrets.
+    websocket: Option<WebSocket>,
 }
 
 impl Rest {
@@ -94,7 +100,6 @@ impl Rest {
     /// The name the request shows, where the session is not for one.
     pub(super) fn shown(&self) -> Option<&HostName> {
         self.shown.as_ref().map(ShownName::name)
-    }
 }
 
 impl Exchange {
@@ -106,6 +111,7 @@ impl Exchange {
             sides,
             rule,
             state: Cell::new(State::Open),
+            websocket: RefCell::default(),
             has_begun: Cell::new(false),
             denied: None,
         }
@@ -141,6 +147,11 @@ impl Exchange {
         self.state.get() == State::Switched
     }
 
+    /// What follows HTTP, where that is a WebSocket to look into.
+    pub(super) fn take_websocket(&self) -> Option<WebSocket> {
+        self.websocket.take()
+    }
+
     /// Checks a request and makes it upstream's, or answers it.
     pub(super) fn admit(&self, request: Request<Incoming>) -> Result<Admitted, Refusal> {
         self.has_begun.set(true);
@@ -173,9 +184,14 @@ impl Exchange {
             // It has no such offers, and may ignore one.
             upgrade = None;
         }
-        if upgrade.is_some() && !secrets.looks_for_nothing() {
-            // What follows is no HTTP, and nothing here could look into it.
-            return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
+        let mut websocket = None;
+        if let Some(protocol) = upgrade.as_ref().filter(|_| !secrets.looks_for_nothing()) {
+            if !websocket::is_offered(protocol) {
+                // What follows is no HTTP, and nothing here could look into it.
+                return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
+            }
+            websocket::offer_no_extension(&mut parts.headers);
+            websocket = Some(WebSocket::new(&self.context, &self.info, name, &secrets));
         }
         let scrubber = ResponseFilter::new(&self.context, &secrets, &to);
         if !secrets.is_empty() {
@@ -219,7 +235,7 @@ impl Exchange {
             Some(_) | None => None,
         };
         let interims = Interims::new(&self.context.limits);
-        let rest = Rest { scrubber, method, shown, decided, upgrade, interims };
+        let rest = Rest { scrubber, method, shown, decided, upgrade, interims, websocket };
         Ok(Admitted { request: Request::from_parts(parts, body), found, rewriting, rest })
     }
 
@@ -353,19 +369,29 @@ impl Exchange {
         response: Response<Incoming>,
         rest: Rest,
     ) -> Result<Response<GuestBody>, Refusal> {
-        let Rest { mut scrubber, method, shown, decided, upgrade, interims: _ } = rest;
+        let Rest { mut scrubber, method, shown, decided, upgrade, interims: _, websocket } = rest;
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some(protocol) = upgrade else {
                 return Err(self.refuse(StatusCode::BAD_GATEWAY, "upstream switched protocols unasked"));
             };
-            if !self.context.secrets().looks_for_nothing() {
+            let is_unread = websocket.is_none();
+            if is_unread && !self.context.secrets().looks_for_nothing() {
                 // They have come since the guest asked.
                 return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
             }
+            if !is_unread && websocket::has_extension(&parts.headers) {
+                let why = "upstream chose an extension of WebSocket that it was not offered";
+                return Err(self.refuse(StatusCode::BAD_GATEWAY, why));
+            }
             self.state.set(State::Switched);
-            self.context.settle_tunnel(self.info.id, shown.as_ref().map(ShownName::name), decided);
-            headers::to_guest(&mut parts.headers, None);
+            self.websocket.replace(websocket);
+            let name = shown.as_ref().map(ShownName::name);
+            self.context.settle_tunnel(self.info.id, name, decided, is_unread);
+            headers::to_guest(&mut parts.headers, scrubber.as_mut().map(ResponseFilter::current));
+            if scrubber.is_some() {
+                parts.extensions.remove::<ReasonPhrase>();
+            }
             headers::put_upgrade(&mut parts.headers, protocol);
             return Ok(Response::from_parts(parts, GuestBody::empty()));
         }

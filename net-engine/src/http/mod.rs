@@ -33,6 +33,7 @@ mod serve_http1;
 mod serve_http2;
 mod sides;
 mod tunnel;
+mod websocket;
 mod worst;
 
 pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, deny_tls, nothing_at_stake};

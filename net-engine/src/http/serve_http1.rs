@@ -10,16 +10,14 @@ use hyper::body::Incoming as HyperIncoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::forward::forward;
 use super::guest_body::GuestBody;
 use super::incoming::Incoming;
 use super::sender::header_bytes;
 use super::serve::Stream;
-use super::tunnel::{Duplex, TunnelEnd, tunnel};
-use crate::guest::FAREWELL;
+use super::tunnel::{TunnelEnd, close_lingering, tunnel};
 
 /// Serves a connection to its end, and what follows HTTP on it.
 pub(super) async fn serve_http1<G>(served: &Rc<Stream>, guest: G)
@@ -48,22 +46,15 @@ where
     let parts = connection.into_parts();
     let guest = TunnelEnd { stream: Box::new(parts.io.into_inner()), unread: parts.read_buf };
     if !switched {
-        let _ = timeout(FAREWELL, close_lingering(guest.stream)).await;
+        close_lingering(guest.stream).await;
     } else if let Some(upstream) = served.upstream.take_tunnel().await {
         // An error on either side ends both.
         let id = served.exchange.id();
-        tunnel(&served.context.stack, id, guest, upstream, &served.context.limits).await;
+        match served.exchange.take_websocket() {
+            Some(websocket) => websocket.carry(id, guest, upstream).await,
+            None => tunnel(&served.context.stack, id, guest, upstream, &served.context.limits).await,
+        }
     }
-}
-
-/// Closes our half and reads on until the guest closes its own: a reset for what it still sends
-/// would take the last response from it (RFC 9112, section 9.6).
-async fn close_lingering(mut guest: Box<dyn Duplex>) {
-    if guest.shutdown().await.is_err() {
-        return;
-    }
-    let mut ignored = [0; 4096];
-    while guest.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
 }
 
 /// hyper's view of the stream: a request in, a response out.

@@ -39,5 +39,6 @@ mod upstreams;
 mod versions;
 mod virtual_ip;
 mod warm;
+mod websocket;
 mod wire;
 mod world;
