@@ -7,7 +7,7 @@ use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
 
-use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
+use super::args::{ConfigureArg, LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
 use super::sandbox::{Cover, LinkKind};
@@ -16,6 +16,7 @@ use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
 use super::{publish, resolver, sources};
+use crate::core::Autoconfiguration;
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
 const DEFAULT_MTU: u16 = 1500;
@@ -25,6 +26,10 @@ const DEFAULT_INTERCEPTED_PORT: u16 = 443;
 pub(super) struct Plan {
     pub(super) guest: GuestConfig,
     pub(super) link: Option<LinkKind>,
+    /// Whether frames may be longer than the MTU, and without their checksums.
+    pub(super) offload: bool,
+    /// Whether the interface is set up before the command starts.
+    pub(super) is_configured: bool,
     pub(super) mtu: u16,
     /// What the command trusts, where TLS is opened.
     pub(super) trust: Option<TrustFiles>,
@@ -44,6 +49,8 @@ pub(super) struct Plan {
 pub(super) struct Settings {
     pub(super) policy: Policy,
     link: Option<LinkKind>,
+    offload: bool,
+    configure: ConfigureArg,
     mtu: u16,
     ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
@@ -103,6 +110,8 @@ impl Settings {
                 Some(LinkConfig::Packet) => Some(LinkKind::Packet),
                 Some(LinkConfig::Auto) | None => None,
             },
+            offload: config.offload.unwrap_or(true),
+            configure: config.configure,
             mtu,
             ports: intercepted_ports(flags, config)?,
             bypass: patterns(&joined(&config.bypass, "--bypass", &flags.bypass))?,
@@ -164,9 +173,9 @@ impl Plan {
             Some(authority) => Some(anchors.for_command(authority.certificate_pem())?),
             None => None,
         };
+        let is_configured = args.configure.unwrap_or(settings.configure) == ConfigureArg::Static;
         let guest = GuestConfig {
-            // The interface is set up before the command starts.
-            autoconfiguration: None,
+            autoconfiguration: (!is_configured).then(Autoconfiguration::default),
             policy: settings.policy,
             interception: Interception {
                 ports: settings.ports,
@@ -188,8 +197,21 @@ impl Plan {
             ..GuestConfig::default()
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
+        let offload = settings.offload && !args.no_offload;
         let mtu = args.mtu.unwrap_or(settings.mtu);
-        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config, watched, publish })
+        Ok(Self {
+            guest,
+            link,
+            offload,
+            is_configured,
+            mtu,
+            trust,
+            removed_variables,
+            covers,
+            config,
+            watched,
+            publish,
+        })
     }
 }
 
