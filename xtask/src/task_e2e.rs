@@ -8,7 +8,7 @@ use crate::workspace::Workspace;
 
 /// The end-to-end tests alone
 ///
-/// curl, openssl, dig, Python and ordinary clients up to Chromium under `net-engine run`, nginx and
+/// curl, openssl, dig, Python, clients of DHCP and ordinary clients up to Chromium under `net-engine run`, nginx and
 /// others behind it, in network namespaces that end with this command. Tests run over each link, as
 /// root and as an ordinary user, those whose outcome does not depend on it once; what cannot run here
 /// is named at the end.
