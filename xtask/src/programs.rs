@@ -61,6 +61,10 @@ pub(crate) const IPERF: &[Program] = &[("iperf3", "iperf3")];
 pub(crate) const AUTOCONFIGURATION: &[Program] =
     &[("dhclient", "isc-dhcp-client"), ("udhcpc", "udhcpc"), ("dhcpcd", "dhcpcd-base"), ("rdisc6", "ndisc6")];
 
+/// What captures the end-to-end tests and judges the captures.
+pub(crate) const CAPTURE: &[Program] =
+    &[("tshark", "tshark"), ("dumpcap", "wireshark-common"), ("ethtool", "ethtool")];
+
 /// Who judges the certificates that net-tls makes.
 pub(crate) const JUDGES: &[Program] = &[("openssl", "openssl"), ("certtool", "gnutls-bin")];
 

@@ -31,13 +31,22 @@ def child(process):
         return children.read().split()[-1]
 
 
+def is_engine(process):
+    return os.path.basename(os.readlink(f"/proc/{process}/exe")) == "net-engine"
+
+
 def command_of(engine):
-    """The command's process: below the keeper and process 1, once it is no fork of the engine any more."""
+    """The command's process: below the keeper and process 1, once it is no fork of the engine any more.
+
+    `engine` may be a program that has started the engine.
+    """
     deadline = time.monotonic() + 30
     while True:
         try:
+            while not is_engine(engine):
+                engine = child(engine)
             command = child(child(child(engine)))
-            if os.path.basename(os.readlink(f"/proc/{command}/exe")) != "net-engine":
+            if not is_engine(command):
                 return command
         except (OSError, IndexError):
             pass
