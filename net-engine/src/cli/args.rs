@@ -209,6 +209,13 @@ pub(super) struct RunArgs {
     /// How frames leave the command's namespace: a TAP device, or a veth pair with a packet socket
     #[arg(long, value_enum)]
     pub(super) link: Option<LinkArg>,
+    /// Who sets up the command's interface [default: static]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(super) configure: Option<ConfigureArg>,
+    /// Let no frame be longer than the MTU, nor without its checksums: slower, but what a capture shows is
+    /// what a wire would carry
+    #[arg(long)]
+    pub(super) no_offload: bool,
     /// The MTU of the command's interface, 1280 to 65520 [default: 1500]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(MTU_RANGE))]
     pub(super) mtu: Option<u16>,
@@ -387,6 +394,17 @@ impl From<ProtocolArg> for net_core::Protocol {
             ProtocolArg::Udp => Self::Udp,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ConfigureArg {
+    /// The engine, before the command starts: addresses, routes and the MTU
+    #[default]
+    Static,
+    /// Nobody: it is up and nothing more, and who asks by DHCP or for a router is answered. The command has
+    /// no right to set it up; its kernel finds IPv6 by itself, the rest is for whoever enters its namespace
+    None,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

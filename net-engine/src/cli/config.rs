@@ -9,7 +9,7 @@ use net_policy::{Defaults, Preset, Rule};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::args::ConstraintsArg;
+use super::args::{ConfigureArg, ConstraintsArg};
 use super::limits::LimitSetting;
 use super::secret_action::ActionKey;
 use super::secret_places::PlaceKeys;
@@ -68,6 +68,8 @@ pub(super) struct Config {
     pub(super) dangerous_tls_keylog: Option<Written>,
     pub(super) publish: Vec<Written>,
     pub(super) link: Option<LinkConfig>,
+    pub(super) configure: ConfigureArg,
+    pub(super) offload: Option<bool>,
     /// With the place it was written.
     pub(super) mtu: Option<(String, u16)>,
     pub(super) host_alias: Option<Written>,
@@ -218,6 +220,9 @@ struct Keys {
     #[serde(default)]
     publish: Vec<Spanned<String>>,
     link: Option<LinkConfig>,
+    #[serde(default)]
+    configure: ConfigureArg,
+    offload: Option<bool>,
     mtu: Option<Spanned<u16>>,
     host_alias: Option<Spanned<String>>,
     #[serde(default)]
@@ -404,6 +409,8 @@ impl Config {
             dangerous_tls_keylog: keys.dangerous_tls_keylog.map(|path| written("dangerous_tls_keylog", path)),
             publish: list("publish", keys.publish),
             link: keys.link,
+            configure: keys.configure,
+            offload: keys.offload,
             mtu: keys.mtu.map(|mtu| (place("mtu", mtu.span().start), mtu.into_inner())),
             host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),
             dns_denial: keys.dns_denial,

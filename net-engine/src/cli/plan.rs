@@ -7,7 +7,7 @@ use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 
-use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
+use super::args::{ConfigureArg, LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, Written};
 use super::held_secrets::{HeldSecrets, ReadSecrets};
@@ -20,6 +20,7 @@ use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
 use super::{publish, resolver};
+use crate::core::Autoconfiguration;
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
 const DEFAULT_MTU: u16 = 1500;
@@ -29,6 +30,10 @@ const DEFAULT_INTERCEPTED_PORT: u16 = 443;
 pub(super) struct Plan {
     pub(super) guest: GuestConfig,
     pub(super) link: Option<LinkKind>,
+    /// Whether frames may be longer than the MTU, and without their checksums.
+    pub(super) offload: bool,
+    /// Whether the interface is set up before the command starts.
+    pub(super) is_configured: bool,
     pub(super) mtu: u16,
     /// What the command trusts, where TLS is opened.
     pub(super) trust: Option<TrustFiles>,
@@ -54,6 +59,8 @@ pub(super) struct Plan {
 pub(super) struct Settings {
     pub(super) policy: Policy,
     link: Option<LinkKind>,
+    offload: bool,
+    configure: ConfigureArg,
     mtu: u16,
     ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
@@ -109,6 +116,8 @@ impl Settings {
                 Some(LinkConfig::Packet) => Some(LinkKind::Packet),
                 Some(LinkConfig::Auto) | None => None,
             },
+            offload: config.offload.unwrap_or(true),
+            configure: config.configure,
             mtu,
             ports: intercepted_ports(flags, config)?,
             bypass: patterns(&joined(&config.bypass, "--bypass", &flags.bypass))?,
@@ -189,9 +198,9 @@ impl Plan {
             Some(authority) => Some(anchors.for_command(authority.certificate_pem())?),
             None => None,
         };
+        let is_configured = args.configure.unwrap_or(settings.configure) == ConfigureArg::Static;
         let guest = GuestConfig {
-            // The interface is set up before the command starts.
-            autoconfiguration: None,
+            autoconfiguration: (!is_configured).then(Autoconfiguration::default),
             policy: settings.policy,
             interception: Interception {
                 ports: settings.ports,
@@ -216,10 +225,13 @@ impl Plan {
             ..GuestConfig::default()
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
+        let offload = settings.offload && !args.no_offload;
         let mtu = args.mtu.unwrap_or(settings.mtu);
         Ok(Self {
             guest,
             link,
+            offload,
+            is_configured,
             mtu,
             trust,
             removed_variables,

@@ -94,12 +94,11 @@ impl Rest {
     pub(super) fn interim(&mut self, head: Response<()>) -> Option<Response<()>> {
         self.interims.pass(head, self.scrubber.as_mut().map(ResponseFilter::current))
     }
-}
 
-impl Rest {
     /// The name the request shows, where the session is not for one.
     pub(super) fn shown(&self) -> Option<&HostName> {
         self.shown.as_ref().map(ShownName::name)
+    }
 }
 
 impl Exchange {

@@ -14,6 +14,7 @@ mod isolation;
 mod lines;
 mod names;
 mod ping;
+mod programs;
 mod publish;
 mod quic;
 mod reach;
@@ -25,7 +26,9 @@ mod silence;
 mod tls;
 mod transfer;
 mod trust_kit;
+mod unconfigured;
 mod virtual_ip;
+mod with_rights;
 
 use crate::e2e::row::Row;
 
@@ -50,9 +53,11 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("endings", endings::ROWS),
         ("datagrams", datagrams::ROWS),
         ("ping", ping::ROWS),
+        ("programs", programs::ROWS),
         ("publish", publish::ROWS),
         ("quic", quic::ROWS),
         ("guest", guest::ROWS),
+        ("unconfigured", unconfigured::ROWS),
         ("isolation", isolation::ROWS),
         ("bad_input", bad_input::ROWS),
     ]
