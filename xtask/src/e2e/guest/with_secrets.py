@@ -1,6 +1,6 @@
 """A guest that uses the placeholder in $TOKEN: one verb a way.
 
-usage: secrets.py VERB ARGUMENT...
+usage: with_secrets.py VERB ARGUMENT...
 """
 
 import http.client
