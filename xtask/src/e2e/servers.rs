@@ -87,6 +87,14 @@ impl Servers {
                 start(&world.upstream, name, &["iperf3", "--server", "--bind", address])?;
             }
         }
+        if needs.has(Need::Coturn) {
+            // Two of each family, or it has nothing to discover behaviour by (RFC 5780, section 6).
+            let listen = [WEB, PEER].concat();
+            let listen: Vec<_> = listen.iter().flat_map(|address| ["-L", *address]).collect();
+            let stun = ["turnserver", "-n", "--stun-only", "--no-auth", "--no-cli", "--no-tls", "--no-dtls"];
+            let files = ["--no-tcp", "--log-file", "stdout", "--pidfile", "nginx/turnserver.pid"];
+            start(&world.upstream, "coturn", &[&stun[..], &files, &listen].concat())?;
+        }
         if needs.has(Need::Git) {
             let socket = format!("unix:{dir}/nginx/git.sock");
             start(&world.upstream, "fcgiwrap", &["fcgiwrap", "-s", &socket])?;
