@@ -43,6 +43,7 @@ impl Servers {
             ("clients.py", include_str!("guest/clients.py")),
             ("chromium.sh", include_str!("guest/chromium.sh")),
             ("fetch.mjs", include_str!("guest/fetch.mjs")),
+            ("www/fallback.html", include_str!("guest/fallback.html")),
             ("Fetch.java", include_str!("guest/Fetch.java")),
             ("dnsmasq.conf", include_str!("upstream/dnsmasq.conf")),
         ] {
@@ -200,11 +201,16 @@ fn nginx_conf(dir: &str, git: &str) -> String {
         "location /sink/ {{ proxy_pass http://{}:80/; proxy_request_buffering off; proxy_http_version 1.1; }}",
         PEER[0]
     );
+    // Each request on a connection of its own; and HTTP/3 on offer, which browsers try first from then on.
+    let alone = r#"location /alone { keepalive_timeout 0; add_header Access-Control-Allow-Origin *;
+        default_type text/plain; return 200 "alone\n"; }
+        location /offered { keepalive_timeout 0; add_header Access-Control-Allow-Origin *;
+        add_header Alt-Svc 'h3=":443"; ma=3600'; default_type text/plain; return 200 "offered\n"; }"#;
     // Package managers ask for paths of their own making; what stands before them says which row it is.
     let packages = format!("rewrite ^/row/[^/]+(/.*)$ $1; location /tiny.git {{ {git} }}");
     let tls = |name: &str, certificate: &str, listen: &str| {
         format!(
-            "server {{ server_name {name}; {listen} {hello} {sink} {packages}
+            "server {{ server_name {name}; {listen} {hello} {alone} {sink} {packages}
                 ssl_certificate {dir}/{certificate}.pem; ssl_certificate_key {dir}/{certificate}.key; }}"
         )
     };
