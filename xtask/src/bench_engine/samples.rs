@@ -16,6 +16,8 @@ pub(crate) enum Unit {
     Bytes,
     /// Of what was asked for.
     Share,
+    /// Lost, of what was sent.
+    Percent,
     /// So many times what it is without.
     Times,
     Count,
@@ -41,6 +43,7 @@ impl Unit {
             Self::Kib => "KiB",
             Self::Bytes => "B",
             Self::Share => "share",
+            Self::Percent => "%",
             Self::Times => "times",
             Self::Count => "count",
         }
@@ -49,7 +52,9 @@ impl Unit {
     pub(crate) fn better(self) -> Better {
         match self {
             Self::GbitPerS | Self::PerS | Self::Share => Better::More,
-            Self::Us | Self::Ms | Self::SPerGib | Self::Kib | Self::Bytes | Self::Times => Better::Less,
+            Self::Us | Self::Ms | Self::SPerGib | Self::Kib | Self::Bytes | Self::Percent | Self::Times => {
+                Better::Less
+            }
             Self::Count => Better::Neither,
         }
     }

@@ -22,6 +22,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("taskset", "util-linux"),
     ("dnsmasq", "dnsmasq-base"),
     ("dnsperf", "dnsperf"),
+    ("iperf3", "iperf3"),
 ];
 
 /// What is to be measured.
