@@ -57,6 +57,8 @@ pub(crate) const NMAP: &[Program] = &[("nmap", "nmap")];
 pub(crate) const SOCAT: &[Program] = &[("socat", "socat")];
 pub(crate) const IPERF: &[Program] = &[("iperf3", "iperf3")];
 
+pub(crate) const COTURN: &[Program] = &[("turnserver", "coturn"), ("turnutils_natdiscovery", "coturn")];
+
 /// What sets up an interface that is not set up. Of dhcpcd only what starts by no service of its own.
 pub(crate) const AUTOCONFIGURATION: &[Program] =
     &[("dhclient", "isc-dhcp-client"), ("udhcpc", "udhcpc"), ("dhcpcd", "dhcpcd-base"), ("rdisc6", "ndisc6")];

@@ -44,9 +44,10 @@ enum Whole {
 /// directory.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask bench engine               everything, about 25 minutes\n  \
+    after_help = "Examples:\n  cargo xtask bench engine               everything, about 35 minutes\n  \
                         cargo xtask bench engine --axes up --systems ours-1500,direct --rounds 1\n  \
                         cargo xtask bench engine --axes rtt,connect --rounds 11\n  \
+                        cargo xtask bench engine --axes udp,publish\n  \
                         cargo xtask bench engine --axes churn | grep ^figure\n  \
                         cargo xtask bench engine --tls         TLS, about 12 minutes\n  \
                         cargo xtask bench engine --axes tls_bulk --tls-systems ours,splice --rounds 1"

@@ -20,6 +20,10 @@ pub(crate) enum Axis {
     Connect,
     /// Names from the system's cache, one after the other and as many as go
     Dns,
+    /// Datagrams of 64 and 1400 bytes a second, what is lost of half as many, and round trips
+    Udp,
+    /// Connections to a published port a second, and throughput (ours, pasta, and no engine at all)
+    Publish,
     /// Download beside idle flows, and their memory (ours alone)
     Idle,
     /// Uploads to a slow server (ours alone)
@@ -44,8 +48,17 @@ pub(crate) enum Axis {
 
 impl Axis {
     /// Those on which all systems are compared.
-    const COMPARED: [Self; 7] =
-        [Self::Up, Self::Down, Self::Rtt, Self::RttIdle, Self::RttLoaded, Self::Connect, Self::Dns];
+    const COMPARED: [Self; 9] = [
+        Self::Up,
+        Self::Down,
+        Self::Rtt,
+        Self::RttIdle,
+        Self::RttLoaded,
+        Self::Connect,
+        Self::Dns,
+        Self::Udp,
+        Self::Publish,
+    ];
     /// Those on which only ours is measured.
     const ALONE: [Self; 5] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn, Self::Guests];
 

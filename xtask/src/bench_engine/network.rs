@@ -28,6 +28,9 @@ pub(crate) const SERVERS: [&str; 8] = [
     "192.31.196.9",
 ];
 
+/// The host's own, where ports of a guest are published.
+pub(crate) const HOST: &str = "192.31.196.1";
+
 /// The same, for IPv6.
 const SERVERS_V6: [&str; 2] = ["2001:4:112::2", "2001:4:112::3"];
 
@@ -61,7 +64,7 @@ pub(crate) struct Network {
     /// Where the systems run.
     pub(crate) host: Space,
     /// Where the servers run.
-    upstream: Space,
+    pub(crate) upstream: Space,
 }
 
 impl Network {
@@ -104,7 +107,7 @@ impl Network {
         host.script(&format!(
             "ip link set lo up
              ip link set out0 up
-             ip address add 192.31.196.1/24 dev out0
+             ip address add {HOST}/24 dev out0
              ip address add 2001:4:112::1/64 dev out0 nodad
              ip route add default via {gateway}
              ip -6 route add default via {gateway_v6}
@@ -126,6 +129,10 @@ impl Network {
         command.args(["load", "serve"]).args(SERVERS).args(SERVERS_V6);
         let mut served = Served(vec![listening(&mut command)?]);
         self.serve_names(&mut served)?;
+        let mut iperf = self.upstream.command("iperf3");
+        iperf.args(["--server", "--bind", SERVERS[0]]);
+        let child = iperf.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        served.0.push(child.context("cannot start iperf3")?);
         Ok(served)
     }
 
@@ -181,6 +188,13 @@ pub(crate) fn put(space: &Space, program: &Path, inside: &str) -> Result<()> {
 
 /// The running servers; they end when this is dropped.
 pub(crate) struct Served(Vec<Child>);
+
+impl Served {
+    /// What needs no servers of its own.
+    pub(crate) fn nobody() -> Self {
+        Self(Vec::new())
+    }
+}
 
 impl Drop for Served {
     fn drop(&mut self) {

@@ -11,10 +11,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::bench_engine::launch::{Joined, Launch};
 use crate::bench_engine::mitmproxy;
-use crate::bench_engine::network::{CONGESTION_CONTROL, LOAD, Network, SERVERS, Served, TCP_SETTINGS};
+use crate::bench_engine::network::{CONGESTION_CONTROL, HOST, LOAD, Network, SERVERS, Served, TCP_SETTINGS};
 use crate::bench_engine::usage::{self, Usage};
 use crate::load::{Answer, Order};
 use crate::process;
+use crate::space::Space;
 
 /// How the kernel calls the agent's process.
 const AGENT: &str = "load";
@@ -48,8 +49,24 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it, and waits until its guest reaches a server.
     pub(crate) fn start(network: &Network, served: Served, launch: &Launch) -> Result<Self> {
-        let mut agent = network.host.command(&launch.words[0]);
-        agent.args(&launch.words[1..]).args([LOAD, "load", "agent"]).args(SERVERS);
+        Self::start_in(&network.host, network, served, launch, &SERVERS)
+    }
+
+    /// A client outside, of the ports that a system publishes.
+    pub(crate) fn outside(network: &Network) -> Result<Self> {
+        let launch = Launch::new(["env"], Joined::Not);
+        Self::start_in(&network.upstream, network, Served::nobody(), &launch, &[HOST])
+    }
+
+    fn start_in(
+        space: &Space,
+        network: &Network,
+        served: Served,
+        launch: &Launch,
+        servers: &[&str],
+    ) -> Result<Self> {
+        let mut agent = space.command(&launch.words[0]);
+        agent.args(&launch.words[1..]).args([LOAD, "load", "agent"]).args(servers);
         agent.envs(launch.environment.iter().map(|(name, value)| (name, value)));
         let mut child = agent
             .stdin(Stdio::piped())

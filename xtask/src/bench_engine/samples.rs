@@ -20,6 +20,8 @@ pub(crate) enum Unit {
     Bytes,
     /// Of what was asked for.
     Share,
+    /// Lost, of what was sent.
+    Percent,
     /// So many times what it is without.
     Times,
     Count,
@@ -46,6 +48,7 @@ impl Unit {
             Self::Kib => "KiB",
             Self::Bytes => "B",
             Self::Share => "share",
+            Self::Percent => "%",
             Self::Times => "times",
             Self::Count => "count",
         }
@@ -61,6 +64,7 @@ impl Unit {
             | Self::SPer100k
             | Self::Kib
             | Self::Bytes
+            | Self::Percent
             | Self::Times => Better::Less,
             Self::Count => Better::Neither,
         }

@@ -23,6 +23,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("taskset", "util-linux"),
     ("dnsmasq", "dnsmasq-base"),
     ("dnsperf", "dnsperf"),
+    ("iperf3", "iperf3"),
 ];
 
 /// What is to be measured.

@@ -9,7 +9,7 @@ use crate::bench_engine::running::Running;
 use crate::bench_engine::samples::{Measure, Samples, Unit};
 use crate::bench_engine::system::{Maker, System};
 use crate::bench_engine::usage::Usage;
-use crate::load::{self, Answer, Order, Pace};
+use crate::load::{self, Answer, Order, Pace, Way};
 
 const STREAMS: [usize; 3] = [1, 4, 64];
 const CLIENTS: [usize; 3] = [1, 8, 64];
@@ -17,6 +17,7 @@ const ROUND_TRIPS: usize = 5_000;
 /// Fewer: a round trip beside a download may take long.
 const LOADED_ROUND_TRIPS: usize = 1_000;
 const QUESTIONS: usize = 5_000;
+const DATAGRAMS: [(Way, usize); 4] = [(Way::Up, 64), (Way::Up, 1400), (Way::Down, 64), (Way::Down, 1400)];
 const IDLE_FLOWS: [usize; 5] = [10, 100, 1_000, 10_000, 50_000];
 const CLIENTS_BESIDE_IDLE: usize = 8;
 const DESCRIPTORS_BESIDE_IDLE: usize = 1_000;
@@ -69,6 +70,13 @@ impl<'s> Session<'s> {
                     }
                 }
                 Axis::Dns => self.attempt("dns", Self::dns),
+                Axis::Udp => {
+                    for (way, bytes) in DATAGRAMS {
+                        self.attempt("udp", |session| session.datagrams(way, bytes));
+                    }
+                    self.attempt("udp_rtt", Self::datagram_round_trips);
+                }
+                Axis::Publish => self.attempt("publish", Self::published),
                 Axis::Idle
                 | Axis::Paced
                 | Axis::Fin
@@ -107,6 +115,8 @@ impl<'s> Session<'s> {
             | Axis::Connect
             | Axis::Dns
             | Axis::Guests
+            | Axis::Udp
+            | Axis::Publish
             | Axis::TlsHandshake
             | Axis::TlsRequest
             | Axis::TlsBulk
@@ -207,6 +217,61 @@ impl<'s> Session<'s> {
         self.compared("dns/rtt_p99", Unit::Us, p99_us);
         self.compared("dns/rate", Unit::PerS, per_s);
         self.compared("dns/lost", Unit::Count, lost as f64);
+        Ok(())
+    }
+
+    fn datagrams(&mut self, way: Way, bytes: usize) -> Result<()> {
+        self.wait_for_quiet()?;
+        let answer = self.running.ask(Order::Udp { way, bytes, seconds: self.seconds })?;
+        let Answer::Datagrams { per_s, lost_percent, half_lost_percent } = answer else {
+            bail!("{answer:?}")
+        };
+        self.compared(&format!("udp/{way}/{bytes}"), Unit::PerS, per_s);
+        self.compared(&format!("udp_lost/{way}/{bytes}"), Unit::Percent, lost_percent);
+        self.compared(&format!("udp_half_lost/{way}/{bytes}"), Unit::Percent, half_lost_percent);
+        Ok(())
+    }
+
+    fn datagram_round_trips(&mut self) -> Result<()> {
+        self.wait_for_quiet()?;
+        let awake = Awake::new(self.network)?;
+        let answer = self.running.ask(Order::UdpRtt { count: ROUND_TRIPS });
+        drop(awake);
+        let answer = answer?;
+        let Answer::Rtt { p50_us, p99_us } = answer else { bail!("{answer:?}") };
+        self.compared("udp_rtt", Unit::Us, p50_us);
+        self.compared("udp_rtt_p99", Unit::Us, p99_us);
+        Ok(())
+    }
+
+    /// The agent serves, and a client outside connects to the ports of the host that lead to it.
+    fn published(&mut self) -> Result<()> {
+        if self.system.maker() == Maker::Slirp {
+            // It publishes by requests to a socket of its own.
+            return Ok(());
+        }
+        let answer = self.running.ask(Order::Serve)?;
+        if answer != Answer::Serving {
+            bail!("{answer:?}");
+        }
+        let mut outside = Running::outside(self.network)?;
+        for clients in CLIENTS {
+            self.wait_for_quiet()?;
+            let answer = outside.ask(Order::Connect { clients, seconds: self.seconds })?;
+            let Answer::Short { per_s, errors, .. } = answer else { bail!("{answer:?}") };
+            self.compared(&format!("publish/connect/{clients}"), Unit::PerS, per_s);
+            self.compared(&format!("publish/connect_errors/{clients}"), Unit::Count, errors as f64);
+        }
+        let orders = [
+            ("publish/in", Order::Up { streams: 1, seconds: self.seconds }),
+            ("publish/out", Order::Down { streams: 1, seconds: self.seconds }),
+        ];
+        for (path, order) in orders {
+            self.wait_for_quiet()?;
+            let answer = outside.ask(order)?;
+            let Answer::Moved { gbit_per_s, .. } = answer else { bail!("{answer:?}") };
+            self.compared(path, Unit::GbitPerS, gbit_per_s);
+        }
         Ok(())
     }
 

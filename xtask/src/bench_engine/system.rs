@@ -3,7 +3,8 @@
 use clap::ValueEnum;
 
 use crate::bench_engine::launch::{Joined, Launch};
-use crate::bench_engine::network::{ENGINE, REFERENCE, SERVERS};
+use crate::bench_engine::network::{ENGINE, HOST, REFERENCE, SERVERS};
+use crate::load::Habit;
 
 /// A way for a guest to reach the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -88,14 +89,17 @@ impl System {
             Maker::Ours => {
                 let policy = ["--allow", "any", "--no-intercept", "--nameserver", SERVERS[0]];
                 // For the most idle flows there are beside others.
-                let policy = [&policy[..], &["--limit", "max_tcp_flows=60000"]].concat();
-                let words = [&[ENGINE, "run"][..], &policy, &["--mtu", &text, "--"]].concat();
+                let limits = ["--limit", "max_tcp_flows=60000"];
+                let publish = ["--publish", &published()];
+                let words =
+                    [&[ENGINE, "run"][..], &policy, &limits, &publish, &["--mtu", &text, "--"]].concat();
                 Launch::new(words, Joined::ByItsRunner)
             }
             Maker::Pasta => {
                 // As root it would become nobody, who has no namespaces to give.
-                let words = ["pasta", "--foreground", "--config-net", "--runas", "0", "--mtu", &text, "--"];
-                Launch::new(words, Joined::ByItsRunner)
+                let words = ["pasta", "--foreground", "--config-net", "--runas", "0", "--mtu", &text];
+                let publish = ["--tcp-ports", &ports("-"), "--"];
+                Launch::new([&words[..], &publish].concat(), Joined::ByItsRunner)
             }
             Maker::Slirp => {
                 let words = ["unshare", "--user", "--map-root-user", "--net", "--"];
@@ -111,6 +115,19 @@ impl System {
         self.mtu()
             .map_or_else(|| self.maker().name().to_owned(), |mtu| format!("{}-{mtu}", self.maker().name()))
     }
+}
+
+/// The ports of every habit, as a range.
+fn ports(between: &str) -> String {
+    let ports = Habit::ALL.map(Habit::port);
+    let [first, last] =
+        [ports.iter().min(), ports.iter().max()].map(|port| port.copied().unwrap_or_default());
+    format!("{first}{between}{last}")
+}
+
+/// The same ports of the guest, at the host's address.
+fn published() -> String {
+    format!("{HOST}:{ports}:{ports}", ports = ports("-"))
 }
 
 impl Maker {

@@ -29,6 +29,8 @@ pub(crate) enum Need {
     Socat,
     /// Both ends.
     Iperf,
+    /// A STUN server with two addresses, and its client.
+    Coturn,
     /// Clients of DHCP, and what asks for routers and neighbours.
     Autoconfiguration,
 }
@@ -49,6 +51,7 @@ impl Need {
             Self::Nmap => programs::NMAP,
             Self::Socat => programs::SOCAT,
             Self::Iperf => programs::IPERF,
+            Self::Coturn => programs::COTURN,
             Self::Autoconfiguration => programs::AUTOCONFIGURATION,
         };
         let absent = programs::ensure(wanted)?;

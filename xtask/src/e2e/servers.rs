@@ -44,6 +44,7 @@ impl Servers {
             ("with_secrets.py", include_str!("guest/with_secrets.py")),
             ("chromium.sh", include_str!("guest/chromium.sh")),
             ("fetch.mjs", include_str!("guest/fetch.mjs")),
+            ("www/fallback.html", include_str!("guest/fallback.html")),
             ("Fetch.java", include_str!("guest/Fetch.java")),
             ("dnsmasq.conf", include_str!("upstream/dnsmasq.conf")),
         ] {
@@ -87,6 +88,14 @@ impl Servers {
             for (name, address) in [("iperf3-v4", PEER[0]), ("iperf3-v6", PEER[1])] {
                 start(&world.upstream, name, &["iperf3", "--server", "--bind", address])?;
             }
+        }
+        if needs.has(Need::Coturn) {
+            // Two of each family, or it has nothing to discover behaviour by (RFC 5780, section 6).
+            let listen = [WEB, PEER].concat();
+            let listen: Vec<_> = listen.iter().flat_map(|address| ["-L", *address]).collect();
+            let stun = ["turnserver", "-n", "--stun-only", "--no-auth", "--no-cli", "--no-tls", "--no-dtls"];
+            let files = ["--no-tcp", "--log-file", "stdout", "--pidfile", "nginx/turnserver.pid"];
+            start(&world.upstream, "coturn", &[&stun[..], &files, &listen].concat())?;
         }
         if needs.has(Need::Git) {
             let socket = format!("unix:{dir}/nginx/git.sock");
@@ -193,11 +202,16 @@ fn nginx_conf(dir: &str, git: &str) -> String {
         "location /sink/ {{ proxy_pass http://{}:80/; proxy_request_buffering off; proxy_http_version 1.1; }}",
         PEER[0]
     );
+    // Each request on a connection of its own; and HTTP/3 on offer, which browsers try first from then on.
+    let alone = r#"location /alone { keepalive_timeout 0; add_header Access-Control-Allow-Origin *;
+        default_type text/plain; return 200 "alone\n"; }
+        location /offered { keepalive_timeout 0; add_header Access-Control-Allow-Origin *;
+        add_header Alt-Svc 'h3=":443"; ma=3600'; default_type text/plain; return 200 "offered\n"; }"#;
     // Package managers ask for paths of their own making; what stands before them says which row it is.
     let packages = format!("rewrite ^/row/[^/]+(/.*)$ $1; location /tiny.git {{ {git} }}");
     let tls = |name: &str, certificate: &str, listen: &str| {
         format!(
-            "server {{ server_name {name}; {listen} {hello} {sink} {packages}
+            "server {{ server_name {name}; {listen} {hello} {alone} {sink} {packages}
                 ssl_certificate {dir}/{certificate}.pem; ssl_certificate_key {dir}/{certificate}.key; }}"
         )
     };

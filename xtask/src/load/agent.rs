@@ -15,7 +15,9 @@ use crate::load::habit::Habit;
 use crate::load::order::Order;
 use crate::load::servers::{PATIENCE, Servers};
 use crate::load::short::Until;
-use crate::load::{bulk, fin, idle, names, paced, ping, raise_descriptor_limit, short, tls};
+use crate::load::{
+    bulk, datagrams, fin, idle, names, paced, ping, raise_descriptor_limit, serve, short, tls,
+};
 
 /// Carries out the orders on standard input until `quit` or the end of input.
 ///
@@ -72,6 +74,12 @@ impl Agent {
             Order::Paced { rate, seconds } => paced::run(servers, rate, seconds)?,
             Order::Fin { quiet_ms, count } => fin::run(servers, quiet_ms, count)?,
             Order::Dns { count, seconds } => names::run(servers.first()?, count, seconds)?,
+            Order::Udp { way, bytes, seconds } => datagrams::run(servers.first()?, way, bytes, seconds)?,
+            Order::UdpRtt { count } => datagrams::round_trips(servers.first()?, count)?,
+            Order::Serve => {
+                serve::start(&[IpAddr::from([0, 0, 0, 0])])?;
+                Answer::Serving
+            }
             Order::TlsReach => tls::reach(servers)?,
             Order::TlsHandshake { clients, seconds, resumes } => {
                 tls::handshake(servers, clients, seconds, resumes)?
@@ -108,7 +116,6 @@ fn congestion_control(servers: &Servers) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::serve;
 
     #[test]
     fn every_order_is_answered_over_loopback() {
@@ -136,5 +143,6 @@ mod tests {
         let Answer::Paced(pace) = answer("paced 20000000 0.1") else { panic!("paced") };
         assert!(pace.bytes > 0 && pace.seconds > 0.0);
         assert!(matches!(answer("fin 1 3"), Answer::Late { .. }));
+        assert!(matches!(answer("udp_rtt 10"), Answer::Rtt { .. }));
     }
 }

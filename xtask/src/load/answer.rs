@@ -18,7 +18,7 @@ pub(crate) enum Answer {
         /// Connections that ended before they were told to.
         broken: usize,
     },
-    /// `rtt` and `tls_request`.
+    /// `rtt`, `udp_rtt` and `tls_request`.
     Rtt { p50_us: f64, p99_us: f64 },
     /// `connect`, `churn` and `tls_handshake`.
     Short { total: usize, per_s: f64, errors: usize, p50_ms: f64, p99_ms: f64 },
@@ -30,6 +30,10 @@ pub(crate) enum Answer {
     Late { p50_ms: f64, p99_ms: f64 },
     /// `dns`.
     Named { p50_us: f64, p99_us: f64, per_s: f64, lost: usize },
+    /// `udp`: what arrived of as many as go, and what was lost of them and of half as many.
+    Datagrams { per_s: f64, lost_percent: f64, half_lost_percent: f64 },
+    /// `serve`.
+    Serving,
     /// `h2`.
     Requests { per_s: f64, errors: usize },
     /// `tls_flood`.

@@ -7,6 +7,7 @@
 mod agent;
 mod answer;
 mod bulk;
+mod datagrams;
 mod fin;
 mod habit;
 mod idle;
@@ -22,7 +23,8 @@ mod tls;
 
 pub(crate) use agent::agent;
 pub(crate) use answer::{Answer, Pace};
-pub(crate) use habit::ECHO_PORT;
+pub(crate) use datagrams::Way;
+pub(crate) use habit::{ECHO_PORT, Habit};
 pub(crate) use names::NAME;
 pub(crate) use order::Order;
 pub(crate) use rank::quantile;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
+use crate::load::datagrams::Way;
+
 /// One order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Order {
@@ -32,6 +34,12 @@ pub(crate) enum Order {
     Fin { quiet_ms: u64, count: usize },
     /// Ask for a name so often in a row, and then as often as goes for so many seconds.
     Dns { count: usize, seconds: f64 },
+    /// Send or receive datagrams of so many bytes, as many as go for so many seconds, and then half as many.
+    Udp { way: Way, bytes: usize, seconds: f64 },
+    /// Exchange single bytes in datagrams.
+    UdpRtt { count: usize },
+    /// Be a server too, on every address of one's own, until the end.
+    Serve,
     /// Try until a server answers over TLS.
     TlsReach,
     /// Open TLS connections for one short request each, so many at a time, for so many seconds; with the
@@ -66,6 +74,9 @@ impl fmt::Display for Order {
             Self::Paced { rate, seconds } => write!(f, "paced {rate} {seconds}"),
             Self::Fin { quiet_ms, count } => write!(f, "fin {quiet_ms} {count}"),
             Self::Dns { count, seconds } => write!(f, "dns {count} {seconds}"),
+            Self::Udp { way, bytes, seconds } => write!(f, "udp {way} {bytes} {seconds}"),
+            Self::UdpRtt { count } => write!(f, "udp_rtt {count}"),
+            Self::Serve => f.write_str("serve"),
             Self::TlsReach => f.write_str("tls_reach"),
             Self::TlsHandshake { clients, seconds, resumes } => {
                 write!(f, "tls_handshake {clients} {seconds} {resumes}")
@@ -99,6 +110,11 @@ impl FromStr for Order {
             "paced" => Self::Paced { rate: next(&mut words)?, seconds: seconds(&mut words)? },
             "fin" => Self::Fin { quiet_ms: next(&mut words)?, count: next(&mut words)? },
             "dns" => Self::Dns { count: next(&mut words)?, seconds: seconds(&mut words)? },
+            "udp" => {
+                Self::Udp { way: next(&mut words)?, bytes: next(&mut words)?, seconds: seconds(&mut words)? }
+            }
+            "udp_rtt" => Self::UdpRtt { count: next(&mut words)? },
+            "serve" => Self::Serve,
             "tls_reach" => Self::TlsReach,
             "tls_handshake" => Self::TlsHandshake {
                 clients: next(&mut words)?,
@@ -153,6 +169,9 @@ mod tests {
             Order::Paced { rate: 20_000_000, seconds: 3.0 },
             Order::Fin { quiet_ms: 20, count: 200 },
             Order::Dns { count: 1_000, seconds: 2.0 },
+            Order::Udp { way: Way::Down, bytes: 64, seconds: 2.0 },
+            Order::UdpRtt { count: 100 },
+            Order::Serve,
             Order::TlsReach,
             Order::TlsHandshake { clients: 8, seconds: 2.0, resumes: true },
             Order::TlsRequest { count: 3_000 },

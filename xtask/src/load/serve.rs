@@ -1,4 +1,4 @@
-//! The servers: a listener for each address and habit.
+//! The servers: a listener for each address and habit, and who returns datagrams.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 
 use crate::load::habit::Habit;
 use crate::load::servers::PATIENCE;
-use crate::load::{bulk, fin, idle, paced, ping, raise_descriptor_limit, short};
+use crate::load::{bulk, datagrams, fin, idle, paced, ping, raise_descriptor_limit, short};
 
 /// Threads that accept and serve short connections, for each address.
 const ACCEPTORS: usize = 4;
@@ -35,6 +35,7 @@ pub(crate) fn serve(addresses: &[IpAddr]) -> io::Result<()> {
 pub(crate) fn start(addresses: &[IpAddr]) -> io::Result<Vec<thread::JoinHandle<()>>> {
     let mut acceptors = Vec::new();
     for address in addresses {
+        acceptors.push(datagrams::echo(*address)?);
         for habit in Habit::ALL {
             let listener = TcpListener::bind(SocketAddr::new(*address, habit.port()))?;
             listen(&listener, Backlog::new(BACKLOG)?)?;

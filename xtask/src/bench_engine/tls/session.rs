@@ -72,6 +72,8 @@ impl<'s> Session<'s> {
                 | Axis::RttIdle
                 | Axis::Connect
                 | Axis::Dns
+                | Axis::Udp
+                | Axis::Publish
                 | Axis::Idle
                 | Axis::Paced
                 | Axis::Fin

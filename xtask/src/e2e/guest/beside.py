@@ -26,15 +26,28 @@ def succeed(result):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
+def children(process):
+    with open(f"/proc/{process}/task/{process}/children") as file:
+        return file.read().split()
+
+
 def child(process):
-    with open(f"/proc/{process}/task/{process}/children") as children:
-        return children.read().split()[-1]
+    return children(process)[-1]
 
 
 def is_engine(process):
-    # Its file is nobody's to see: the engine is not dumpable.
+    # Its name, not its file: the engine is not dumpable, and of such a process nobody sees more.
     with open(f"/proc/{process}/comm") as name:
-        return name.read() == "net-engine\n"
+        return name.read().strip() == "net-engine"
+
+
+def engine_below(process):
+    """`process`, or what it has started that is the engine."""
+    if is_engine(process):
+        return process
+    for other in children(process):
+        if found := engine_below(other):
+            return found
 
 
 def command_of(engine):
@@ -45,9 +58,7 @@ def command_of(engine):
     deadline = time.monotonic() + 30
     while True:
         try:
-            while not is_engine(engine):
-                engine = child(engine)
-            command = child(child(child(engine)))
+            command = child(child(child(engine_below(engine))))
             if not is_engine(command):
                 return command
         except (OSError, IndexError):

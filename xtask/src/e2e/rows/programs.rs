@@ -149,6 +149,23 @@ pub(crate) const ROWS: &[Row] = &[
     .needing(&[Need::Socat])
     .judged(),
     row(
+        "stun_discovers_one_port_for_all_destinations",
+        &["--allow", "public"],
+        "for at in 192.31.196.2 2001:4:112::2; do turnutils_natdiscovery -m $at; done > {dir}/started/{id}.said; \
+         cat {dir}/started/{id}.said; grep -c 'NAT with Endpoint Independent Mapping!' {dir}/started/{id}.said; \
+         turnutils_natdiscovery -f 192.31.196.2",
+        &[
+            Exit(0),
+            Out("UDP reflexive addr: 192.31.196.1:"),
+            Out("UDP reflexive addr: 2001:4:112::1:"),
+            Out("\n2\n"),
+            // Only who was sent to gets in.
+            Out("NAT with Address and Port Dependent Filtering!"),
+        ],
+    )
+    .needing(&[Need::Coturn])
+    .patient(),
+    row(
         "iperf3_sends_datagrams",
         &["--allow", "public"],
         iperf!("--client 192.31.196.3 --bitrate 20M --length 1400"),

@@ -1,6 +1,7 @@
 //! HTTP/3 by a client that knows nothing of the engine: by the name it shows, or back over TCP.
 
 use super::lines::DENIED;
+use crate::e2e::need::Need;
 use crate::e2e::row::Expect::{Err, Exit, NotOut, NotUpstream, Out, Upstream};
 use crate::e2e::row::{Only, Row, row};
 
@@ -85,5 +86,23 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     )
     .over_quic()
+    .judged(),
+    row(
+        "chromium_falls_back_to_tcp_where_tls_is_opened",
+        &["--allow", "*.test"],
+        "sh {dir}/chromium.sh {dir}/started/{id} {dir}/ca.pem 'https://web.test/fallback.html?{id}' && \
+         awk '/^Icmp: [0-9]/ { print \"refused over IPv4:\", ($5 >= 2) }' /proc/net/snmp && \
+         awk '/^Icmp6InDestUnreachs/ { print \"refused over IPv6:\", ($2 >= 1) }' /proc/net/snmp6",
+        &[
+            Exit(0),
+            Out("fallen back"),
+            // It has asked, and was told.
+            Out("refused over IPv4: 1\nrefused over IPv6: 1\n"),
+            Upstream(&["GET /alone?{id}-after HTTP/1.1"]),
+        ],
+    )
+    .needing(&[Need::Chromium])
+    .only(Only::Once)
+    .paired()
     .judged(),
 ];
