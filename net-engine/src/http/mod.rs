@@ -15,6 +15,7 @@ mod guarded;
 mod guest_body;
 mod headers;
 mod held;
+mod http1_sender;
 mod http2_answer;
 mod http2_body;
 mod http2_send;
@@ -33,7 +34,9 @@ mod serve_http1;
 mod serve_http2;
 mod sides;
 mod tunnel;
+mod upstream;
 mod worst;
 
 pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, deny_tls, nothing_at_stake};
-pub(crate) use tunnel::carry;
+pub(crate) use tunnel::{Duplex, carry};
+pub(crate) use upstream::Dialler;
