@@ -42,6 +42,8 @@ impl Servers {
             ("clients.py", include_str!("guest/clients.py")),
             ("chromium.sh", include_str!("guest/chromium.sh")),
             ("fetch.mjs", include_str!("guest/fetch.mjs")),
+            ("early_hints.mjs", include_str!("guest/early_hints.mjs")),
+            ("early_hints_server.mjs", include_str!("upstream/early_hints.mjs")),
             ("Fetch.java", include_str!("guest/Fetch.java")),
             ("dnsmasq.conf", include_str!("upstream/dnsmasq.conf")),
         ] {
@@ -79,6 +81,10 @@ impl Servers {
                 let rest = [&["good.pem", "good.key", library.directory][..], addresses].concat();
                 start(&world.upstream, name, &python(script, &rest))?;
             }
+        }
+        if needs.has(Need::Node) {
+            let node = ["node", "early_hints_server.mjs", "upstream.log", "good.pem", "good.key"];
+            start(&world.upstream, "early_hints", &[&node[..], &PEER].concat())?;
         }
         if needs.has(Need::Git) {
             let socket = format!("unix:{dir}/nginx/git.sock");
@@ -160,8 +166,10 @@ fn upstream_listeners(needs: &Needs) -> Vec<SocketAddr> {
     } else {
         Vec::new()
     };
+    let hints = if needs.has(Need::Node) { both(PEER, &[8443, 8444]) } else { Vec::new() };
     [
         datagrams,
+        hints,
         http3,
         talk,
         both(HTTP2, &[443]),
