@@ -2,10 +2,10 @@ use net_core::HostName;
 
 /// What upstream has proved by its certificate. Only a handshake that has verified one makes a
 /// proof that says anything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Proof(Proved);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Proved {
     /// On plain streams, and where every certificate is believed.
     #[default]

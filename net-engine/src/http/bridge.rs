@@ -10,18 +10,20 @@ use tokio::time::timeout;
 use super::exchange::Exchange;
 use super::guarded::Guarded;
 use super::opening::Opening;
-use super::sender::{Sender, Upstream};
+use super::sender::Sender;
 use super::serve::{Served, serve};
 use super::sides::Sides;
-use super::tunnel::{carry, pass_on_end};
+use super::tunnel::{Duplex, carry, pass_on_end};
+use super::upstream::{Dialler, Upstream};
 use crate::core::FlowId;
 use crate::guest::{
     Context, Denial, GuestStream, HttpVersion, Inner, InnerTerms, InterceptError, Prefixed, StreamInfo,
+    dial_flow,
 };
 use crate::proxy::UpstreamStream;
 
 /// Carries a stream whose TLS was opened on both sides: by `versions` HTTP of the guest and of upstream,
-/// unless `terms` let it be something else.
+/// unless `terms` let it be something else. `dialler` connects to the same upstream again.
 pub(crate) async fn bridge_tls<G, U>(
     context: &Rc<Context>,
     info: StreamInfo,
@@ -29,6 +31,7 @@ pub(crate) async fn bridge_tls<G, U>(
     upstream: U,
     versions: (HttpVersion, HttpVersion),
     terms: InnerTerms,
+    dialler: Dialler,
 ) -> Result<(), InterceptError>
 where
     G: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -48,7 +51,7 @@ where
             match serve(
                 context,
                 guest,
-                Upstream::connected(upstream),
+                Upstream::connected(upstream, Some(dialler)),
                 exchange,
                 context.stack.guest_reset(id),
             )
@@ -58,7 +61,7 @@ where
                 Served::Junk => Err(InterceptError::NotHttp),
             }
         }
-        Inner::Either => bridge_either(context, info, guest, upstream, terms).await,
+        Inner::Either => bridge_either(context, info, guest, upstream, terms, dialler).await,
     }
 }
 
@@ -70,6 +73,7 @@ async fn bridge_either<G, U>(
     mut guest: G,
     mut upstream: U,
     terms: InnerTerms,
+    dialler: Dialler,
 ) -> Result<(), InterceptError>
 where
     G: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -86,7 +90,8 @@ where
         // What began as HTTP and is none was answered by hyper, and ends.
         let id = info.id;
         let exchange = Exchange::new(Rc::clone(context), info, Sides::tls(version, version));
-        serve(context, guest, Upstream::connected(upstream), exchange, context.stack.guest_reset(id)).await;
+        let upstream = Upstream::connected(upstream, Some(dialler));
+        serve(context, guest, upstream, exchange, context.stack.guest_reset(id)).await;
         return Ok(());
     }
     context.note_opaque(info.id, terms);
@@ -149,14 +154,28 @@ pub(crate) async fn bridge_plain(
     prefix: Bytes,
     version: HttpVersion,
 ) -> Result<(), InterceptError> {
+    let dialler = plain_dialler(context, info.flow);
     let upstream = match upstream {
-        Some(upstream) => Upstream::connected(Sender::handshake(upstream, version, context).await?),
-        None => Upstream::unconnected(info.flow),
+        Some(upstream) => {
+            Upstream::connected(Sender::handshake(upstream, version, context).await?, Some(dialler))
+        }
+        None => Upstream::unconnected(dialler),
     };
     let id = info.id;
     let exchange = Exchange::new(Rc::clone(context), info, Sides::plain(version));
     serve(context, Prefixed::new(prefix, guest), upstream, exchange, context.stack.guest_reset(id)).await;
     Ok(())
+}
+
+fn plain_dialler(context: &Rc<Context>, flow: Flow) -> Dialler {
+    let context = Rc::clone(context);
+    Box::new(move |shown| {
+        let (context, shown) = (Rc::clone(&context), shown.cloned());
+        Box::pin(async move {
+            let stream = dial_flow(&context, &flow, shown.as_ref()).await?;
+            Ok(Box::new(stream) as Box<dyn Duplex>)
+        })
+    })
 }
 
 /// Carries a plain stream that is neither TLS nor HTTP beside secrets: no placeholder passes.

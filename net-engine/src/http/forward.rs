@@ -11,7 +11,11 @@ use super::http2_send::passed_on;
 use super::incoming::Incoming;
 use super::refusal::Refusal;
 use super::send_error::SendError;
+use super::sender::Inform;
 use super::serve::Stream;
+
+/// Connections that may end before a request has its response over one.
+const MAX_CONNECTIONS: usize = 3;
 
 /// Why a guest gets no response of upstream's.
 pub(super) enum Unanswered {
@@ -51,7 +55,7 @@ pub(super) async fn forward(
     let Stream { context, exchange, upstream, over, .. } = served;
     let refuse = |status, why: &str| exchange.refuse(status, why);
     let settled = exchange.admit(request)?.settle(&context.limits, &context.held_bytes).await;
-    let (request, found, mut rest) = settled.map_err(|error| match error {
+    let (mut request, found, mut rest) = settled.map_err(|error| match error {
         // It was reported where it was found.
         BodyError::Violation(violation) => refuse(StatusCode::FORBIDDEN, &violation.to_string()),
         BodyError::Digest(error) => exchange.refuse_one(StatusCode::FORBIDDEN, &error.to_string()),
@@ -59,24 +63,28 @@ pub(super) async fn forward(
             exchange.refuse_one(StatusCode::BAD_REQUEST, "the request's body broke off")
         }
     })?;
-    // A guest that takes its request back drops this: the sender does not go with it.
-    let mut sender = upstream
-        .sender(context, rest.shown(), exchange.sides().upstream)
-        .await
-        .map_err(|error| refuse(StatusCode::BAD_GATEWAY, &error.to_string()))?;
-    sender.when_gone(over);
-    let response = match answer {
-        Some(answer) => {
-            let mut inform = |head| {
-                if let Some(head) = rest.interim(head) {
-                    answer.inform(head);
-                }
-            };
-            sender.send(request, Some(&mut inform)).await
+    let shown = rest.shown().cloned();
+    let mut inform = |head| {
+        if let (Some(answer), Some(head)) = (answer, rest.interim(head)) {
+            answer.inform(head);
         }
-        None => sender.send(request, None).await,
     };
-    drop(sender);
+    let mut connections = 1;
+    let response = loop {
+        // A guest that takes its request back drops this: the sender does not go with it.
+        let mut sender = upstream
+            .sender(context, shown.as_ref(), exchange.sides().upstream)
+            .await
+            .map_err(|error| refuse(StatusCode::BAD_GATEWAY, &error.to_string()))?;
+        sender.when_gone(over);
+        let inform: Inform<'_> = if answer.is_some() { Some(&mut inform) } else { None };
+        match sender.send(request, inform).await {
+            // It has waited for a connection that ends: it waits for the next.
+            Err(SendError::Again(again)) if connections < MAX_CONNECTIONS => request = *again,
+            sent => break sent,
+        }
+        connections += 1;
+    };
     match (response, found.get()) {
         (_, Some(why)) => Err(refuse(StatusCode::FORBIDDEN, why).into()),
         (Ok(response), None) => Ok(exchange.finish(response, rest)?),
@@ -87,6 +95,6 @@ pub(super) async fn forward(
             Some(reason) => Unanswered::Reset(reason),
             None => no_response(exchange).into(),
         }),
-        (Err(SendError::Upstream), None) => Err(no_response(exchange).into()),
+        (Err(SendError::Upstream | SendError::Again(_)), None) => Err(no_response(exchange).into()),
     }
 }

@@ -38,6 +38,11 @@ impl<F: Filter> HeldBody<F> {
         Self { held: Vec::with_capacity(bytes), room: Some(room), trailers: None, rest: Some(rest) }
     }
 
+    /// None at all.
+    pub(super) fn empty() -> Self {
+        Self { held: Vec::new(), room: None, trailers: None, rest: None }
+    }
+
     /// A body that is passed on as it comes.
     pub(super) fn streamed(rest: Filtered<F>) -> Self {
         Self { held: Vec::new(), room: None, trailers: None, rest: Some(rest) }

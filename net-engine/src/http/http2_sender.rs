@@ -45,6 +45,12 @@ impl Http2Sender {
         Ok((Self(requests), connection))
     }
 
+    /// Whether the connection stands.
+    pub(super) async fn is_ready(&self) -> bool {
+        let mut requests = self.0.clone();
+        poll_fn(|task| requests.poll_ready(task)).await.is_ok()
+    }
+
     /// Sends a request; `inform` is given the answers before the answer.
     pub(super) async fn send(
         &self,
@@ -53,7 +59,9 @@ impl Http2Sender {
     ) -> Result<Response<Http2Body>, SendError> {
         // One of its own: another request may wait for its turn in the one that is shared.
         let mut requests = self.0.clone();
-        poll_fn(|task| requests.poll_ready(task)).await?;
+        if poll_fn(|task| requests.poll_ready(task)).await.is_err() {
+            return Err(SendError::Again(Box::new(request)));
+        }
         let (mut parts, body) = request.into_parts();
         let ends = body.is_end_stream();
         headers::state_length(&mut parts, body.size_hint().exact());

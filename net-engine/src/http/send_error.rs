@@ -1,20 +1,18 @@
 use h2::Reason;
+use http::Request;
+
+use super::exchange::UpstreamBody;
 
 /// Why a request got no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendError {
+    /// Upstream's connection has ended before any of it was sent, or where it is no harm to send it again.
+    Again(Box<Request<UpstreamBody>>),
     /// The guest's body broke off.
     Body,
     /// Upstream has reset its stream, or never looked at it.
     Reset(Reason),
     /// Upstream's connection has ended, or what it said was no response.
     Upstream,
-}
-
-impl From<hyper::Error> for SendError {
-    fn from(error: hyper::Error) -> Self {
-        if error.is_user() { Self::Body } else { Self::Upstream }
-    }
 }
 
 impl From<h2::Error> for SendError {

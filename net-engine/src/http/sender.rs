@@ -1,36 +1,28 @@
 //! Upstream's end of a stream of HTTP: where requests go.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::client::conn::http1;
-use hyper::ext::on_informational;
-use hyper_util::rt::TokioIo;
-use net_core::{Flow, HostName};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, OnceCell, Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::exchange::UpstreamBody;
-use super::headers;
+use super::http1_sender::{Http1Sender, drive};
 use super::http2_sender::Http2Sender;
 use super::incoming::Incoming;
 use super::send_error::SendError;
 use super::tunnel::TunnelEnd;
-use crate::guest::{Context, DialError, HttpVersion, InterceptError, dial_flow};
+use crate::guest::{Context, HttpVersion, InterceptError};
 
 /// hyper does not start with less.
 const MIN_BUFFER_BYTES: usize = 8 << 10;
 
 /// Where answers before the answer go, if the guest can have them.
 pub(super) type Inform<'i> = Option<&'i mut dyn FnMut(Response<()>)>;
-
-/// Answers before the answer that wait for their turn.
-const INTERIMS: usize = 8;
 
 /// The bytes of a header block that either side may send.
 pub(super) fn header_bytes(context: &Context) -> usize {
@@ -43,136 +35,6 @@ pub(super) fn window_bytes(limit: usize) -> u32 {
     u32::try_from(limit).unwrap_or(MAX).min(MAX)
 }
 
-/// Upstream's end of a stream, connected now or with the first request.
-pub(super) struct Upstream {
-    sender: RefCell<Option<Sender>>,
-    /// The flow that is not dialled yet.
-    undialled: Option<Flow>,
-    /// How the one dial went. Requests that come first at the same time wait for it together.
-    dialled: OnceCell<Result<(), InterceptError>>,
-    /// One, which a request of HTTP/1.1 has until its response begins. Then hyper sees to the rest.
-    turns: Semaphore,
-}
-
-impl Upstream {
-    /// A connection that stands.
-    pub(super) fn connected(sender: Sender) -> Self {
-        Self::new(Some(sender), None)
-    }
-
-    /// A connection to make when the first request was admitted.
-    pub(super) fn unconnected(flow: Flow) -> Self {
-        Self::new(None, Some(flow))
-    }
-
-    /// None at all.
-    pub(super) fn nowhere() -> Self {
-        Self::new(None, None)
-    }
-
-    fn new(sender: Option<Sender>, undialled: Option<Flow>) -> Self {
-        let (dialled, turns) = (OnceCell::new(), Semaphore::new(1));
-        Self { sender: RefCell::new(sender), undialled, dialled, turns }
-    }
-
-    /// Who sends the next request, which shows `shown`: over HTTP/1.1 one after the other.
-    pub(super) async fn sender(
-        &self,
-        context: &Context,
-        shown: Option<&HostName>,
-        version: HttpVersion,
-    ) -> Result<Lent<'_>, InterceptError> {
-        if let Some(flow) = &self.undialled {
-            let dialled = self.dialled.get_or_init(|| self.dial(flow, shown, context, version)).await;
-            (*dialled)?;
-        }
-        let turn = match version {
-            HttpVersion::Http1 => self.turns.acquire().await.ok(),
-            HttpVersion::Http2 => None,
-        };
-        let sender = self.ready().ok_or(InterceptError::Dial(DialError::Refused))?;
-        Ok(Lent { sender: Some(sender), upstream: self, _turn: turn })
-    }
-
-    async fn dial(
-        &self,
-        flow: &Flow,
-        shown: Option<&HostName>,
-        context: &Context,
-        version: HttpVersion,
-    ) -> Result<(), InterceptError> {
-        let stream = dial_flow(context, flow, shown).await?;
-        self.put_back(Sender::handshake(stream, version, context).await?);
-        Ok(())
-    }
-
-    fn ready(&self) -> Option<Sender> {
-        let mut kept = self.sender.borrow_mut();
-        match &*kept {
-            Some(Sender { requests: Requests::Http2(requests), connection }) => Some(Sender {
-                requests: Requests::Http2(requests.clone()),
-                connection: Rc::clone(connection),
-            }),
-            Some(_) | None => kept.take(),
-        }
-    }
-
-    fn put_back(&self, sender: Sender) {
-        *self.sender.borrow_mut() = Some(sender);
-    }
-
-    /// Has `over` notified when the connection that stands ends, before its first request too: a guest must not send
-    /// one into it.
-    pub(super) fn when_gone(&self, over: &Rc<Notify>) {
-        if let Some(sender) = &*self.sender.borrow() {
-            sender.when_gone(over);
-        }
-    }
-
-    /// The stream below, once upstream has switched to another protocol.
-    pub(super) async fn take_tunnel(&self) -> Option<TunnelEnd> {
-        let sender = self.sender.borrow_mut().take()?;
-        let freed = sender.connection.freed.borrow_mut().take()?;
-        freed.await.ok()
-    }
-}
-
-/// A sender that goes back to its place, whatever becomes of the request.
-pub(super) struct Lent<'u> {
-    /// `None` while it is dropped.
-    sender: Option<Sender>,
-    upstream: &'u Upstream,
-    /// Given up after the sender is back.
-    _turn: Option<SemaphorePermit<'u>>,
-}
-
-impl Lent<'_> {
-    /// Has `over` notified when upstream's connection ends.
-    pub(super) fn when_gone(&self, over: &Rc<Notify>) {
-        if let Some(sender) = &self.sender {
-            sender.when_gone(over);
-        }
-    }
-
-    /// Sends a request; `inform` is given the answers before the answer.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<UpstreamBody>,
-        inform: Inform<'_>,
-    ) -> Result<Response<Incoming>, SendError> {
-        let sender = self.sender.as_mut().expect("it is taken by drop only");
-        sender.send(request, inform).await
-    }
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            self.upstream.put_back(sender);
-        }
-    }
-}
-
 /// Sends requests; the connection behind it is driven by a task that ends with the last sender.
 pub(super) struct Sender {
     requests: Requests,
@@ -180,7 +42,7 @@ pub(super) struct Sender {
 }
 
 enum Requests {
-    Http1(http1::SendRequest<UpstreamBody>),
+    Http1(Http1Sender),
     Http2(Http2Sender),
 }
 
@@ -218,13 +80,8 @@ impl Sender {
         let farewell = context.limits.drain_timeout;
         let requests = match version {
             HttpVersion::Http1 => {
-                let (requests, driven) = http1::Builder::new()
-                    .preserve_header_case(true)
-                    .max_buf_size(header_bytes(context))
-                    .handshake(TokioIo::new(stream))
-                    .await
-                    .map_err(|_| InterceptError::UpstreamHttp)?;
-                connection.drive(drive_http1(driven, free), farewell);
+                let (requests, driven) = Http1Sender::handshake(stream, context).await?;
+                connection.drive(drive(driven, free), farewell);
                 Requests::Http1(requests)
             }
             HttpVersion::Http2 => {
@@ -237,17 +94,42 @@ impl Sender {
         Ok(Self { requests, connection })
     }
 
-    fn when_gone(&self, over: &Rc<Notify>) {
+    /// Another one for the same connection, where requests need not wait for each other.
+    pub(super) fn shared(&self) -> Option<Self> {
+        match &self.requests {
+            Requests::Http1(_) => None,
+            Requests::Http2(requests) => Some(Self {
+                requests: Requests::Http2(requests.clone()),
+                connection: Rc::clone(&self.connection),
+            }),
+        }
+    }
+
+    /// Waits until the connection takes a request; whether it ever does.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        match &mut self.requests {
+            Requests::Http1(requests) => requests.is_ready().await,
+            Requests::Http2(requests) => requests.is_ready().await,
+        }
+    }
+
+    /// The stream below, once upstream has switched to another protocol.
+    pub(super) async fn free(self) -> Option<TunnelEnd> {
+        let freed = self.connection.freed.borrow_mut().take()?;
+        freed.await.ok()
+    }
+
+    pub(super) fn when_gone(&self, over: &Rc<Notify>) {
         *self.connection.listener.borrow_mut() = Some(Rc::clone(over));
     }
 
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         request: Request<UpstreamBody>,
         inform: Inform<'_>,
     ) -> Result<Response<Incoming>, SendError> {
         match &mut self.requests {
-            Requests::Http1(requests) => send_http1(requests, request, inform).await,
+            Requests::Http1(requests) => Ok(requests.send(request, inform).await?.map(Incoming::from)),
             Requests::Http2(requests) => Ok(requests.send(request, inform).await?.map(Incoming::from)),
         }
     }
@@ -267,51 +149,5 @@ impl Connection {
                 over.notify_one();
             }
         });
-    }
-}
-
-async fn send_http1(
-    requests: &mut http1::SendRequest<UpstreamBody>,
-    mut request: Request<UpstreamBody>,
-    inform: Inform<'_>,
-) -> Result<Response<Incoming>, SendError> {
-    headers::frame_body(&mut request);
-    requests.ready().await?;
-    let Some(inform) = inform else {
-        return Ok(requests.send_request(request).await?.map(Incoming::from));
-    };
-    let (tell, mut told) = mpsc::channel(INTERIMS);
-    on_informational(&mut request, move |head| {
-        let mut own = Response::new(());
-        *own.status_mut() = head.status();
-        *own.headers_mut() = head.headers().clone();
-        // More of them than anybody has read so far say nothing new.
-        let _ = tell.try_send(own);
-    });
-    let mut sent = std::pin::pin!(requests.send_request(request));
-    loop {
-        tokio::select! {
-            biased;
-            Some(head) = told.recv() => inform(head),
-            response = &mut sent => return Ok(response?.map(Incoming::from)),
-        }
-    }
-}
-
-/// Drives an HTTP/1.1 connection; what is below it goes to `free` if anybody waits for it.
-async fn drive_http1<U>(
-    mut connection: http1::Connection<TokioIo<U>, UpstreamBody>,
-    free: oneshot::Sender<TunnelEnd>,
-) where
-    U: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    if poll_fn(|context| connection.poll_without_shutdown(context)).await.is_err() {
-        return;
-    }
-    let parts = connection.into_parts();
-    let end = TunnelEnd { stream: Box::new(parts.io.into_inner()), unread: parts.read_buf };
-    if let Err(mut end) = free.send(end) {
-        // Upstream may be gone already.
-        let _ = end.stream.shutdown().await;
     }
 }

@@ -7,9 +7,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
 use super::exchange::Exchange;
-use super::sender::Upstream;
 use super::serve_http1::serve_http1;
 use super::serve_http2::serve_http2;
+use super::upstream::Upstream;
 use crate::guest::{Activity, Context, HttpVersion};
 
 /// What a stream that was served turned out to be.

@@ -50,7 +50,32 @@ pub(crate) async fn intercept(
     let versions = (HttpVersion::of(told), HttpVersion::of(upstream.chosen));
     let terms = context.inner(&info.flow, info.name.as_ref(), opening.inside(told, versions));
     info.proof = upstream.proof;
-    http::bridge_tls(context, info, guest, upstream.stream, versions, terms).await
+    let dialler = dialler(Rc::clone(context), info.clone(), upstream.chosen);
+    http::bridge_tls(context, info, guest, upstream.stream, versions, terms, dialler).await
+}
+
+/// Connects to an upstream of HTTP again: what it chose before is all it is offered, and it has to prove what it has
+/// proved.
+fn dialler(context: Rc<Context>, info: StreamInfo, chosen: Alpn) -> http::Dialler {
+    let offer = match chosen {
+        Alpn::Http2 => AlpnOffer::Http2,
+        Alpn::Http1 => AlpnOffer::Http1,
+        Alpn::Nothing | Alpn::Dot => AlpnOffer::Nothing,
+    };
+    // The session is for one name.
+    Box::new(move |_| {
+        let (context, info) = (Rc::clone(&context), info.clone());
+        Box::pin(async move {
+            let upstream = dial_flow(&context, &info.flow, info.name.as_ref()).await?;
+            let connected = connect(&context, &info, upstream, offer, &[]).await;
+            let connected = connected.map_err(|error| InterceptError::UpstreamTls(error.fault()))?;
+            let is_same = HttpVersion::of(connected.chosen) == HttpVersion::of(chosen);
+            if !is_same || connected.proof != info.proof {
+                return Err(InterceptError::UpstreamTls(UpstreamFault::HandshakeFailed));
+            }
+            Ok(Box::new(connected.stream) as Box<dyn http::Duplex>)
+        })
+    })
 }
 
 /// A stream whose handshakes are under way.

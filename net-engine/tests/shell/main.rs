@@ -2,6 +2,7 @@
 //! on loopback, real time; deadlines say only that something happens at all.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot be set up fails")]
 
+mod again;
 mod authority;
 mod denials;
 mod dns;

@@ -45,6 +45,8 @@ impl Servers {
             ("chromium.sh", include_str!("guest/chromium.sh")),
             ("fetch.mjs", include_str!("guest/fetch.mjs")),
             ("www/fallback.html", include_str!("guest/fallback.html")),
+            ("early_hints.mjs", include_str!("guest/early_hints.mjs")),
+            ("early_hints_server.mjs", include_str!("upstream/early_hints.mjs")),
             ("Fetch.java", include_str!("guest/Fetch.java")),
             ("dnsmasq.conf", include_str!("upstream/dnsmasq.conf")),
         ] {
@@ -96,6 +98,10 @@ impl Servers {
             let stun = ["turnserver", "-n", "--stun-only", "--no-auth", "--no-cli", "--no-tls", "--no-dtls"];
             let files = ["--no-tcp", "--log-file", "stdout", "--pidfile", "nginx/turnserver.pid"];
             start(&world.upstream, "coturn", &[&stun[..], &files, &listen].concat())?;
+        }
+        if needs.has(Need::Node) {
+            let node = ["node", "early_hints_server.mjs", "upstream.log", "good.pem", "good.key"];
+            start(&world.upstream, "early_hints", &[&node[..], &PEER].concat())?;
         }
         if needs.has(Need::Git) {
             let socket = format!("unix:{dir}/nginx/git.sock");
@@ -177,8 +183,10 @@ fn upstream_listeners(needs: &Needs) -> Vec<SocketAddr> {
     } else {
         Vec::new()
     };
+    let hints = if needs.has(Need::Node) { both(PEER, &[8443, 8444]) } else { Vec::new() };
     [
         datagrams,
+        hints,
         http3,
         talk,
         both(HTTP2, &[443]),

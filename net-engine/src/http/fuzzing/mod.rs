@@ -17,9 +17,10 @@ use tokio::time::timeout;
 
 use self::strict::{Message, Read};
 use super::exchange::{Exchange, escaped};
-use super::sender::{Sender, Upstream};
+use super::sender::Sender;
 use super::serve::serve;
 use super::sides::Sides;
+use super::upstream::Upstream;
 use crate::core::{FlowId, Gateway, GatewayConfig, GuestAddresses};
 use crate::guest::{Context, EventQueue, GuestConfig, HttpVersion, Stack, StreamInfo};
 use crate::link::LinkCapabilities;
@@ -244,7 +245,7 @@ impl World {
         let sender = Sender::handshake(near, sides.upstream, &context).await.expect("a handshake");
         let exchange = Exchange::new(Rc::clone(&context), info, sides);
         let work = async {
-            let upstream = Upstream::connected(sender);
+            let upstream = Upstream::connected(sender, None);
             serve(&context, guest, upstream, exchange, std::future::pending()).await;
         };
         let ((), seen) = tokio::join!(work, read_upstream(far));

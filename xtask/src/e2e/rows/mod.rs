@@ -7,6 +7,7 @@ mod bad_input;
 mod clients;
 mod datagrams;
 mod distrust;
+mod early_hints;
 mod endings;
 mod giant;
 mod guest;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("authority", authority::ROWS),
         ("requests", requests::ROWS),
         ("clients", clients::ROWS),
+        ("early_hints", early_hints::ROWS),
         ("distrust", distrust::ROWS),
         ("trust_kit", trust_kit::ROWS),
         ("secrets", secrets::ROWS),
