@@ -266,6 +266,10 @@ pub(super) struct PolicyArgs {
     /// Trust these certificate authorities too, upstream
     #[arg(long, value_name = "FILE")]
     pub(super) upstream_ca: Vec<PathBuf>,
+    /// Set a bound of the command's network, such as max_tcp_flows=1000, max_held_bytes="4 MiB" or
+    /// connect_timeout=10s; docs/config.md says where they are listed
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) limit: Vec<String>,
     #[command(flatten)]
     pub(super) authority: AuthorityArgs,
 }

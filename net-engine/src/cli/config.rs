@@ -1,5 +1,6 @@
 //! The configuration file: every flag of `run` as a key. `docs/config.md` describes it.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::args::ConstraintsArg;
+use super::limits::LimitSetting;
 use super::secret_action::ActionKey;
 use super::secret_places::PlaceKeys;
 use super::sources;
@@ -71,6 +73,7 @@ pub(super) struct Config {
     pub(super) dns_denial: DenialConfig,
     pub(super) strict_hosts: Option<bool>,
     pub(super) readable_denials: Option<bool>,
+    pub(super) limits: Vec<LimitSetting>,
     /// The file's keys that are about no rules, as they were written.
     pub(super) others: toml::Table,
 }
@@ -171,6 +174,8 @@ struct Keys {
     dns_denial: DenialConfig,
     strict_hosts: Option<bool>,
     readable_denials: Option<bool>,
+    #[serde(default)]
+    limits: BTreeMap<String, Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -280,6 +285,11 @@ impl Config {
                 dangerous_skip_verification: keys.dangerous_skip_verification,
             }
         };
+        let limit = |(name, value): (String, Spanned<toml::Value>)| LimitSetting {
+            place: place("limits", value.span().start),
+            name,
+            value: value.into_inner(),
+        };
         Ok(Self {
             deny: list("deny", keys.deny),
             allow: list("allow", keys.allow),
@@ -312,6 +322,7 @@ impl Config {
             dns_denial: keys.dns_denial,
             strict_hosts: keys.strict_hosts,
             readable_denials: keys.readable_denials,
+            limits: keys.limits.into_iter().map(limit).collect(),
             others: others(text),
         })
     }

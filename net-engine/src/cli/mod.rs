@@ -11,6 +11,7 @@ mod environment;
 mod explain;
 mod held_secrets;
 mod key_log;
+mod limits;
 mod own_directory;
 mod plan;
 mod publish;

@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
-use net_core::{HostName, HostPattern, Nat64Prefix};
+use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 
@@ -11,6 +11,7 @@ use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, Written};
 use super::held_secrets::{HeldSecrets, ReadSecrets};
+use super::limits::{self, LimitSetting};
 use super::refresher::Refresher;
 use super::sandbox::{Cover, LinkKind};
 use super::secret_settings::SecretSettings;
@@ -67,6 +68,7 @@ pub(super) struct Settings {
     pub(super) secrets: Vec<SecretSettings>,
     pub(super) terminate_after: Option<NonZeroU32>,
     authority: AuthoritySettings,
+    limits: Limits,
 }
 
 impl Settings {
@@ -121,6 +123,7 @@ impl Settings {
             secrets: SecretSettings::all(flags, config)?,
             terminate_after: flags.terminate_after.or(config.terminate_after),
             authority: AuthoritySettings::new(&flags.authority, config)?,
+            limits: limits(flags, config)?,
         })
     }
 }
@@ -198,6 +201,7 @@ impl Plan {
             nat64: settings.nat64,
             terminate_after: settings.terminate_after,
             reports_opened: args.verbose > 0,
+            limits: settings.limits,
             ..GuestConfig::default()
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
@@ -235,6 +239,12 @@ pub(super) fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
     all.extend(rules(&config.allow, "--allow", &flags.allow, Action::Allow)?);
     all.extend(config.preset.rules());
     Ok(Policy::with_defaults(all, config.defaults))
+}
+
+fn limits(flags: &PolicyArgs, config: &Config) -> Result<Limits> {
+    let flags = flags.limit.iter().map(|text| LimitSetting::on_command_line(text));
+    let settings: Vec<_> = config.limits.iter().cloned().map(Ok).chain(flags).collect::<Result<_>>()?;
+    limits::limits(&settings)
 }
 
 fn nat64_prefixes(texts: &[Written]) -> Result<Vec<Nat64Prefix>> {
