@@ -33,6 +33,7 @@ mod stream_info;
 mod swap_error;
 mod tls_parts;
 mod upstream_side;
+mod violation_report;
 mod virtual_flows;
 
 pub(crate) use activity::Activity;
@@ -71,6 +72,7 @@ pub(crate) use stream_info::StreamInfo;
 pub use swap_error::SwapError;
 pub(crate) use tls_parts::TlsParts;
 pub(crate) use upstream_side::UpstreamSide;
+pub use violation_report::{LeakPlace, ViolationReport};
 use virtual_flows::{Far, VirtualFlows};
 pub(crate) use virtual_flows::{VirtualFlow, dial_flow};
 

@@ -17,7 +17,8 @@ use super::sides::Sides;
 use super::tunnel::{carry, pass_on_end};
 use crate::core::FlowId;
 use crate::guest::{
-    Context, Denial, GuestStream, HttpVersion, Inner, InnerTerms, InterceptError, Prefixed, StreamInfo,
+    Context, Denial, GuestStream, HttpVersion, Inner, InnerTerms, InterceptError, LeakPlace, Prefixed,
+    StreamInfo,
 };
 
 /// Carries a stream whose TLS was opened on both sides: by `versions` HTTP of the guest and of upstream,
@@ -100,7 +101,7 @@ where
     match guest.violation() {
         None => Ok(()),
         Some(violation) => {
-            context.report_violation(&info.flow, info.name, violation);
+            context.report_violation(&info.flow, info.name, LeakPlace::Stream, violation);
             Err(InterceptError::Violation)
         }
     }
@@ -180,7 +181,7 @@ pub(crate) async fn bridge_opaque(
         let _ = upstream.set_zero_linger();
     }
     let Some(violation) = guest.violation() else { return Ok(()) };
-    context.report_violation(flow, None, violation);
+    context.report_violation(flow, None, LeakPlace::Stream, violation);
     Err(InterceptError::Violation)
 }
 
