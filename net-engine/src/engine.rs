@@ -16,6 +16,7 @@ use tokio::task::LocalSet;
 use crate::core::{AddressError, Counters, Gateway, GatewayConfig, GuestAddresses};
 use crate::guest::{
     Context, Event, EventQueue, GuestConfig, Publication, PublicationId, Stack, SwapError, Termination,
+    ViolationReport,
 };
 use crate::link::Link;
 use crate::proxy::{Proxies, ProxyListError};
@@ -249,7 +250,7 @@ async fn run_guest(attach: Attach) {
                     // Asked anew after each command, which may be a swap.
                     () = context.forget_retired() => {}
                     () = context.authority_ends() => {}
-                    () = context.terminated() => break Some(Termination::Violation),
+                    report = context.terminated() => break Some(violated(report)),
                     command = commands.recv() => match command {
                         Some(Command::Counters(reply)) => {
                             // A caller that went away needs no answer.
@@ -272,7 +273,10 @@ async fn run_guest(attach: Attach) {
                         Some(Command::Withdraw(id, done)) => {
                             let _ = done.send(publisher.withdraw(id));
                         }
-                        Some(Command::Stop) | None => break None,
+                        // What must end in any case is not stopped by whoever comes first.
+                        Some(Command::Stop) | None => {
+                            break context.fatal_violation().map(violated);
+                        }
                     },
                 }
             };
@@ -287,6 +291,10 @@ async fn run_guest(attach: Attach) {
     if let (Some(hook), Some(why)) = (on_termination, ended) {
         hook.call(why);
     }
+}
+
+fn violated(report: ViolationReport) -> Termination {
+    Termination::Violation(Box::new(report))
 }
 
 struct CloseOnDrop(EventQueue);

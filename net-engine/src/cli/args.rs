@@ -187,8 +187,14 @@ needs with `-- env NAME=VALUE COMMAND`). Not isolated are: Unix sockets by their
 and copies of covered files, control groups, the use of processor and memory.
 
 It is given the engine's certificate authority by SSL_CERT_FILE, CURL_CA_BUNDLE and the like, and in
-place of the system's bundle. Its exit status is passed on, 128 and the number of a signal that ended
-it; 127 means that there is no such command, 126 that it cannot be run, and 2 that nothing was started.";
+place of the system's bundle.
+
+Exit status: that of the command, or
+    128 and the number of the signal that ended it
+    127 where there is no such command
+    126 where it cannot be run
+     86 where it was ended because it sent a secret's placeholder where it may not go
+      2 where nothing was started";
 
 #[derive(ClapArgs)]
 #[command(after_help = RUN_EXAMPLES)]

@@ -16,6 +16,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::args::RunArgs;
 use super::confine::confine;
@@ -30,7 +31,10 @@ use super::trust::TrustFiles;
 use super::watch::{Watch, Watching};
 use crate::core::GuestAddresses;
 use crate::link::{Link, PacketLink, TapLink};
-use crate::{Engine, Guest, GuestConfig, Publication};
+use crate::{Engine, Guest, GuestConfig, Publication, Termination, TerminationHook};
+
+/// The exit status where a violation has ended the command.
+const VIOLATED: u8 = 86;
 
 /// Checks everything, prepares the sandbox, starts the engine, then lets the command run.
 pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
@@ -167,18 +171,23 @@ impl Secrets {
 
 /// Carries the command's network until it ends; its exit status.
 async fn carry(
-    config: GuestConfig,
+    mut config: GuestConfig,
     link: Box<dyn Link>,
     sandbox: &Sandbox,
     watch: Option<Watch>,
     outside: Outside,
     mut secrets: Secrets,
 ) -> Result<u8> {
+    let (told, mut ended_by) = oneshot::channel();
+    config.on_termination = Some(TerminationHook::new(move |why| {
+        // Nobody listens any more where the command has ended.
+        let _ = told.send(why);
+    }));
     let engine = Engine::builder().build()?;
     let guest = engine.attach(0, link, config).await?;
     outside.publish(&guest).await?;
     let mut reporter = Reporter::default();
-    let mut ended = signal(SignalKind::child())?;
+    let mut child_ended = signal(SignalKind::child())?;
     let mut signals = Signals::listen()?;
     let mut renewals = secrets.renewals.take().map(Renewals::new).transpose()?;
     let mut watching = watch.map(Watching::new).transpose()?;
@@ -187,9 +196,15 @@ async fn carry(
         watching.take_over(&guest).await;
     }
     sandbox.start().context("the sandbox ended before its command could start")?;
+    let mut violation = None;
     let status = loop {
         tokio::select! {
             Some(event) = guest.next_event() => reporter.report(&event),
+            Ok(why) = &mut ended_by, if violation.is_none() => if let Termination::Violation(report) = why {
+                // Process 1 goes with it, and with that whatever runs inside.
+                let _ = kill(sandbox.keeper, Signal::SIGKILL);
+                violation = Some(report);
+            },
             signal = signals.next() => {
                 // A command that has ended needs no signal; its status is collected next.
                 let _ = kill(sandbox.keeper, signal);
@@ -204,12 +219,18 @@ async fn carry(
                     renewals = None;
                 }
             },
-            _ = ended.recv() => if let Some(status) = exit_status(sandbox.keeper) { break status },
+            _ = child_ended.recv() => if let Some(status) = exit_status(sandbox.keeper) { break status },
         }
     };
     finish(guest, &mut reporter).await;
+    if let (None, Ok(Termination::Violation(report))) = (&violation, ended_by.try_recv()) {
+        // The command has seen its network end, and ended before it was told to.
+        violation = Some(report);
+    }
     drop(engine);
-    Ok(status)
+    let Some(report) = violation else { return Ok(status) };
+    eprintln!("net-engine: the command was ended: {report}");
+    Ok(VIOLATED)
 }
 
 /// Waits for a change of a secret, or for ever.

@@ -12,7 +12,7 @@ use net_policy::dns::{
 use super::Lookups;
 use super::cache::Kept;
 use super::lookup::{LookupError, aged};
-use crate::guest::{Context, Event};
+use crate::guest::{Context, Event, LeakPlace, ViolationReport};
 
 /// The most a DNS message over TCP can have.
 const MAX_STREAM_BYTES: usize = 65_535;
@@ -70,8 +70,10 @@ async fn answer(lookups: &Rc<Lookups>, question: &Question, max_bytes: usize) ->
         context.secrets().check(question.name().to_ascii().to_ascii_lowercase().as_bytes())
     {
         // What is refused is an event in any case.
-        let _ = context.count_violation(&violation);
-        return deny(violation.to_string(), "the name has a placeholder in it");
+        let why = violation.to_string();
+        let report = ViolationReport { violation, place: LeakPlace::DnsName, flow: None, name: None };
+        let _ = context.count_violation(&report);
+        return deny(why, "the name has a placeholder in it");
     }
     if *host == context.host_alias && context.with_policy(|policy, _, _| policy.may_reach_host()) {
         return own(Reply::Addresses(context.gateways()));

@@ -11,7 +11,7 @@ use net_secrets::SecretSet;
 use net_tls::{Authority, UpstreamTrust};
 use rustls::KeyLog;
 
-use super::{HostInterfaces, HostTrust, Nameservers};
+use super::{HostInterfaces, HostTrust, Nameservers, ViolationReport};
 use crate::core::{Autoconfiguration, GuestAddresses};
 use crate::proxy::Proxy;
 
@@ -44,14 +44,14 @@ pub enum ViolationAction {
 }
 
 /// Why a guest's network ended by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Termination {
     /// The link failed or was closed.
     LinkClosed,
     /// A violation, under [`ViolationAction::Terminate`] or by what a secret or
-    /// [`GuestConfig::terminate_after`] says.
-    Violation,
+    /// [`GuestConfig::terminate_after`] says: this one.
+    Violation(Box<ViolationReport>),
 }
 
 /// Called once when a guest's network ends without having been told to: the sandbox around it may

@@ -25,8 +25,8 @@ use self::sessions::Session;
 pub(crate) use self::sessions::Stage;
 use super::{
     BoundRule, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts, InnerProtocol, InnerTerms,
-    Interception, Resolvers, Stack, Terms, TlsParts, UpstreamSide, ViolationAction, VirtualFlows,
-    intercepted_names,
+    Interception, Resolvers, Stack, Terms, TlsParts, UpstreamSide, ViolationAction, ViolationReport,
+    VirtualFlows, intercepted_names,
 };
 use crate::core::{FlowId, GuestAddresses};
 use crate::proxy::Proxies;
@@ -76,7 +76,9 @@ pub(crate) struct Context {
     on_violation: ViolationAction,
     violations: RefCell<ViolationCount>,
     reports_opened: bool,
-    /// Notified when the guest's network must end.
+    /// The violation that the guest's network must end for.
+    fatal: RefCell<Option<ViolationReport>>,
+    /// Notified when there is one.
     terminated: Notify,
 }
 
@@ -129,6 +131,7 @@ impl Context {
             on_violation: config.on_violation,
             violations: RefCell::new(ViolationCount::new(config.terminate_after)),
             reports_opened: config.reports_opened,
+            fatal: RefCell::default(),
             terminated: Notify::new(),
         }
     }
@@ -324,9 +327,19 @@ impl Context {
         self.events.push(Event::AuthorityEnds { at: authority.not_after() });
     }
 
-    /// Waits until the guest's network must end.
-    pub(crate) async fn terminated(&self) {
-        self.terminated.notified().await;
+    /// Waits until the guest's network must end: for what.
+    pub(crate) async fn terminated(&self) -> ViolationReport {
+        loop {
+            self.terminated.notified().await;
+            if let Some(report) = self.fatal_violation() {
+                return report;
+            }
+        }
+    }
+
+    /// The violation that the guest's network must end for, once.
+    pub(crate) fn fatal_violation(&self) -> Option<ViolationReport> {
+        self.fatal.borrow_mut().take()
     }
 
     /// Where upstream is dialled: elsewhere if the owner says so, and for the gateway's own address

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use net_core::{Flow, HostName};
 use tokio::sync::Notify;
 
-use super::{Denial, DeniedRequest, DialError, InboundError, InterceptError};
+use super::{Denial, DeniedRequest, DialError, InboundError, InterceptError, LeakPlace};
 use crate::proxy::ProxyError;
 
 /// Something the embedder may want to know.
@@ -142,7 +142,9 @@ pub enum Event {
         flow: Flow,
         /// The name it was for, where one is known.
         name: Option<HostName>,
-        /// The environment variable of the secret and the place, readable.
+        /// Where in what the guest sent.
+        place: LeakPlace,
+        /// The environment variable of the secret and what is wrong, readable.
         why: String,
     },
     /// A limit refused a newcomer, or made the one that was not used for longest yield.
@@ -205,8 +207,8 @@ impl fmt::Display for Event {
                     Target(flow, name.as_ref(), None)
                 )
             }
-            Self::Violation { flow, name, why } => {
-                write!(f, "violation {}: {why}", Target(flow, name.as_ref(), None))
+            Self::Violation { flow, name, place, why } => {
+                write!(f, "violation {}: {why}, in {place}", Target(flow, name.as_ref(), None))
             }
             Self::LimitReached { limit } => write!(f, "refused: limit {limit} is reached"),
             Self::LimitHolds { limit } => write!(f, "held: limit {limit} is reached, newcomers wait"),
@@ -216,7 +218,7 @@ impl fmt::Display for Event {
 }
 
 /// The far end: its name, the address the guest uses and the real one where that is another.
-struct Target<'t>(&'t Flow, Option<&'t HostName>, Option<IpAddr>);
+pub(super) struct Target<'t>(pub(super) &'t Flow, pub(super) Option<&'t HostName>, pub(super) Option<IpAddr>);
 
 impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

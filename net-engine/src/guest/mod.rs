@@ -34,6 +34,7 @@ mod stream_info;
 mod swap_error;
 mod tls_parts;
 mod upstream_side;
+mod violation_report;
 mod virtual_flows;
 mod way;
 
@@ -75,6 +76,7 @@ pub(crate) use stream_info::StreamInfo;
 pub use swap_error::SwapError;
 pub(crate) use tls_parts::TlsParts;
 pub(crate) use upstream_side::UpstreamSide;
+pub use violation_report::{LeakPlace, ViolationReport};
 pub(crate) use virtual_flows::VirtualFlow;
 use virtual_flows::{Far, VirtualFlows};
 pub(crate) use way::dial_flow;

@@ -17,8 +17,8 @@ use super::tunnel::{Duplex, carry, pass_on_end};
 use super::upstream::{Dialler, Upstream};
 use crate::core::FlowId;
 use crate::guest::{
-    Context, Denial, GuestStream, HttpVersion, Inner, InnerTerms, InterceptError, Prefixed, StreamInfo,
-    dial_flow,
+    Context, Denial, GuestStream, HttpVersion, Inner, InnerTerms, InterceptError, LeakPlace, Prefixed,
+    StreamInfo, dial_flow,
 };
 use crate::proxy::UpstreamStream;
 
@@ -105,7 +105,7 @@ where
     match guest.violation() {
         None => Ok(()),
         Some(violation) => {
-            context.report_violation(&info.flow, info.name, violation);
+            context.report_violation(&info.flow, info.name, LeakPlace::Stream, violation);
             Err(InterceptError::Violation)
         }
     }
@@ -198,7 +198,7 @@ pub(crate) async fn bridge_opaque(
         upstream.reset_on_drop();
     }
     let Some(violation) = guest.violation() else { return Ok(()) };
-    context.report_violation(flow, None, violation);
+    context.report_violation(flow, None, LeakPlace::Stream, violation);
     Err(InterceptError::Violation)
 }
 

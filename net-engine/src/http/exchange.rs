@@ -29,7 +29,7 @@ use super::sides::Sides;
 use super::websocket::{self, WebSocket};
 use super::worst::Worst;
 use crate::core::FlowId;
-use crate::guest::{BoundRule, Context, Denial, HeldBytes, HttpVersion, ShownName, StreamInfo};
+use crate::guest::{BoundRule, Context, Denial, HeldBytes, HttpVersion, LeakPlace, ShownName, StreamInfo};
 
 /// The requests of one stream: what they share is checked against every one of them.
 pub(super) struct Exchange {
@@ -443,7 +443,7 @@ impl Exchange {
     pub(super) fn violate(&self, name: Option<&HostName>, violation: &Violation) -> Refusal {
         let why = violation.to_string();
         let name = name.or(self.info.name.as_ref()).cloned();
-        self.context.report_violation(&self.info.flow, name, violation);
+        self.context.report_violation(&self.info.flow, name, LeakPlace::Head, violation);
         self.refuse(StatusCode::FORBIDDEN, &why)
     }
 

@@ -9,7 +9,7 @@ use net_secrets::{BodyRewriter, Destination, Detector, SecretSet, Violation};
 
 use super::body::Filter;
 use super::headers;
-use crate::guest::Context;
+use crate::guest::{Context, LeakPlace};
 
 /// What becomes of a body.
 pub(super) enum RequestContent {
@@ -56,7 +56,7 @@ impl RequestFilter {
         let why = violation.to_string();
         // The first one found ends the stream; there is no second.
         let _ = self.found.set(why);
-        self.context.report_violation(&self.flow, self.host.clone(), &violation);
+        self.context.report_violation(&self.flow, self.host.clone(), LeakPlace::Body, &violation);
         violation
     }
 }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::tunnel::{Duplex, TunnelEnd, carry, close_lingering, pass_on_end};
 use crate::core::FlowId;
-use crate::guest::{Context, Room, StreamInfo};
+use crate::guest::{Context, LeakPlace, Room, StreamInfo};
 
 /// What is read at once.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -114,7 +114,7 @@ impl Ending {
     /// The first that is found ends it.
     fn handle_error(&self, error: &WebSocketError) {
         let code = if let WebSocketError::Violation(violation) = error {
-            self.context.report_violation(&self.flow, self.name.clone(), violation);
+            self.context.report_violation(&self.flow, self.name.clone(), LeakPlace::Message, violation);
             POLICY_VIOLATION
         } else {
             PROTOCOL_ERROR

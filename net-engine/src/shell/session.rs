@@ -11,8 +11,8 @@ use super::first_flight::{FirstFlight, Hello, first_flight};
 use super::relay::relay_upstream;
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::guest::{
-    ACCESS_DENIED, Context, Event, GuestStream, HttpVersion, InterceptError, Opaque, Stage, StreamInfo, Tls,
-    dial_flow, fail, send_alert,
+    ACCESS_DENIED, Context, Event, GuestStream, HttpVersion, InterceptError, LeakPlace, Opaque, Stage,
+    StreamInfo, Tls, dial_flow, fail, send_alert,
 };
 use crate::http;
 use crate::proxy::UpstreamStream;
@@ -222,7 +222,7 @@ impl Opening<'_> {
         if let Some(name) = &name
             && let Err(violation) = context.secrets().check(name.as_str().as_bytes())
         {
-            context.report_violation(&flow, None, &violation);
+            context.report_violation(&flow, None, LeakPlace::ServerName, &violation);
             return Err((fail(&guest, InterceptError::Violation).await, None));
         }
         let terms = context.terms(&flow, name.as_ref());

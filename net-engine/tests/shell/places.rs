@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use net_core::Limits;
-use net_engine::{Event, Termination, TerminationHook};
+use net_engine::{Event, LeakPlace, Termination, TerminationHook};
 use net_secrets::{
     Action, Binding, BodyTypes, ForeignCredentials, HeaderNames, Places, SecretSet, SecretValue,
 };
@@ -305,7 +305,9 @@ fn a_name_with_a_placeholder_counts_and_ends_the_guest() {
         // The answer may be lost: the guest's network ends with it.
         let _ = timeout(PATIENCE, world.ask(&mixed)).await;
         let why = timeout(PATIENCE, told).await.expect("the hook is called").unwrap();
-        assert_eq!(why, Termination::Violation);
+        let Termination::Violation(report) = why else { panic!("{why:?}") };
+        assert_eq!((report.place, report.flow), (LeakPlace::DnsName, None));
+        assert!(!report.to_string().contains(placeholder().as_str()), "{report}");
     });
 }
 
@@ -329,6 +331,10 @@ fn the_strictest_violation_of_a_head_counts() {
             format!("GET /?mild-placeholder HTTP/1.1\r\nHost: a.example\r\nX-A: {}\r\n\r\n", placeholder());
         stream.write_all(request.as_bytes()).await.unwrap();
         let why = timeout(PATIENCE, told).await.expect("the hook is called").unwrap();
-        assert_eq!((why, seen.borrow().len()), (Termination::Violation, 0));
+        let Termination::Violation(report) = why else { panic!("{why:?}") };
+        assert_eq!((report.place, seen.borrow().len()), (LeakPlace::Head, 0));
+        let text = report.to_string();
+        let expected = "secret STRICT was on its way to a host it is not bound to: in the head of a request to a.example (";
+        assert!(text.starts_with(expected), "{text}");
     });
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use net_core::Limits;
-use net_engine::{Event, Termination, TerminationHook};
+use net_engine::{Event, LeakPlace, Termination, TerminationHook};
 use net_secrets::{Binding, Places, SecretSet, SecretValue};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -212,7 +212,8 @@ fn a_message_that_must_not_leave_may_end_the_guest() {
         let (_world, mut guest, _server, _) = switched(setup).await;
         send(&mut guest, &from_guest(LAST | BINARY, placeholder().as_str())).await;
         let why = timeout(PATIENCE, told).await.expect("the hook is called").unwrap();
-        assert_eq!(why, Termination::Violation);
+        let Termination::Violation(report) = why else { panic!("{why:?}") };
+        assert_eq!(report.place, LeakPlace::Message);
     });
 }
 

@@ -71,6 +71,8 @@ pub(crate) enum Expect {
     NotOut(&'static str),
     /// All of these in one line of stderr.
     Err(&'static [&'static str]),
+    /// Not in stderr.
+    NotErr(&'static str),
     /// All of these in one line of what the servers saw.
     Upstream(&'static [&'static str]),
     /// Nowhere in what the servers saw.

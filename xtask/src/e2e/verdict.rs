@@ -56,6 +56,7 @@ fn holds(expected: &Expect, words: &Words<'_>, finished: &Finished) -> Result<bo
         Expect::Out(text) => finished.stdout.contains(&words.fill(text)),
         Expect::NotOut(text) => !finished.stdout.contains(&words.fill(text)),
         Expect::Err(needles) => words.in_one_line(&finished.stderr, needles),
+        Expect::NotErr(text) => !finished.stderr.contains(&words.fill(text)),
         Expect::Upstream(needles) => {
             let deadline = Instant::now() + ARRIVE;
             loop {
@@ -113,6 +114,8 @@ mod tests {
             (Expect::NotOut("hello"), &loud, "row-1", false),
             (Expect::Err(&["bad", "--allow"]), &loud, "row-1", true),
             (Expect::Err(&["bad", "--allow"]), &two_lines, "row-1", false),
+            (Expect::NotErr("bad"), &quiet, "row-1", true),
+            (Expect::NotErr("bad"), &loud, "row-1", false),
             (Expect::Upstream(&["nginx", "{id}"]), &quiet, "row-1", true),
             (Expect::Upstream(&["nginx", "{id}"]), &quiet, "row-3", false),
             (Expect::NotUpstream("{id}"), &quiet, "row-3", true),

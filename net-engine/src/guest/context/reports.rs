@@ -7,7 +7,9 @@ use net_policy::{Decision, DenyReason, Layer, RequestLine, RuleId};
 use net_secrets::{Action, Violation};
 
 use super::Context;
-use crate::guest::{Denial, DeniedRequest, DialError, Event, RuleLabel, ViolationAction};
+use crate::guest::{
+    Denial, DeniedRequest, DialError, Event, LeakPlace, RuleLabel, ViolationAction, ViolationReport,
+};
 use crate::proxy::ProxyError;
 
 impl Context {
@@ -94,24 +96,34 @@ impl Context {
 
     /// Tells the embedder that a placeholder was on its way where it may not go, unless its secret says
     /// otherwise; see [`count_violation`](Self::count_violation).
-    pub(crate) fn report_violation(&self, flow: &Flow, name: Option<HostName>, violation: &Violation) {
-        match self.count_violation(violation) {
+    pub(crate) fn report_violation(
+        &self,
+        flow: &Flow,
+        name: Option<HostName>,
+        place: LeakPlace,
+        violation: &Violation,
+    ) {
+        let report = ViolationReport { violation: violation.clone(), place, flow: Some(*flow), name };
+        match self.count_violation(&report) {
             Action::Block => {}
             Action::BlockAndLog | Action::BlockAndTerminate => {
-                self.events.push(Event::Violation { flow: *flow, name, why: violation.to_string() });
+                let why = violation.to_string();
+                self.events.push(Event::Violation { flow: *flow, name: report.name, place, why });
             }
         }
     }
 
     /// Ends the guest where a violation calls for it, by its secret, by how many there were, or by the
     /// guest's own setting; what was due.
-    pub(crate) fn count_violation(&self, violation: &Violation) -> Action {
-        let due = self.violations.borrow_mut().handle_violation(violation);
+    pub(crate) fn count_violation(&self, report: &ViolationReport) -> Action {
+        let due = self.violations.borrow_mut().handle_violation(&report.violation);
         let due = match self.on_violation {
             ViolationAction::Block => due,
             ViolationAction::Terminate => Action::BlockAndTerminate,
         };
         if due == Action::BlockAndTerminate {
+            // The first one says why; what follows may come before the end.
+            self.fatal.borrow_mut().get_or_insert_with(|| report.clone());
             self.terminated.notify_one();
         }
         due

@@ -19,7 +19,7 @@ use super::inbox::Inbox;
 use super::receiver::Sockets;
 use super::udp::unreachable_of;
 use crate::core::{Bounds, Echo, Ended, PortTable, Unreachable};
-use crate::guest::{Context, DialError, Event, VirtualFlow};
+use crate::guest::{Context, DialError, Event, LeakPlace, VirtualFlow};
 
 /// The ICMP echo of one guest.
 pub(crate) struct Ping {
@@ -112,7 +112,7 @@ impl Ping {
             return Err(Unreachable::Prohibited);
         }
         if let Err(violation) = context.secrets().check(data) {
-            context.report_violation(flow, None, &violation);
+            context.report_violation(flow, None, LeakPlace::Echo, &violation);
             return Err(Unreachable::Prohibited);
         }
         if context.is_kept_from_passing(flow, None) {

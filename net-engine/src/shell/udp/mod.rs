@@ -16,7 +16,7 @@ use net_core::{Flow, HostName, Protocol};
 use net_policy::Decision;
 
 use crate::core::{Bounds, Ended, PortTable, Refusal, UdpCounters, Unreachable};
-use crate::guest::{Context, Datagram, DialError, Event, Quic, Terms, VirtualFlow};
+use crate::guest::{Context, Datagram, DialError, Event, LeakPlace, Quic, Terms, VirtualFlow};
 use quic_gate::{ConnectionId, Held, QuicGates, Seen};
 
 use super::host_socket::SendError;
@@ -216,7 +216,7 @@ impl State {
         if let Some(name) = &name
             && let Err(violation) = context.secrets().check(name.as_str().as_bytes())
         {
-            context.report_violation(flow, None, &violation);
+            context.report_violation(flow, None, LeakPlace::ServerName, &violation);
             return Err(Unreachable::Prohibited);
         }
         let terms = context.terms(flow, name.as_ref());
@@ -325,7 +325,7 @@ impl State {
         if !outbound.peer.is_quic
             && let Err(violation) = context.secrets().check(payload)
         {
-            context.report_violation(flow, None, &violation);
+            context.report_violation(flow, None, LeakPlace::Datagram, &violation);
             return Err(Unreachable::Prohibited);
         }
         let sent = match outbound

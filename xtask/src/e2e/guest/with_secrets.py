@@ -5,6 +5,7 @@ usage: with_secrets.py VERB ARGUMENT...
 
 import http.client
 import os
+import socket
 import ssl
 import sys
 import time
@@ -32,6 +33,13 @@ def twice(host, path, marks):
     print("one connection" if ports[0] == ports[1] else "two connections")
 
 
-VERBS = [twice]
+def raw(host, port):
+    """The placeholder alone, over TCP."""
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(TOKEN.encode())
+        time.sleep(60)
+
+
+VERBS = [twice, raw]
 if __name__ == "__main__":
     dict((verb.__name__, verb) for verb in VERBS)[sys.argv[1]](*sys.argv[2:])

@@ -23,6 +23,7 @@ mod requests;
 mod resolver;
 mod secrets;
 mod secrets_change;
+mod secrets_end;
 mod silence;
 mod tls;
 mod transfer;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("trust_kit", trust_kit::ROWS),
         ("secrets", secrets::ROWS),
         ("secrets_change", secrets_change::ROWS),
+        ("secrets_end", secrets_end::ROWS),
         ("transfer", transfer::ROWS),
         ("giant", giant::ROWS),
         ("endings", endings::ROWS),
