@@ -7,6 +7,7 @@
 mod authority;
 mod body;
 mod bridge;
+mod coding;
 mod exchange;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

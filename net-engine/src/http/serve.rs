@@ -191,6 +191,7 @@ async fn forward(served: &Stream, request: Request<Incoming>) -> Result<Response
         // It was reported where it was found.
         BodyError::Violation(violation) => refuse(StatusCode::FORBIDDEN, &violation.to_string()),
         BodyError::Digest(error) => exchange.refuse_one(StatusCode::FORBIDDEN, &error.to_string()),
+        BodyError::Coding(error) => exchange.refuse_one(StatusCode::BAD_REQUEST, &error.to_string()),
         BodyError::Http(_) => exchange.refuse_one(StatusCode::BAD_REQUEST, "the request's body broke off"),
     })?;
     // A guest that takes its request back drops this: the sender does not go with it.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot be set up fails")]
 
 mod authority;
+mod codings;
 mod denials;
 mod dns;
 mod gone;
