@@ -263,6 +263,10 @@ pub(super) struct PolicyArgs {
     /// in front where it is so asked, and #NAME where the certificate of a tls:// address is for a name
     #[arg(long, value_name = "ADDR")]
     pub(super) nameserver: Vec<String>,
+    /// Connect by this proxy to whatever is not on this machine: socks5://, socks5h://, http:// or https:// with
+    /// HOST:PORT behind it. Credentials, and what does not go by it, are said in a file
+    #[arg(long, value_name = "URL")]
+    pub(super) proxy: Vec<String>,
     /// Trust these certificate authorities too, upstream
     #[arg(long, value_name = "FILE")]
     pub(super) upstream_ca: Vec<PathBuf>,

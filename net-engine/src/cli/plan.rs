@@ -2,22 +2,24 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
-use net_secrets::{SecretSet, SecretSource};
 
 use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, Written};
+use super::held_secrets::{HeldSecrets, ReadSecrets};
 use super::limits::{self, LimitSetting};
+use super::proxies::ProxySettings;
+use super::refresher::Refresher;
 use super::sandbox::{Cover, LinkKind};
 use super::secret_settings::SecretSettings;
 use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
-use super::{publish, resolver, sources};
+use super::{publish, resolver};
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
 const DEFAULT_MTU: u16 = 1500;
@@ -42,6 +44,10 @@ pub(super) struct Plan {
     pub(super) publish: Vec<Written>,
     /// What its owner may not have meant.
     pub(super) warnings: Vec<String>,
+    /// The secrets `guest` has, which may change.
+    pub(super) held: HeldSecrets,
+    /// What makes them change.
+    pub(super) refresher: Refresher,
 }
 
 /// Flags and file joined and checked, as far as that needs no secret's value.
@@ -55,6 +61,7 @@ pub(super) struct Settings {
     nameservers: Vec<Written>,
     anchors: Anchors,
     pub(super) upstreams: Vec<UpstreamSettings>,
+    pub(super) proxies: Vec<ProxySettings>,
     pub(super) host_alias: HostName,
     dns_denial: DenialStyle,
     strict_hosts: bool,
@@ -93,8 +100,10 @@ impl Settings {
         let anchors = Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?;
         let upstreams = config.upstream.iter().map(|one| UpstreamSettings::new(one, &anchors.upstream));
         let upstreams = upstreams.collect::<Result<_>>()?;
+        let policy = policy(flags, config)?;
+        let proxies = ProxySettings::new(&config.proxies, &flags.proxy, &anchors.upstream, &policy)?;
         Ok(Self {
-            policy: policy(flags, config)?,
+            policy,
             link: match config.link {
                 Some(LinkConfig::Tap) => Some(LinkKind::Tap),
                 Some(LinkConfig::Packet) => Some(LinkKind::Packet),
@@ -107,6 +116,7 @@ impl Settings {
             nameservers,
             anchors,
             upstreams,
+            proxies,
             host_alias,
             dns_denial: match config.dns_denial {
                 DenialConfig::Refused => DenialStyle::Refused,
@@ -142,11 +152,16 @@ impl Plan {
         let publish = [config.publish.clone(), Written::on_command_line("--publish", &args.publish)].concat();
         publish::check(&publish)?;
         let warnings = settings.secrets.iter().flat_map(SecretSettings::warnings).collect();
-        let Secrets { secrets, mut removed_variables, mut covers } = read_secrets(settings.secrets)?;
+        let ReadSecrets { held, refresher, mut removed_variables, mut covers } =
+            ReadSecrets::new(settings.secrets)?;
+        let secrets = held.compile()?;
         let identities = UpstreamSettings::read(settings.upstreams)?;
         let Identities { trust: host_trust, removed_variables: of_keys, covers: over_keys } = identities;
         removed_variables.extend(of_keys);
         covers.extend(over_keys);
+        let read_proxies = ProxySettings::read(settings.proxies)?;
+        removed_variables.extend(read_proxies.removed_variables);
+        covers.extend(read_proxies.covers);
         let watched = match &args.config {
             Some(path) if args.watch => Some(Place::find(path)?),
             Some(_) | None => None,
@@ -154,7 +169,9 @@ impl Plan {
         covers.extend(watched.as_ref().map(Place::cover));
         // A source may be a command with a value in it.
         if let Some(path) = config_file
-            && (!config.secrets.is_empty() || config.upstream.iter().any(|one| one.client_key.is_some()))
+            && (!config.secrets.is_empty()
+                || config.upstream.iter().any(|one| one.client_key.is_some())
+                || config.proxies.iter().any(|one| one.password.is_some()))
         {
             covers.push(Cover { path, field: "--config".to_owned() });
         }
@@ -193,13 +210,27 @@ impl Plan {
             readable_denials: settings.readable_denials,
             nat64: settings.nat64,
             terminate_after: settings.terminate_after,
+            proxies: read_proxies.proxies,
             reports_opened: args.verbose > 0,
             limits: settings.limits,
             ..GuestConfig::default()
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
         let mtu = args.mtu.unwrap_or(settings.mtu);
-        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config, watched, publish, warnings })
+        Ok(Self {
+            guest,
+            link,
+            mtu,
+            trust,
+            removed_variables,
+            covers,
+            config,
+            watched,
+            publish,
+            warnings,
+            held,
+            refresher,
+        })
     }
 }
 
@@ -251,30 +282,6 @@ fn patterns(texts: &[Written]) -> Result<Vec<HostPattern>> {
     texts.iter().map(|text| HostPattern::parse(&text.text).with_context(|| text.named())).collect()
 }
 
-/// What is known of the secrets once they have been read.
-struct Secrets {
-    secrets: SecretSet,
-    removed_variables: BTreeSet<String>,
-    covers: Vec<Cover>,
-}
-
-fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
-    let mut bindings = Vec::new();
-    let (mut removed_variables, mut covers) = (BTreeSet::new(), Vec::new());
-    for secret in all {
-        let field = format!("{}.source", secret.place);
-        let (value, file) = sources::read(&secret.spec.source).with_context(|| field.clone())?;
-        if let SecretSource::Env(name) = &secret.spec.source {
-            removed_variables.insert(name.clone());
-        }
-        covers.extend(file.map(|path| Cover { path, field }));
-        bindings.push(secret.bind(value)?);
-    }
-    let mut key = [0; 8];
-    getrandom::fill(&mut key).map_err(|_| anyhow!("secrets: no randomness"))?;
-    Ok(Secrets { secrets: SecretSet::compile(bindings, key)?, removed_variables, covers })
-}
-
 #[allow(clippy::disallowed_methods, reason = "the binary owns the clock")]
 pub(super) fn now() -> SystemTime {
     SystemTime::now()
@@ -292,7 +299,7 @@ mod tests {
                     placeholder = \"my-placeholder\"\nusage = { places = [\"query\"] }\n";
         let config = Config::parse("f.toml", text).expect(text);
         let settings = SecretSettings::all(&PolicyArgs::default(), &config).expect("settings");
-        let secrets = read_secrets(settings).expect("a value").secrets;
+        let secrets = ReadSecrets::new(settings).expect("a value").held.compile().expect("a set");
         let host = "a.example".parse().expect("a name");
         let to = Destination { host: Some(&host), port: 443, is_verified: true };
         let target = secrets.substitute_target(&to, b"/?k=my-placeholder").expect("bound to the query");

@@ -1,6 +1,8 @@
 //! A secret as flags and file have it, checked without its value.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use net_core::{HostName, HostPattern};
@@ -13,6 +15,9 @@ use super::config::{Config, SecretConfig, Written};
 use super::secret_action::{self, ActionKey};
 use super::secret_places::{PlaceKeys, Usage};
 
+/// How long a value may be said to be good for.
+const TTL_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 24 * 3600);
+
 /// A secret before its value is read.
 pub(super) struct SecretSettings {
     /// Where it was written: what an error names.
@@ -22,6 +27,8 @@ pub(super) struct SecretSettings {
     usage: Usage,
     on_violation: Action,
     passthrough: Vec<HostPattern>,
+    /// How long what a command prints is good for; for ever without it.
+    pub(super) ttl: Option<Duration>,
 }
 
 /// What stands for the value.
@@ -57,7 +64,7 @@ impl SecretSettings {
         let place = format!("--secret {}", spec.env);
         let usage = PlaceKeys::default().check(&place)?;
         let placeholder = PlaceholderSettings::Drawn(PlaceholderFormat::default());
-        Ok(Self { place, spec, placeholder, usage, on_violation, passthrough: Vec::new() })
+        Ok(Self { place, spec, placeholder, usage, on_violation, passthrough: Vec::new(), ttl: None })
     }
 
     fn of_file(secret: &SecretConfig, default: Action) -> Result<Self> {
@@ -86,7 +93,8 @@ impl SecretSettings {
             None => default,
         };
         let placeholder = PlaceholderSettings::of_file(secret)?;
-        Ok(Self { place: place.clone(), spec, placeholder, usage, on_violation, passthrough })
+        let ttl = secret.ttl.as_ref().map(|ttl| ttl_of(ttl, &spec.source)).transpose()?;
+        Ok(Self { place: place.clone(), spec, placeholder, usage, on_violation, passthrough, ttl })
     }
 
     /// What it is with this value.
@@ -94,7 +102,7 @@ impl SecretSettings {
     /// # Errors
     /// The system gives no randomness for a placeholder.
     pub(super) fn bind(self, value: SecretValue) -> Result<Binding> {
-        let Self { place, spec, placeholder, usage, on_violation, passthrough } = self;
+        let Self { place, spec, placeholder, usage, on_violation, passthrough, .. } = self;
         let placeholder = match placeholder {
             PlaceholderSettings::Own(placeholder) => placeholder,
             PlaceholderSettings::Drawn(format) => {
@@ -180,7 +188,10 @@ impl fmt::Display for SecretSettings {
             SecretSource::Env(name) => write!(f, "env:{name}")?,
             SecretSource::File(path) => write!(f, "file:{}", path.display())?,
             // A command may have a value in it.
-            SecretSource::Command(_) => f.write_str("a command")?,
+            SecretSource::Command(_) => match self.ttl {
+                Some(ttl) => write!(f, "a command every {}", humantime::format_duration(ttl))?,
+                None => f.write_str("a command")?,
+            },
             SecretSource::DangerousValue(_) | _ => f.write_str("the settings")?,
         }
         match &spec.hosts {
@@ -194,6 +205,14 @@ impl fmt::Display for SecretSettings {
         }
         Ok(())
     }
+}
+
+fn ttl_of(text: &Written, source: &SecretSource) -> Result<Duration> {
+    let SecretSource::Command(_) = source else {
+        bail!("{}: is for what a command prints, and the source is none: leave it out", text.place)
+    };
+    let ttl = humantime::parse_duration(&text.text).ok().filter(|ttl| TTL_RANGE.contains(ttl));
+    ttl.with_context(|| format!("{}: write a time from 1s to 365d, as in \"10m\"", text.named()))
 }
 
 fn list(patterns: &[HostPattern]) -> String {
@@ -290,6 +309,7 @@ mod tests {
                 "on_violation = \"passthrough\"\n",
                 "f.toml line 5: secrets.KEY.on_violation: name those who may see the placeholder, as in",
             ),
+            ("ttl = \"10m\"\n", "f.toml line 5: secrets.KEY.ttl: is for what a command prints"),
             ("passthrough = [\"log\", \"*\"]\n", "f.toml line 5: secrets.KEY.passthrough \"*\""),
             (
                 "on_violation = \"warn\"\n",
@@ -318,7 +338,7 @@ mod tests {
         let text = "[[secrets]]\nenv = \"A\"\nsource = \"env:A\"\ndangerous_any_host = true\n\n\
                     [[secrets]]\nenv = \"B\"\nsource = \"dangerous-value:hunter22\"\nhosts = [\"b.example\"]\n\
                     usage = { require_tls_identity = false }\n\n\
-                    [[secrets]]\nenv = \"C\"\nsource = \"cmd:cat hunter22\"\nhosts = [\"c.example\", \"*.d.example\"]\n\
+                    [[secrets]]\nenv = \"C\"\nsource = \"cmd:cat hunter22\"\nttl = \"600s\"\nhosts = [\"c.example\", \"*.d.example\"]\n\
                     on_violation = \"block_and_terminate\"\npassthrough = [\"log.example\"]\n\
                     usage = { ports = [443, \"8000-8080\"], places = [\"headers\", \"body\"], header_names = [\"x-key\"] }\n";
         let all = settings(text).expect("three secrets");
@@ -331,7 +351,7 @@ mod tests {
                 "secret A from env:A to any host in headers, basic_auth; elsewhere block_and_log",
                 "secret B from the settings to b.example in headers, basic_auth, without TLS too; elsewhere \
                  block_and_log",
-                "secret C from a command to c.example, *.d.example on ports 443, 8000-8080 in headers (x-key), \
+                "secret C from a command every 10m to c.example, *.d.example on ports 443, 8000-8080 in headers (x-key), \
                  body; elsewhere block_and_terminate, but log.example may see the placeholder",
             ]
         );

@@ -64,7 +64,7 @@ impl ContentCoding {
                 Self::None if is(&["gzip", "x-gzip"]) => Self::Known(Coding::Gzip),
                 Self::None if is(&["deflate"]) => Self::Known(Coding::Deflate),
                 Self::None | Self::Known(_) if is(&["aws-chunked"]) => Self::Framed,
-                _ => Self::Unknown,
+                Self::None | Self::Known(_) | Self::Framed | Self::Unknown => Self::Unknown,
             };
         }
         if is_text { own } else { Self::Unknown }
@@ -102,7 +102,8 @@ impl Decoder {
     /// # Errors
     /// [`CodingError`]: there is no more.
     pub(super) fn decode(&mut self, coded: &mut Bytes) -> Result<Bytes, CodingError> {
-        let Some(first) = coded.first().copied().or(self.member.is_some().then_some(0)) else {
+        let first = coded.first().copied();
+        let Some(first) = first.or_else(|| self.member.is_some().then_some(0)) else {
             self.is_drained = true;
             return Ok(Bytes::new());
         };

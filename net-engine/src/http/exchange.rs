@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
 use http::uri::{self, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
@@ -22,6 +22,7 @@ use super::guest_body::GuestBody;
 use super::headers;
 use super::held::HeldBody;
 use super::incoming::Incoming;
+use super::interim::Interims;
 use super::refusal::{Form, Refusal};
 use super::request_filter::{Inside, RequestContent, RequestFilter};
 use super::response_filter::ResponseFilter;
@@ -69,9 +70,6 @@ pub(super) struct Admitted {
     request: Request<Filtered<RequestFilter>>,
     /// What the body's filter found, for the answer to the guest.
     found: Arc<OnceLock<String>>,
-    /// Whether the guest may wait for an answer before it sends the body: over HTTP/2 hyper tells nobody to
-    /// continue.
-    awaits_answer: bool,
     /// Where values may be put into the body.
     rewriting: Option<Rewriting>,
     rest: Rest,
@@ -97,6 +95,21 @@ pub(super) struct Rest {
     upgrade: Option<HeaderValue>,
     /// What that is to pass, beside secrets.
     websocket: Option<WebSocket>,
+    interims: Interims,
+}
+
+impl Rest {
+    /// Makes an answer before the answer the guest's; `None` where it is not passed on.
+    pub(super) fn interim(&mut self, head: Response<()>) -> Option<Response<()>> {
+        self.interims.pass(head, self.scrubber.as_mut().map(ResponseFilter::current))
+    }
+}
+
+impl Rest {
+    /// The name the request shows, where the session is not for one.
+    pub(super) fn shown(&self) -> Option<&HostName> {
+        self.shown.as_ref().map(ShownName::name)
+    }
 }
 
 impl Exchange {
@@ -191,7 +204,6 @@ impl Exchange {
             websocket = Some(WebSocket::new(&self.context, &self.info, name, &secrets));
         }
         let scrubber = ResponseFilter::new(&self.context, &secrets, &to);
-        let awaits_answer = self.sides.guest == HttpVersion::Http2 && parts.headers.contains_key(EXPECT);
         if !secrets.is_empty() {
             let sent = headers::withhold_credentials(&mut parts.headers, &secrets, &to);
             sent.map_err(|why| self.refuse_credential(name, why))?;
@@ -255,8 +267,9 @@ impl Exchange {
             }
             Some(_) | None => None,
         };
-        let rest = Rest { scrubber, method, shown, decided, upgrade, websocket };
-        Ok(Admitted { request: Request::from_parts(parts, body), found, awaits_answer, rewriting, rest })
+        let interims = Interims::new(&self.context.limits);
+        let rest = Rest { scrubber, method, shown, decided, upgrade, websocket, interims };
+        Ok(Admitted { request: Request::from_parts(parts, body), found, rewriting, rest })
     }
 
     /// Writes a request for the HTTP upstream speaks; `None` where its target cannot be.
@@ -389,7 +402,7 @@ impl Exchange {
         response: Response<Incoming>,
         rest: Rest,
     ) -> Result<Response<GuestBody>, Refusal> {
-        let Rest { mut scrubber, method, shown, decided, upgrade, websocket } = rest;
+        let Rest { mut scrubber, method, shown, decided, upgrade, websocket, interims: _ } = rest;
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some(protocol) = upgrade else {
@@ -422,6 +435,8 @@ impl Exchange {
         let says_close =
             headers::words(&parts.headers, CONNECTION).any(|word| word.eq_ignore_ascii_case("close"));
         headers::to_guest(&mut parts.headers, scrubber.as_mut().map(ResponseFilter::current));
+        // It is a request's (RFC 9113, section 8.2.2).
+        parts.headers.remove(TE);
         let has_no_body = method == Method::HEAD
             || parts.status == StatusCode::NO_CONTENT
             || parts.status == StatusCode::NOT_MODIFIED;
@@ -519,7 +534,7 @@ impl Admitted {
     /// response.
     ///
     /// A body of a stated length is read whole first, as far as `limits` and the room in `held`
-    /// permit, unless the guest may not send it yet.
+    /// permit.
     ///
     /// # Errors
     /// What a body that was read whole was found to hold, or that it could not be read.
@@ -528,12 +543,11 @@ impl Admitted {
         limits: &Limits,
         held: &HeldBytes,
     ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, Rest), BodyError> {
-        let Self { request, found, awaits_answer, rewriting, rest } = self;
+        let Self { request, found, rewriting, rest } = self;
         let (mut parts, body) = request.into_parts();
         let stated = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let to_hold = stated.filter(|bytes| {
-            !awaits_answer && body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes)
-        });
+        let to_hold =
+            stated.filter(|bytes| body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes));
         // A body that values are put into may grow.
         let room = |bytes| if rewriting.is_some() { limits.max_held_body_bytes } else { bytes };
         let body = match to_hold.and_then(|bytes| Some((bytes, held.take(room(bytes))?))) {

@@ -13,13 +13,17 @@ mod guest;
 mod http;
 mod http2;
 mod inner;
+mod interim;
+mod new_names;
 mod places;
 mod policy;
+mod proxies;
 mod publish;
 mod quic;
 mod quic_client;
 mod relay;
 mod requests;
+mod resets;
 mod resolver;
 mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]

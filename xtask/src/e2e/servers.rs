@@ -40,6 +40,7 @@ impl Servers {
             ("websocket_server.py", include_str!("upstream/websocket_server.py")),
             ("key_exchange.py", include_str!("upstream/key_exchange.py")),
             ("clients.py", include_str!("guest/clients.py")),
+            ("secrets.py", include_str!("guest/secrets.py")),
             ("chromium.sh", include_str!("guest/chromium.sh")),
             ("fetch.mjs", include_str!("guest/fetch.mjs")),
             ("Fetch.java", include_str!("guest/Fetch.java")),

@@ -88,6 +88,7 @@ impl Context {
             return Err(SwapError::NeedsNewAuthority);
         }
         self.virtual_flows.borrow_mut().policy_changed(policy.has_virtual());
+        self.has_chosen_proxies.set(policy.chosen_proxies().next().is_some());
         *self.policy.borrow_mut() = policy;
         self.generation.set(self.generation.get() + 1);
         self.rule_labels.borrow_mut().clear();
