@@ -7,6 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 use net_secrets::{DigestError, Violation};
 use thiserror::Error;
 
+use super::coding::{CodingError, Decoder};
 use super::incoming::Incoming;
 
 /// Why a body ended early.
@@ -20,15 +21,18 @@ pub(crate) enum BodyError {
     Violation(#[from] Violation),
     #[error(transparent)]
     Digest(#[from] DigestError),
+    #[error(transparent)]
+    Coding(#[from] CodingError),
 }
 
 /// What is done to the bytes of a body on their way.
 pub(super) trait Filter: Unpin {
-    /// What may go now of `chunk`, of which it may leave some for the next call.
-    fn data(&mut self, chunk: &mut Bytes) -> Result<Bytes, Violation>;
+    /// What may go now of `chunk`, of which it may leave some for the next call; where it leaves some and gives
+    /// nothing, after others had their turn.
+    fn data(&mut self, chunk: &mut Bytes) -> Result<Bytes, BodyError>;
     /// What was held back and may go now.
-    fn end(&mut self) -> Result<Bytes, Violation>;
-    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation>;
+    fn end(&mut self) -> Result<Bytes, BodyError>;
+    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), BodyError>;
 }
 
 /// A body whose bytes pass a filter.
@@ -42,6 +46,8 @@ pub(super) struct Filtered<F> {
     has_data: bool,
     /// What the filter left of a frame.
     pending: Bytes,
+    /// What undoes the body's coding before the filter, and what it left of a frame.
+    decoder: Option<(Decoder, Bytes)>,
 }
 
 enum State {
@@ -55,7 +61,21 @@ impl<F> Filtered<F> {
     /// `filter` of `None` passes everything.
     pub(super) fn new(body: Incoming, filter: Option<F>, keeps_length: bool) -> Self {
         let keeps_length = keeps_length || filter.is_none();
-        Self { body, filter, state: State::Reading, keeps_length, has_data: false, pending: Bytes::new() }
+        Self {
+            body,
+            filter,
+            state: State::Reading,
+            keeps_length,
+            has_data: false,
+            pending: Bytes::new(),
+            decoder: None,
+        }
+    }
+
+    /// The same body without its coding.
+    pub(super) fn decoded(self, decoder: Option<Decoder>) -> Self {
+        let keeps_length = self.keeps_length && decoder.is_none();
+        Self { decoder: decoder.map(|decoder| (decoder, Bytes::new())), keeps_length, ..self }
     }
 }
 
@@ -87,6 +107,16 @@ impl<F: Filter> Body for Filtered<F> {
                 if !passed.is_empty() {
                     return Poll::Ready(Some(Ok(Frame::data(passed))));
                 }
+                if this.pending.is_empty() {
+                    continue;
+                }
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if let Some((decoder, coded)) = &mut this.decoder
+                && !(coded.is_empty() && decoder.is_drained())
+            {
+                this.pending = decoder.decode(coded).inspect_err(|_| this.state = State::Done)?;
                 continue;
             }
             let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
@@ -96,11 +126,15 @@ impl<F: Filter> Body for Filtered<F> {
             match frame.transpose()?.map(Frame::into_data) {
                 Some(Ok(chunk)) => {
                     this.has_data = true;
-                    this.pending = chunk;
+                    match &mut this.decoder {
+                        Some((_, coded)) => *coded = chunk,
+                        None => this.pending = chunk,
+                    }
                 }
                 Some(Err(frame)) => {
                     let Ok(mut trailers) = frame.into_trailers() else { continue };
                     filter.trailers(&mut trailers)?;
+                    finish(&this.decoder)?;
                     let rest = filter.end()?;
                     this.state = State::Trailers(trailers);
                     if !rest.is_empty() {
@@ -109,6 +143,7 @@ impl<F: Filter> Body for Filtered<F> {
                 }
                 None => {
                     this.state = State::Done;
+                    finish(&this.decoder)?;
                     let rest = filter.end()?;
                     if !rest.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(rest))));
@@ -130,4 +165,9 @@ impl<F: Filter> Body for Filtered<F> {
     fn size_hint(&self) -> SizeHint {
         if self.keeps_length { self.body.size_hint() } else { SizeHint::default() }
     }
+}
+
+/// Whether what was decoded has come to its end with the body.
+fn finish(decoder: &Option<(Decoder, Bytes)>) -> Result<(), CodingError> {
+    decoder.as_ref().map_or(Ok(()), |(decoder, _)| decoder.finish())
 }

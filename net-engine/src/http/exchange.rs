@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
 use http::uri::{self, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
@@ -17,13 +17,14 @@ use zeroize::Zeroizing;
 
 use super::authority::{Authority, Host};
 use super::body::{BodyError, Filtered};
+use super::coding::{ContentCoding, Decoder};
 use super::guest_body::GuestBody;
 use super::headers;
 use super::held::HeldBody;
 use super::incoming::Incoming;
 use super::interim::Interims;
 use super::refusal::{Form, Refusal};
-use super::request_filter::{RequestContent, RequestFilter};
+use super::request_filter::{Inside, RequestContent, RequestFilter};
 use super::response_filter::ResponseFilter;
 use super::sides::Sides;
 use super::websocket::{self, WebSocket};
@@ -69,9 +70,17 @@ pub(super) struct Admitted {
     request: Request<Filtered<RequestFilter>>,
     /// What the body's filter found, for the answer to the guest.
     found: Arc<OnceLock<String>>,
-    /// Where values may be put into the body: whether one was.
-    rewriting: Option<Rc<Cell<bool>>>,
+    /// Where values may be put into the body.
+    rewriting: Option<Rewriting>,
     rest: Rest,
+}
+
+/// What becomes of a body that values may be put into.
+struct Rewriting {
+    /// Whether one was.
+    has_changed: Rc<Cell<bool>>,
+    /// Whether it went on without the coding it came in.
+    is_decoded: bool,
 }
 
 /// What [`Exchange::finish`] needs to know of a request.
@@ -84,9 +93,9 @@ pub(super) struct Rest {
     decided: Option<RequestLine>,
     /// The protocol the guest offers to switch to.
     upgrade: Option<HeaderValue>,
-    interims: Interims,
     /// What that is to pass, beside secrets.
     websocket: Option<WebSocket>,
+    interims: Interims,
 }
 
 impl Rest {
@@ -213,20 +222,43 @@ impl Exchange {
         let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let rewriter = Some(secrets.body_rewriter(&to, content_type))
             .filter(|rewriter| !body.is_end_stream() && rewriter.may_change());
-        if rewriter.is_some() && headers::is_encoded(&parts.headers) {
-            let why = "a body that secrets may be put into must be sent without a content coding";
-            return Err(self.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        let decoder = match ContentCoding::of(&parts.headers) {
+            _ if secrets.is_empty() || body.is_end_stream() => None,
+            ContentCoding::None => None,
+            ContentCoding::Known(coding) => Some(Decoder::new(coding)),
+            // What is inside is searched as it stands there.
+            ContentCoding::Framed if rewriter.is_none() => None,
+            ContentCoding::Framed | ContentCoding::Unknown => {
+                let why = "a body that must be searched for secrets has a content coding other than gzip and deflate";
+                return Err(self.refuse_one(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+            }
+        };
+        let rewriting = rewriter.is_some().then(|| Rewriting {
+            has_changed: Rc::default(),
+            // What it was written in is not put on again.
+            is_decoded: decoder.is_some(),
+        });
+        let (decoder, inside) = match rewriter {
+            Some(_) => (decoder, None),
+            None => (None, decoder),
+        };
+        if decoder.is_some() {
+            parts.headers.remove(CONTENT_ENCODING);
         }
-        let rewriting = rewriter.is_some().then(Rc::<Cell<bool>>::default);
         let filter = (!secrets.is_empty()).then(|| {
-            let content = match rewriter {
-                Some(rewriter) => RequestContent::Rewritten(rewriter, rewriting.clone().unwrap_or_default()),
-                None => RequestContent::Searched(secrets.detector_towards(&to)),
+            let detector = || secrets.detector_towards(&to);
+            let has_changed = || rewriting.as_ref().map(|it| Rc::clone(&it.has_changed)).unwrap_or_default();
+            let content = match (rewriter, inside) {
+                (Some(rewriter), _) => RequestContent::Rewritten(rewriter, has_changed()),
+                (None, None) => RequestContent::Searched(detector()),
+                (None, Some(decoder)) => {
+                    RequestContent::Decoded(detector(), Box::new(Inside::new(decoder, detector())))
+                }
             };
             RequestFilter::new(&self.context, self.info.flow, secrets, &to, content, Arc::clone(&found))
         });
         // The detector holds bytes back for a while and passes all of them on.
-        let body = Filtered::new(body, filter, rewriting.is_none());
+        let body = Filtered::new(body, filter, rewriting.is_none()).decoded(decoder);
         let shown = match name {
             Some(name) if self.info.name.is_none() => {
                 Some(ShownName::new(&self.context, self.info.id, name.clone()))
@@ -234,7 +266,7 @@ impl Exchange {
             Some(_) | None => None,
         };
         let interims = Interims::new(&self.context.limits);
-        let rest = Rest { scrubber, method, shown, decided, upgrade, interims, websocket };
+        let rest = Rest { scrubber, method, shown, decided, upgrade, websocket, interims };
         Ok(Admitted { request: Request::from_parts(parts, body), found, rewriting, rest })
     }
 
@@ -368,7 +400,7 @@ impl Exchange {
         response: Response<Incoming>,
         rest: Rest,
     ) -> Result<Response<GuestBody>, Refusal> {
-        let Rest { mut scrubber, method, shown, decided, upgrade, interims: _, websocket } = rest;
+        let Rest { mut scrubber, method, shown, decided, upgrade, websocket, interims: _ } = rest;
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some(protocol) = upgrade else {
@@ -406,14 +438,22 @@ impl Exchange {
         let has_no_body = method == Method::HEAD
             || parts.status == StatusCode::NO_CONTENT
             || parts.status == StatusCode::NOT_MODIFIED;
+        let mut decoder = None;
         if scrubber.is_some() {
             // The phrase is the server's to choose, and means nothing (RFC 9112, section 4).
             parts.extensions.remove::<ReasonPhrase>();
             if !has_no_body {
-                if headers::is_encoded(&parts.headers) {
-                    // It was asked not to. What is inside cannot be searched for values.
-                    let why = "upstream encoded a response that must be searched for secrets";
-                    return Err(self.refuse(StatusCode::BAD_GATEWAY, why));
+                // It was asked not to encode it.
+                decoder = match ContentCoding::of(&parts.headers) {
+                    ContentCoding::None => None,
+                    ContentCoding::Known(coding) => Some(Decoder::new(coding)),
+                    ContentCoding::Framed | ContentCoding::Unknown => {
+                        let why = "upstream encoded a response that must be searched for secrets";
+                        return Err(self.refuse(StatusCode::BAD_GATEWAY, why));
+                    }
+                };
+                if decoder.is_some() {
+                    parts.headers.remove(CONTENT_ENCODING);
                 }
                 // A value and its placeholder differ in length.
                 parts.headers.remove(CONTENT_LENGTH);
@@ -428,7 +468,7 @@ impl Exchange {
             // Over HTTP/2 a server can send some all the same (RFC 9110, section 6.4.1).
             return Ok(Response::from_parts(parts, GuestBody::empty()));
         }
-        let body = Filtered::new(body, scrubber, false);
+        let body = Filtered::new(body, scrubber, false).decoded(decoder);
         Ok(Response::from_parts(parts, GuestBody::upstream(body, shown)))
     }
 
@@ -517,10 +557,10 @@ impl Admitted {
             }
             None => HeldBody::streamed(body),
         };
-        if let Some(has_changed) = rewriting {
+        if let Some(Rewriting { has_changed, is_decoded }) = rewriting {
             // Written again by hyper where it is known, else the body goes in chunks or frames.
             parts.headers.remove(CONTENT_LENGTH);
-            let changes = body.whole().is_none() || has_changed.get();
+            let changes = is_decoded || body.whole().is_none() || has_changed.get();
             if changes {
                 headers::renew_digests(&mut parts.headers, body.whole())?;
             }

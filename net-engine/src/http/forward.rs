@@ -59,6 +59,7 @@ pub(super) async fn forward(
         // It was reported where it was found.
         BodyError::Violation(violation) => refuse(StatusCode::FORBIDDEN, &violation.to_string()),
         BodyError::Digest(error) => exchange.refuse_one(StatusCode::FORBIDDEN, &error.to_string()),
+        BodyError::Coding(error) => exchange.refuse_one(StatusCode::BAD_REQUEST, &error.to_string()),
         BodyError::Http1(_) | BodyError::Http2(_) => {
             exchange.refuse_one(StatusCode::BAD_REQUEST, "the request's body broke off")
         }

@@ -153,11 +153,6 @@ pub(super) fn weaken_etag(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a response's body is written in a coding that hides what is in it.
-pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
 /// Whether a message states no length, or one in digits (RFC 9110, section 8.6): what a server makes of anything
 /// else is its own.
 pub(super) fn has_sound_length(headers: &HeaderMap) -> bool {

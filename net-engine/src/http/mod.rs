@@ -7,6 +7,7 @@
 mod authority;
 mod body;
 mod bridge;
+mod coding;
 mod exchange;
 mod forward;
 #[cfg(any(test, fuzzing))]

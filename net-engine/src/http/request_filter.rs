@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::HeaderMap;
 use net_core::{Flow, HostName};
-use net_secrets::{BodyRewriter, Destination, Detector, SecretSet, Violation};
+use net_secrets::{BodyRewriter, Destination, Detector, SecretSet};
 
-use super::body::Filter;
+use super::body::{BodyError, Filter};
+use super::coding::Decoder;
 use super::headers;
 use crate::guest::{Context, LeakPlace};
 
@@ -15,8 +16,43 @@ use crate::guest::{Context, LeakPlace};
 pub(super) enum RequestContent {
     /// No placeholder passes.
     Searched(Detector),
+    /// Nor one inside of a coding that stays.
+    Decoded(Detector, Box<Inside>),
     /// Values are put in; told once there was one.
     Rewritten(BodyRewriter, Rc<Cell<bool>>),
+}
+
+/// What looks into coded content that goes on as it is.
+pub(super) struct Inside {
+    decoder: Decoder,
+    detector: Detector,
+    /// How much of the chunk at hand was decoded.
+    seen: usize,
+}
+
+/// The pieces that are decoded before others have their turn.
+const MAX_PIECES: usize = 16;
+
+impl Inside {
+    pub(super) fn new(decoder: Decoder, detector: Detector) -> Self {
+        Self { decoder, detector, seen: 0 }
+    }
+
+    /// Whether all of the chunk was looked into.
+    fn search(&mut self, chunk: &Bytes) -> Result<bool, BodyError> {
+        let mut coded = chunk.slice(self.seen..);
+        for _ in 0..MAX_PIECES {
+            if coded.is_empty() && self.decoder.is_drained() {
+                self.seen = 0;
+                return Ok(true);
+            }
+            let piece = self.decoder.decode(&mut coded)?;
+            self.seen = chunk.len() - coded.len();
+            // What it holds back is held back of nothing.
+            let _ = self.detector.feed(piece)?;
+        }
+        Ok(false)
+    }
 }
 
 /// Towards upstream: bodies are searched or rewritten, trailers substituted.
@@ -52,46 +88,58 @@ impl RequestFilter {
     }
 
     /// The response may have begun, so the embedder hears of it here.
-    fn report(&self, violation: Violation) -> Violation {
-        let why = violation.to_string();
-        // The first one found ends the stream; there is no second.
-        let _ = self.found.set(why);
-        self.context.report_violation(&self.flow, self.host.clone(), LeakPlace::Body, &violation);
-        violation
+    fn report(&self, error: BodyError) -> BodyError {
+        if let BodyError::Violation(violation) = &error {
+            // The first one found ends the stream; there is no second.
+            let _ = self.found.set(violation.to_string());
+            self.context.report_violation(&self.flow, self.host.clone(), LeakPlace::Body, violation);
+        }
+        error
     }
 }
 
 impl Filter for RequestFilter {
-    fn data(&mut self, chunk: &mut Bytes) -> Result<Bytes, Violation> {
+    fn data(&mut self, chunk: &mut Bytes) -> Result<Bytes, BodyError> {
         let fed = match &mut self.content {
-            RequestContent::Searched(detector) => detector.feed(std::mem::take(chunk)),
+            RequestContent::Searched(detector) => {
+                detector.feed(std::mem::take(chunk)).map_err(BodyError::from)
+            }
+            RequestContent::Decoded(detector, inside) => match inside.search(chunk) {
+                Ok(true) => detector.feed(std::mem::take(chunk)).map_err(BodyError::from),
+                Ok(false) => Ok(Bytes::new()),
+                Err(error) => Err(error),
+            },
             RequestContent::Rewritten(rewriter, has_changed) => {
                 let fed = rewriter.feed_some(chunk);
                 has_changed.set(rewriter.has_changed());
-                fed
+                fed.map_err(BodyError::from)
             }
         };
-        fed.map_err(|violation| self.report(violation))
+        fed.map_err(|error| self.report(error))
     }
 
-    fn end(&mut self) -> Result<Bytes, Violation> {
+    fn end(&mut self) -> Result<Bytes, BodyError> {
         let rest = match &mut self.content {
             RequestContent::Searched(detector) => Ok(detector.finish()),
+            RequestContent::Decoded(detector, inside) => {
+                inside.decoder.finish().map(|()| detector.finish()).map_err(BodyError::from)
+            }
             RequestContent::Rewritten(rewriter, has_changed) => {
                 let rest = rewriter.finish();
                 has_changed.set(rewriter.has_changed());
-                rest
+                rest.map_err(BodyError::from)
             }
         };
-        rest.map_err(|violation| self.report(violation))
+        rest.map_err(|error| self.report(error))
     }
 
-    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
+    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), BodyError> {
         let to = Destination {
             host: self.host.as_ref(),
             port: self.flow.upstream.port(),
             is_verified: self.is_verified,
         };
-        headers::substitute_trailers(trailers, &self.secrets, &to).map_err(|violation| self.report(violation))
+        let substituted = headers::substitute_trailers(trailers, &self.secrets, &to);
+        substituted.map_err(|violation| self.report(violation.into()))
     }
 }

@@ -3,9 +3,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::HeaderMap;
 use net_core::HostName;
-use net_secrets::{Destination, Scrubber, SecretSet, Violation};
+use net_secrets::{Destination, Scrubber, SecretSet};
 
-use super::body::Filter;
+use super::body::{BodyError, Filter};
 use super::headers;
 use crate::guest::Context;
 
@@ -52,16 +52,16 @@ impl ResponseFilter {
 }
 
 impl Filter for ResponseFilter {
-    fn data(&mut self, chunk: &mut Bytes) -> Result<Bytes, Violation> {
+    fn data(&mut self, chunk: &mut Bytes) -> Result<Bytes, BodyError> {
         self.follow();
         Ok(self.scrubber.feed(std::mem::take(chunk)))
     }
 
-    fn end(&mut self) -> Result<Bytes, Violation> {
+    fn end(&mut self) -> Result<Bytes, BodyError> {
         Ok(self.scrubber.finish())
     }
 
-    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Violation> {
+    fn trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), BodyError> {
         headers::scrub(trailers, Some(self.current()));
         Ok(())
     }

@@ -137,8 +137,10 @@ fn reason(error: &BodyError) -> Reason {
         BodyError::Http2(error) if error.is_reset() && error.is_remote() => {
             error.reason().and_then(passed_on).unwrap_or(Reason::INTERNAL_ERROR)
         }
-        BodyError::Http1(_) | BodyError::Http2(_) | BodyError::Violation(_) | BodyError::Digest(_) => {
-            Reason::INTERNAL_ERROR
-        }
+        BodyError::Http1(_)
+        | BodyError::Http2(_)
+        | BodyError::Violation(_)
+        | BodyError::Digest(_)
+        | BodyError::Coding(_) => Reason::INTERNAL_ERROR,
     }
 }

@@ -236,16 +236,6 @@ fn a_digest_is_made_anew_or_the_request_is_refused() {
     }
 }
 
-#[test]
-fn a_coded_body_that_may_hold_a_placeholder_is_refused() {
-    run(async {
-        let request = post("Content-Type: text/plain\r\nContent-Encoding: gzip\r\n", "zzzz");
-        let (seen, response, _world) = ask(secret(everywhere), Limits::default(), say_ok, &request).await;
-        assert_eq!(statuses(&response), ["415"], "{response}");
-        assert!(seen.borrow().is_empty());
-    });
-}
-
 fn tagged(_: &str) -> Vec<String> {
     vec!["HTTP/1.1 200 OK\r\nETag: \"one\"\r\nContent-Length: 2\r\n\r\nok".to_owned()]
 }

@@ -100,7 +100,7 @@ fn in_a_field_name(message: &str) -> Vec<String> {
 
 fn in_a_coding(_: &str) -> Vec<String> {
     // Whatever Connection says of it.
-    let head = "HTTP/1.1 200 OK\r\nConnection: content-encoding\r\nContent-Encoding: gzip";
+    let head = "HTTP/1.1 200 OK\r\nConnection: content-encoding\r\nContent-Encoding: br";
     vec![format!("{head}\r\nContent-Length: 4\r\n\r\nzzzz")]
 }
 
@@ -118,7 +118,7 @@ fn a_value_where_no_placeholder_can_stand_does_not_come_back() {
     const CASES: &[(&str, Reply, &str)] = &[
         ("in the reason phrase", in_the_reason_phrase, "400"),
         ("in a field name", in_a_field_name, "400"),
-        ("in a coding that was not asked for", in_a_coding, "502"),
+        ("in a coding that is not known", in_a_coding, "502"),
         ("in a transfer coding", in_a_transfer_coding, "502"),
         ("in a transfer coding that ends with the stream", in_the_last_transfer_coding, "502"),
     ];
