@@ -1,5 +1,7 @@
 //! The configuration file: every flag of `run` as a key. `docs/config.md` describes it.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -8,6 +10,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::args::ConstraintsArg;
+use super::limits::LimitSetting;
+use super::secret_action::ActionKey;
 use super::secret_places::PlaceKeys;
 use super::sources;
 
@@ -50,6 +54,9 @@ pub(super) struct Config {
     pub(super) bypass: Vec<Written>,
     pub(super) refuse_ech: bool,
     pub(super) secrets: Vec<SecretConfig>,
+    /// What a violation leads to where its secret does not say; with the place it was written.
+    pub(super) on_violation: Option<(String, ActionKey)>,
+    pub(super) terminate_after: Option<NonZeroU32>,
     pub(super) nameservers: Vec<Written>,
     pub(super) upstream_ca: Vec<Written>,
     pub(super) upstream: Vec<UpstreamConfig>,
@@ -67,6 +74,7 @@ pub(super) struct Config {
     pub(super) dns_denial: DenialConfig,
     pub(super) strict_hosts: Option<bool>,
     pub(super) readable_denials: Option<bool>,
+    pub(super) limits: Vec<LimitSetting>,
     /// The file's keys that are about no rules, as they were written.
     pub(super) others: toml::Table,
 }
@@ -78,7 +86,15 @@ pub(super) struct SecretConfig {
     pub(super) env: String,
     pub(super) source: String,
     pub(super) hosts: Vec<Written>,
-    pub(super) placeholder: Option<String>,
+    /// With the place it was written; likewise below.
+    pub(super) dangerous_any_host: Option<(String, bool)>,
+    /// Not to be shown: it may be a value by mistake.
+    pub(super) placeholder: Option<Written>,
+    pub(super) format: Option<Written>,
+    /// Not to be shown.
+    pub(super) sample: Option<Written>,
+    pub(super) on_violation: Option<(String, ActionKey)>,
+    pub(super) passthrough: Vec<Written>,
     pub(super) usage: PlaceKeys,
 }
 
@@ -182,6 +198,8 @@ struct Keys {
     refuse_ech: bool,
     #[serde(default)]
     secrets: Vec<SecretKeys>,
+    on_violation: Option<Spanned<ActionKey>>,
+    terminate_after: Option<NonZeroU32>,
     #[serde(default)]
     nameservers: Vec<Spanned<String>>,
     #[serde(default)]
@@ -205,6 +223,8 @@ struct Keys {
     dns_denial: DenialConfig,
     strict_hosts: Option<bool>,
     readable_denials: Option<bool>,
+    #[serde(default)]
+    limits: BTreeMap<String, Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -212,8 +232,15 @@ struct Keys {
 struct SecretKeys {
     env: Spanned<String>,
     source: String,
+    #[serde(default)]
     hosts: Vec<Spanned<String>>,
-    placeholder: Option<String>,
+    dangerous_any_host: Option<Spanned<bool>>,
+    placeholder: Option<Spanned<String>>,
+    format: Option<Spanned<String>>,
+    sample: Option<Spanned<String>>,
+    on_violation: Option<Spanned<ActionKey>>,
+    #[serde(default)]
+    passthrough: Vec<Spanned<String>>,
     #[serde(default)]
     usage: PlaceKeys,
 }
@@ -291,10 +318,25 @@ impl Config {
             values.into_iter().map(|value| written(key, value)).collect()
         };
         let secret = |keys: SecretKeys| {
-            let SecretKeys { env, source, hosts, placeholder, usage } = keys;
-            let Written { place, text: env } = written("secrets", env);
-            let hosts = list(&format!("secrets.{env}.hosts"), hosts);
-            SecretConfig { place: format!("{place}.{env}"), env, source, hosts, placeholder, usage }
+            let Written { place: at, text: env } = written("secrets", keys.env);
+            let key = |name: &str| format!("secrets.{env}.{name}");
+            SecretConfig {
+                source: keys.source,
+                hosts: list(&key("hosts"), keys.hosts),
+                dangerous_any_host: keys
+                    .dangerous_any_host
+                    .map(|any| (place(&key("dangerous_any_host"), any.span().start), any.into_inner())),
+                placeholder: keys.placeholder.map(|text| written(&key("placeholder"), text)),
+                format: keys.format.map(|text| written(&key("format"), text)),
+                sample: keys.sample.map(|text| written(&key("sample"), text)),
+                on_violation: keys
+                    .on_violation
+                    .map(|action| (place(&key("on_violation"), action.span().start), action.into_inner())),
+                passthrough: list(&key("passthrough"), keys.passthrough),
+                usage: keys.usage,
+                place: format!("{at}.{env}"),
+                env,
+            }
         };
         let upstream = |keys: Spanned<UpstreamKeys>| {
             let place = place("upstream", keys.span().start);
@@ -326,6 +368,11 @@ impl Config {
                 others: keys.udp,
             }
         };
+        let limit = |(name, value): (String, Spanned<toml::Value>)| LimitSetting {
+            place: place("limits", value.span().start),
+            name,
+            value: value.into_inner(),
+        };
         Ok(Self {
             deny: list("deny", keys.deny),
             allow: list("allow", keys.allow),
@@ -339,6 +386,10 @@ impl Config {
             bypass: list("bypass", keys.bypass),
             refuse_ech: keys.refuse_ech,
             secrets: keys.secrets.into_iter().map(secret).collect(),
+            on_violation: keys
+                .on_violation
+                .map(|action| (place("on_violation", action.span().start), action.into_inner())),
+            terminate_after: keys.terminate_after,
             nameservers: list("nameservers", keys.nameservers),
             upstream_ca: list("upstream_ca", keys.upstream_ca),
             upstream: keys.upstream.into_iter().map(upstream).collect(),
@@ -355,6 +406,7 @@ impl Config {
             dns_denial: keys.dns_denial,
             strict_hosts: keys.strict_hosts,
             readable_denials: keys.readable_denials,
+            limits: keys.limits.into_iter().map(limit).collect(),
             others: others(text),
         })
     }
@@ -401,6 +453,7 @@ mod tests {
                 "f.toml line 5: secrets[0].usage.places[0]: unknown variant `websocket`",
             ),
             ("allow = []\ndeny = [\n", "f.toml line 2: "),
+            ("terminate_after = 0\n", "f.toml line 1: terminate_after: invalid value: integer `0`"),
         ];
         for (text, expected) in CASES {
             let error = Config::parse("f.toml", text).expect_err(text).to_string();

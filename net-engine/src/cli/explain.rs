@@ -27,7 +27,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let addresses = GuestAddresses::default();
     let interfaces = HostInterfaces::System.addresses().unwrap_or_default();
     let own = addresses.gateways().chain(addresses.gateway_link_local()).chain(interfaces);
-    let hosts = own.collect::<HostAddresses>().with_nat64(settings.nat64);
+    let hosts = own.collect::<HostAddresses>().with_nat64(settings.nat64.clone());
     let Far { mut name, address, port } = Far::parse(&args.target)?;
     let policy = &settings.policy;
     let (now, wall) = (crate::guest::now(), plan::now().into());
@@ -126,6 +126,17 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     }
     if is_allowed && !is_resolved {
         println!("denied all the same: the name leads nowhere");
+    }
+    if is_allowed && is_resolved && query.protocol == Protocol::Tcp {
+        let is_opened = settings.opens(port, name.as_ref());
+        for secret in settings.secrets.iter().filter(|secret| secret.is_for(name.as_ref(), port)) {
+            let (env, usage) = (&secret.spec.env, secret.usage());
+            match (is_opened, usage.requires_tls_identity()) {
+                (true, _) => println!("secret {env} is put in there, in {}", usage.places()),
+                (false, false) => println!("secret {env} is put in there without TLS, in {}", usage.places()),
+                (false, true) => println!("secret {env} is not put in there: TLS is not opened"),
+            }
+        }
     }
     Ok(if is_allowed && is_resolved { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

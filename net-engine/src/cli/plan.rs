@@ -1,18 +1,20 @@
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use net_core::{HostName, HostPattern, Nat64Prefix};
+use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
-use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
+use net_secrets::{SecretSet, SecretSource};
 
 use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
-use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
+use super::config::{Config, DenialConfig, LinkConfig, Written};
+use super::limits::{self, LimitSetting};
 use super::proxies::ProxySettings;
 use super::sandbox::{Cover, LinkKind};
-use super::secret_places::{PlaceKeys, Usage};
+use super::secret_settings::SecretSettings;
 use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
@@ -39,6 +41,8 @@ pub(super) struct Plan {
     pub(super) watched: Option<Place>,
     /// Ports of the command that others may connect to, bound once the sandbox was split off.
     pub(super) publish: Vec<Written>,
+    /// What its owner may not have meant.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Flags and file joined and checked, as far as that needs no secret's value.
@@ -58,17 +62,10 @@ pub(super) struct Settings {
     strict_hosts: bool,
     readable_denials: bool,
     pub(super) nat64: Vec<Nat64Prefix>,
-    secrets: Vec<SecretSettings>,
+    pub(super) secrets: Vec<SecretSettings>,
+    pub(super) terminate_after: Option<NonZeroU32>,
     authority: AuthoritySettings,
-}
-
-/// A secret before its value is read.
-struct SecretSettings {
-    /// What an error names.
-    field: String,
-    spec: SecretSpec,
-    placeholder: Option<Placeholder>,
-    usage: Usage,
+    limits: Limits,
 }
 
 impl Settings {
@@ -123,9 +120,19 @@ impl Settings {
             strict_hosts: !flags.no_strict_hosts && config.strict_hosts.unwrap_or(true),
             readable_denials: flags.readable_denials || config.readable_denials.unwrap_or_default(),
             nat64: nat64_prefixes(&config.nat64)?,
-            secrets: secret_settings(flags, config)?,
+            secrets: SecretSettings::all(flags, config)?,
+            terminate_after: flags.terminate_after.or(config.terminate_after),
             authority: AuthoritySettings::new(&flags.authority, config)?,
+            limits: limits(flags, config)?,
         })
+    }
+}
+
+impl Settings {
+    /// Whether TLS to this port and name is opened.
+    pub(super) fn opens(&self, port: u16, name: Option<&HostName>) -> bool {
+        let is_bypassed = name.is_some_and(|name| self.bypass.iter().any(|pattern| pattern.matches(name)));
+        self.ports.contains(&port) && !is_bypassed
     }
 }
 
@@ -139,6 +146,7 @@ impl Plan {
         let settings = Settings::new(&args.policy, &config)?;
         let publish = [config.publish.clone(), Written::on_command_line("--publish", &args.publish)].concat();
         publish::check(&publish)?;
+        let warnings = settings.secrets.iter().flat_map(SecretSettings::warnings).collect();
         let Secrets { secrets, mut removed_variables, mut covers } = read_secrets(settings.secrets)?;
         let identities = UpstreamSettings::read(settings.upstreams)?;
         let Identities { trust: host_trust, removed_variables: of_keys, covers: over_keys } = identities;
@@ -195,12 +203,14 @@ impl Plan {
             readable_denials: settings.readable_denials,
             nat64: settings.nat64,
             proxies: read_proxies.proxies,
+            terminate_after: settings.terminate_after,
             reports_opened: args.verbose > 0,
+            limits: settings.limits,
             ..GuestConfig::default()
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
         let mtu = args.mtu.unwrap_or(settings.mtu);
-        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config, watched, publish })
+        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config, watched, publish, warnings })
     }
 }
 
@@ -220,6 +230,12 @@ pub(super) fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
     all.extend(rules(&config.allow, "--allow", &flags.allow, Action::Allow)?);
     all.extend(config.preset.rules());
     Ok(Policy::with_defaults(all, config.defaults))
+}
+
+fn limits(flags: &PolicyArgs, config: &Config) -> Result<Limits> {
+    let flags = flags.limit.iter().map(|text| LimitSetting::on_command_line(text));
+    let settings: Vec<_> = config.limits.iter().cloned().map(Ok).chain(flags).collect::<Result<_>>()?;
+    limits::limits(&settings)
 }
 
 fn nat64_prefixes(texts: &[Written]) -> Result<Vec<Nat64Prefix>> {
@@ -246,28 +262,6 @@ fn patterns(texts: &[Written]) -> Result<Vec<HostPattern>> {
     texts.iter().map(|text| HostPattern::parse(&text.text).with_context(|| text.named())).collect()
 }
 
-fn secret_settings(flags: &PolicyArgs, config: &Config) -> Result<Vec<SecretSettings>> {
-    let mut all = Vec::new();
-    for text in &flags.secret {
-        // The text names a source, so it may be shown, but for a value that is one.
-        let shown = text.split_once("dangerous-value:").map_or(text.as_str(), |(before, _)| before);
-        let spec = SecretSpec::parse(text).with_context(|| format!("--secret \"{shown}\""))?;
-        let field = format!("--secret {}", spec.env);
-        let usage = PlaceKeys::default().check(&field)?;
-        all.push(SecretSettings { field, spec, placeholder: None, usage });
-    }
-    for SecretConfig { place, env, source, hosts, placeholder, usage } in &config.secrets {
-        let spec = SecretSpec::new(env, source, patterns(hosts)?).with_context(|| place.clone())?;
-        let placeholder = placeholder
-            .as_deref()
-            .map(|text| Placeholder::from_user(text).with_context(|| format!("{place}.placeholder")))
-            .transpose()?;
-        let usage = usage.check(&format!("{place}.usage"))?;
-        all.push(SecretSettings { field: format!("{place}.source"), spec, placeholder, usage });
-    }
-    Ok(all)
-}
-
 /// What is known of the secrets once they have been read.
 struct Secrets {
     secrets: SecretSet,
@@ -278,22 +272,14 @@ struct Secrets {
 fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
     let mut bindings = Vec::new();
     let (mut removed_variables, mut covers) = (BTreeSet::new(), Vec::new());
-    for SecretSettings { field, spec, placeholder, usage } in all {
-        let SecretSpec { env, source, hosts } = spec;
-        let (value, file) = sources::read(&source).with_context(|| field.clone())?;
-        let placeholder = match placeholder {
-            Some(placeholder) => placeholder,
-            None => {
-                let mut random = [0; 16];
-                getrandom::fill(&mut random).map_err(|_| anyhow!("{field}: no randomness"))?;
-                Placeholder::generate(random)
-            }
-        };
-        if let SecretSource::Env(name) = source {
-            removed_variables.insert(name);
+    for secret in all {
+        let field = format!("{}.source", secret.place);
+        let (value, file) = sources::read(&secret.spec.source).with_context(|| field.clone())?;
+        if let SecretSource::Env(name) = &secret.spec.source {
+            removed_variables.insert(name.clone());
         }
         covers.extend(file.map(|path| Cover { path, field }));
-        bindings.push(usage.apply(Binding::new(env, placeholder, value, hosts)));
+        bindings.push(secret.bind(value)?);
     }
     let mut key = [0; 8];
     getrandom::fill(&mut key).map_err(|_| anyhow!("secrets: no randomness"))?;
@@ -316,7 +302,7 @@ mod tests {
         let text = "[[secrets]]\nenv = \"KEY\"\nsource = \"dangerous-value:hunter22\"\nhosts = [\"a.example\"]\n\
                     placeholder = \"my-placeholder\"\nusage = { places = [\"query\"] }\n";
         let config = Config::parse("f.toml", text).expect(text);
-        let settings = secret_settings(&PolicyArgs::default(), &config).expect("settings");
+        let settings = SecretSettings::all(&PolicyArgs::default(), &config).expect("settings");
         let secrets = read_secrets(settings).expect("a value").secrets;
         let host = "a.example".parse().expect("a name");
         let to = Destination { host: Some(&host), port: 443, is_verified: true };

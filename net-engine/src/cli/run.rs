@@ -43,6 +43,9 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         .map(|argument| CString::new(argument.into_vec()))
         .collect::<Result<_, _>>()
         .context("COMMAND: an argument holds a NUL byte")?;
+    for warning in &plan.warnings {
+        eprintln!("net-engine: warning: {warning}");
+    }
     let files = Files::write(&plan).context("a directory for the command's files")?;
     if let Some(place) =
         plan.watched.as_ref().filter(|place| files.directory.path().starts_with(&place.directory))

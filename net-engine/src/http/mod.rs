@@ -14,6 +14,7 @@ mod guarded;
 mod guest_body;
 mod headers;
 mod held;
+mod incoming;
 mod opening;
 mod refusal;
 mod request_filter;

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use net_core::{Flow, HostName};
@@ -16,6 +15,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::exchange::UpstreamBody;
+use super::incoming::Incoming;
 use super::tunnel::TunnelEnd;
 use crate::guest::{Context, DialError, HttpVersion, InterceptError, dial_flow};
 
@@ -252,11 +252,11 @@ impl Sender {
         match &mut self.requests {
             Requests::Http1(requests) => {
                 requests.ready().await?;
-                requests.send_request(request).await
+                Ok(requests.send_request(request).await?.map(Incoming::from))
             }
             Requests::Http2(requests) => {
                 requests.ready().await?;
-                requests.send_request(request).await
+                Ok(requests.send_request(request).await?.map(Incoming::from))
             }
         }
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::Incoming as HyperIncoming;
 use hyper::server::conn::{http1 as server1, http2 as server2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::body::BodyError;
 use super::exchange::Exchange;
 use super::guest_body::GuestBody;
+use super::incoming::Incoming;
 use super::refusal::Refusal;
 use super::sender::{LocalTasks, Upstream, header_bytes, window_bytes};
 use super::tunnel::{Duplex, TunnelEnd, tunnel};
@@ -164,15 +165,15 @@ where
 /// hyper's view of the stream: a request in, a response out.
 struct Answerer(Rc<Stream>);
 
-impl Service<Request<Incoming>> for Answerer {
+impl Service<Request<HyperIncoming>> for Answerer {
     type Response = Response<GuestBody>;
     type Error = Infallible;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<HyperIncoming>) -> Self::Future {
         let served = Rc::clone(&self.0);
         Box::pin(async move {
-            let response = answer(&served, request).await;
+            let response = answer(&served, request.map(Incoming::from)).await;
             if served.exchange.has_ended() {
                 served.over.notify_one();
             }

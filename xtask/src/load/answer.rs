@@ -21,7 +21,7 @@ pub(crate) enum Answer {
     /// `rtt` and `tls_request`.
     Rtt { p50_us: f64, p99_us: f64 },
     /// `connect`, `churn` and `tls_handshake`.
-    Short { per_s: f64, errors: usize, p50_ms: f64, p99_ms: f64 },
+    Short { total: usize, per_s: f64, errors: usize, p50_ms: f64, p99_ms: f64 },
     /// `idle`: connections open in all.
     Held { total: usize },
     /// `paced`, as the server saw it.

@@ -75,7 +75,9 @@ impl<'s> Session<'s> {
                 | Axis::Idle
                 | Axis::Paced
                 | Axis::Fin
-                | Axis::Churn => {}
+                | Axis::Churn
+                | Axis::Guests
+                | Axis::RttLoaded => {}
             }
         }
         self.memory("end");
