@@ -52,6 +52,10 @@ pub(crate) const JAVA: &[Program] = &[("java", "default-jdk-headless"), ("javac"
 /// The browser, and what tells it whom to trust.
 pub(crate) const CHROMIUM: &[Program] = &[("chromium", "chromium"), ("certutil", "libnss3-tools")];
 
+/// Proxies of SOCKS 5 and of HTTP, and what puts TLS before one.
+pub(crate) const PROXIES: &[Program] =
+    &[("microsocks", "microsocks"), ("tinyproxy", "tinyproxy-bin"), ("stunnel4", "stunnel4")];
+
 /// Who judges the certificates that net-tls makes.
 pub(crate) const JUDGES: &[Program] = &[("openssl", "openssl"), ("certtool", "gnutls-bin")];
 

@@ -25,6 +25,8 @@ pub(crate) enum Need {
     Node,
     Java,
     Chromium,
+    /// What stands between the engine and upstream.
+    Proxies,
 }
 
 impl Need {
@@ -40,6 +42,7 @@ impl Need {
             Self::Node => programs::NODE,
             Self::Java => programs::JAVA,
             Self::Chromium => programs::CHROMIUM,
+            Self::Proxies => programs::PROXIES,
         };
         let absent = programs::ensure(wanted)?;
         Ok(absent.first().map(|(program, package)| format!("missing {program} ({package})")))

@@ -14,6 +14,7 @@ mod isolation;
 mod lines;
 mod names;
 mod ping;
+mod proxies;
 mod publish;
 mod quic;
 mod reach;
@@ -48,6 +49,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("endings", endings::ROWS),
         ("datagrams", datagrams::ROWS),
         ("ping", ping::ROWS),
+        ("proxies", proxies::ROWS),
         ("publish", publish::ROWS),
         ("quic", quic::ROWS),
         ("guest", guest::ROWS),
