@@ -67,6 +67,10 @@ pub(crate) const AUTOCONFIGURATION: &[Program] =
 pub(crate) const CAPTURE: &[Program] =
     &[("tshark", "tshark"), ("dumpcap", "wireshark-common"), ("ethtool", "ethtool")];
 
+/// Proxies of SOCKS 5 and of HTTP, and what puts TLS before one.
+pub(crate) const PROXIES: &[Program] =
+    &[("microsocks", "microsocks"), ("tinyproxy", "tinyproxy-bin"), ("stunnel4", "stunnel4")];
+
 /// Who judges the certificates that net-tls makes.
 pub(crate) const JUDGES: &[Program] = &[("openssl", "openssl"), ("certtool", "gnutls-bin")];
 

@@ -119,12 +119,31 @@ fn prepare(scratch: &Scratch) -> Result<()> {
         .write("echo.toml", b"[[rules]]\naction = \"allow\"\nto = \"public\"\nprotocols = [\"icmpv4\"]\n")?;
     scratch
         .write("no-ingress.toml", b"[[rules]]\naction = \"deny\"\nto = \"any\"\ndirection = \"ingress\"\n")?;
+    proxies(scratch)?;
     scratch.write("unknown-key.toml", b"alow = [\"web.test:80\"]\n")?;
     scratch.write("bad-pattern.toml", b"allow = [\"web.test\"]\ndeny = [\"we*b.test\"]\n")?;
     scratch.write("port-0.toml", b"intercept = [0]\n")?;
     scratch.write("two-authorities.toml", b"ca_dir = \"a\"\nca_key = \"b\"\n")?;
     scratch.write("malformed.toml", b"allow = [\n")?;
     scratch.copy_setuid_program("id", "setuid-id")
+}
+
+/// Files that name proxies which want to know who asks.
+fn proxies(scratch: &Scratch) -> Result<()> {
+    scratch.write("proxy-password", b"pa55w0rd\n")?;
+    let password = format!("file:{}/proxy-password", scratch.dir());
+    for (file, url, password) in [
+        ("proxy-socks.toml", "socks5h://192.31.196.2:1081", &*password),
+        ("proxy-socks-wrong.toml", "socks5h://192.31.196.2:1081", "dangerous-value:another"),
+        ("proxy-http.toml", "http://192.31.196.2:3129", &password),
+    ] {
+        let text = format!(
+            "[[proxy]]\nname = \"corp\"\nurl = \"{url}\"\nusername = \"dangerous-value:m1ck\"\n\
+             password = \"{password}\"\n"
+        );
+        scratch.write(file, text.as_bytes())?;
+    }
+    scratch.write("proxy-other-name.toml", b"[[proxy]]\nurl = \"https://localhost:3131\"\n")
 }
 
 struct Matrix<'m> {

@@ -33,6 +33,8 @@ pub(crate) enum Need {
     Coturn,
     /// Clients of DHCP, and what asks for routers and neighbours.
     Autoconfiguration,
+    /// What stands between the engine and upstream.
+    Proxies,
 }
 
 impl Need {
@@ -53,6 +55,7 @@ impl Need {
             Self::Iperf => programs::IPERF,
             Self::Coturn => programs::COTURN,
             Self::Autoconfiguration => programs::AUTOCONFIGURATION,
+            Self::Proxies => programs::PROXIES,
         };
         let absent = programs::ensure(wanted)?;
         Ok(absent.first().map(|(program, package)| format!("missing {program} ({package})")))

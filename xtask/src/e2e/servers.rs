@@ -103,6 +103,27 @@ impl Servers {
             let node = ["node", "early_hints_server.mjs", "upstream.log", "good.pem", "good.key"];
             start(&world.upstream, "early_hints", &[&node[..], &PEER].concat())?;
         }
+        if needs.has(Need::Proxies) {
+            for (name, port, known) in [("socks", "1080", ""), ("socks-known", "1081", "-u m1ck -P pa55w0rd")]
+            {
+                let serve = format!("exec microsocks -i :: -p {port} {known} 2>> upstream.log");
+                start(&world.upstream, name, &["sh", "-c", &serve])?;
+            }
+            for (name, port, known) in
+                [("tinyproxy", 3128, ""), ("tinyproxy-known", 3129, "BasicAuth m1ck pa55w0rd\n")]
+            {
+                let file = format!("{name}.conf");
+                scratch.write(&file, tinyproxy_conf(&dir, port, known).as_bytes())?;
+                start(&world.upstream, name, &["tinyproxy", "-d", "-c", &file])?;
+            }
+            for (space, name, address, port) in
+                [(&world.upstream, "stunnel", WEB[0], 3130), (&world.host, "stunnel-host", "127.0.0.1", 3131)]
+            {
+                let file = format!("{name}.conf");
+                scratch.write(&file, stunnel_conf(&dir, &format!("{address}:{port}")).as_bytes())?;
+                start(space, name, &["stunnel4", &format!("{dir}/{file}")])?;
+            }
+        }
         if needs.has(Need::Git) {
             let socket = format!("unix:{dir}/nginx/git.sock");
             start(&world.upstream, "fcgiwrap", &["fcgiwrap", "-s", &socket])?;
@@ -177,6 +198,11 @@ fn upstream_listeners(needs: &Needs) -> Vec<SocketAddr> {
     let web = both(WEB, &[80, 443, 8443, 8444, 4433, 4434]);
     let peer = both(PEER, &[80, 443, 7000, 7001, 7002, 7003, 7004, 7005]);
     let datagrams = both(WEB, &[7006]).into_iter().chain(both(PEER, &[7006])).collect();
+    let mut proxies = Vec::new();
+    if needs.has(Need::Proxies) {
+        proxies = both(WEB, &[1080, 1081, 3128, 3129]);
+        proxies.extend(WEB[0].parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 3130)));
+    }
     let http3 = if needs.has(Need::Quic) { both(WEB, &[7007]) } else { Vec::new() };
     let talk = if needs.has(Need::Clients) {
         [both(GRPC, &[443]), both(WEBSOCKET, &[443]), both(WEB, &[8445])].concat()
@@ -188,6 +214,7 @@ fn upstream_listeners(needs: &Needs) -> Vec<SocketAddr> {
         datagrams,
         hints,
         http3,
+        proxies,
         talk,
         both(HTTP2, &[443]),
         web,
@@ -197,6 +224,23 @@ fn upstream_listeners(needs: &Needs) -> Vec<SocketAddr> {
         both(PRIVATE, &[80]),
     ]
     .concat()
+}
+
+/// A proxy of HTTP, which notes what it is asked for.
+fn tinyproxy_conf(dir: &str, port: u16, known: &str) -> String {
+    format!(
+        "Port {port}\nTimeout 60\nMaxClients 100\nLogLevel Connect\nLogFile \"{dir}/upstream.log\"\n{known}\
+         ConnectPort 443\nConnectPort 80\nConnectPort 7000\nConnectPort 7005\n"
+    )
+}
+
+/// TLS before the proxy of HTTP.
+fn stunnel_conf(dir: &str, accept: &str) -> String {
+    format!(
+        "foreground = yes\npid =\n[proxy]\naccept = {accept}\nconnect = {}:3128\ncert = {dir}/good.pem\n\
+         key = {dir}/good.key\n",
+        WEB[0]
+    )
 }
 
 /// One process in the foreground; everything it writes stays below `dir`.

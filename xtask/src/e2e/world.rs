@@ -93,6 +93,8 @@ impl World {
         ))?;
         let resolv_conf = scratch.path("resolv.conf");
         fs::write(&resolv_conf, format!("nameserver {}\nnameserver {}\n", DNS[0], DNS[1]))?;
+        // Proxies resolve names too.
+        upstream.script(&format!("mount --bind {} /etc/resolv.conf", resolv_conf.display()))?;
         host.script(&format!(
             "echo cubic > /proc/sys/net/ipv4/tcp_congestion_control || true
              echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range ||

@@ -16,6 +16,7 @@ mod lines;
 mod names;
 mod ping;
 mod programs;
+mod proxies;
 mod publish;
 mod quic;
 mod reach;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("datagrams", datagrams::ROWS),
         ("ping", ping::ROWS),
         ("programs", programs::ROWS),
+        ("proxies", proxies::ROWS),
         ("publish", publish::ROWS),
         ("quic", quic::ROWS),
         ("guest", guest::ROWS),
