@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::bench_engine::launch::{Joined, Launch};
-use crate::bench_engine::network::{ENGINE, HOST, SERVERS};
+use crate::bench_engine::network::{ENGINE, HOST, REFERENCE, SERVERS};
 use crate::load::Habit;
 
 /// A way for a guest to reach the network.
@@ -21,6 +21,9 @@ pub(crate) enum System {
     Slirp1500,
     #[value(name = "slirp4netns-65520")]
     Slirp65520,
+    /// The crate that is compared with
+    #[value(name = "reference-1500")]
+    Reference1500,
     /// No engine: the agent runs on the host's side of the veth pair.
     #[value(name = "direct")]
     Direct,
@@ -32,15 +35,17 @@ pub(crate) enum Maker {
     Ours,
     Pasta,
     Slirp,
+    Reference,
     Direct,
 }
 
 impl System {
     /// Every system, in the order they take turns.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Ours1500,
         Self::Pasta1500,
         Self::Slirp1500,
+        Self::Reference1500,
         Self::Ours65520,
         Self::Pasta65520,
         Self::Slirp65520,
@@ -62,6 +67,7 @@ impl System {
             Self::Ours1500 | Self::Ours65520 => Maker::Ours,
             Self::Pasta1500 | Self::Pasta65520 => Maker::Pasta,
             Self::Slirp1500 | Self::Slirp65520 => Maker::Slirp,
+            Self::Reference1500 => Maker::Reference,
             Self::Direct => Maker::Direct,
         }
     }
@@ -69,7 +75,7 @@ impl System {
     /// The MTU of the guest's interface, where there is such an interface.
     pub(crate) fn mtu(self) -> Option<u16> {
         match self {
-            Self::Ours1500 | Self::Pasta1500 | Self::Slirp1500 => Some(1500),
+            Self::Ours1500 | Self::Pasta1500 | Self::Slirp1500 | Self::Reference1500 => Some(1500),
             Self::Ours65520 | Self::Pasta65520 | Self::Slirp65520 => Some(65520),
             Self::Direct => None,
         }
@@ -82,6 +88,8 @@ impl System {
         match self.maker() {
             Maker::Ours => {
                 let policy = ["--allow", "any", "--no-intercept", "--nameserver", SERVERS[0]];
+                // For the most idle flows there are beside others.
+                let policy = [&policy[..], &["--limit", "max_tcp_flows=60000"]].concat();
                 let publish = ["--publish", &published()];
                 let words = [&[ENGINE, "run"][..], &policy, &publish, &["--mtu", &text, "--"]].concat();
                 Launch::new(words, Joined::ByItsRunner)
@@ -89,13 +97,15 @@ impl System {
             Maker::Pasta => {
                 // As root it would become nobody, who has no namespaces to give.
                 let words = ["pasta", "--foreground", "--config-net", "--runas", "0", "--mtu", &text];
-                let publish = ["--tcp-ports", &ports("-"), "--"];
+                // Else it takes its own listeners for servers of the host, and their ports in the guest.
+                let publish = ["--tcp-ports", &ports("-"), "--tcp-ns", "none", "--udp-ns", "none", "--"];
                 Launch::new([&words[..], &publish].concat(), Joined::ByItsRunner)
             }
             Maker::Slirp => {
                 let words = ["unshare", "--user", "--map-root-user", "--net", "--"];
                 Launch::new(words, Joined::BySlirp { mtu })
             }
+            Maker::Reference => Launch::new([REFERENCE], Joined::ByItsRunner),
             Maker::Direct => Launch::new(["env"], Joined::Not),
         }
     }
@@ -126,6 +136,7 @@ impl Maker {
             Self::Ours => "ours",
             Self::Pasta => "pasta",
             Self::Slirp => "slirp4netns",
+            Self::Reference => "reference",
             Self::Direct => "direct",
         }
     }
@@ -133,7 +144,7 @@ impl Maker {
     /// The program that must be installed.
     pub(crate) fn program(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Ours | Self::Direct => None,
+            Self::Ours | Self::Reference | Self::Direct => None,
             Self::Pasta => Some(("pasta", "passt")),
             Self::Slirp => Some(("slirp4netns", "slirp4netns")),
         }

@@ -41,6 +41,7 @@ impl Servers {
             ("websocket_server.py", include_str!("upstream/websocket_server.py")),
             ("key_exchange.py", include_str!("upstream/key_exchange.py")),
             ("clients.py", include_str!("guest/clients.py")),
+            ("with_secrets.py", include_str!("guest/with_secrets.py")),
             ("chromium.sh", include_str!("guest/chromium.sh")),
             ("fetch.mjs", include_str!("guest/fetch.mjs")),
             ("www/fallback.html", include_str!("guest/fallback.html")),

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use crate::core::GuestAddresses;
 
 pub(crate) use covers::Cover;
-pub(crate) use process::{Sandbox, spawn};
+pub(crate) use process::{Sandbox, spawn, spawn_aside};
 pub(crate) use user_namespace::make as make_user_namespace;
 
 /// How frames reach the engine.

@@ -13,7 +13,7 @@ pub(crate) const ROWS: &[Row] = &[
         "trap 'echo terminated; exit 9' TERM; sleep 30 & wait $!",
         &[Exit(9), Out("terminated")],
     )
-    .wrapped(&["timeout", "--foreground", "--preserve-status", "-s", "TERM", "3"])
+    .wrapped(&["timeout", "--foreground", "--preserve-status", "-s", "TERM", "6"])
     .patient(),
     row(
         "one_interface_is_the_only_way_out",

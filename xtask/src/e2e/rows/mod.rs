@@ -21,6 +21,7 @@ mod reach;
 mod requests;
 mod resolver;
 mod secrets;
+mod secrets_change;
 mod silence;
 mod tls;
 mod transfer;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("distrust", distrust::ROWS),
         ("trust_kit", trust_kit::ROWS),
         ("secrets", secrets::ROWS),
+        ("secrets_change", secrets_change::ROWS),
         ("transfer", transfer::ROWS),
         ("giant", giant::ROWS),
         ("endings", endings::ROWS),

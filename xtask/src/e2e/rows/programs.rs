@@ -116,7 +116,7 @@ pub(crate) const ROWS: &[Row] = &[
         "socat_over_udp_and_tcp",
         &["--allow", "public"],
         "for at in UDP4:192.31.196.3:7000 UDP6:[2001:4:112::3]:7000 UDP:peer.test:7000; do \
-         echo {id}-$at | socat -t 1 - $at; done; \
+         echo {id}-$at | socat -t 3 - $at; done; \
          for at in TCP4:192.31.196.3:7000 TCP6:[2001:4:112::3]:7000 TCP:peer.test:7000; do \
          echo {id}-$at | socat -t 2 - $at; done",
         &[
