@@ -98,7 +98,8 @@ impl System {
             Maker::Pasta => {
                 // As root it would become nobody, who has no namespaces to give.
                 let words = ["pasta", "--foreground", "--config-net", "--runas", "0", "--mtu", &text];
-                let publish = ["--tcp-ports", &ports("-"), "--"];
+                // Else it takes its own listeners for servers of the host, and their ports in the guest.
+                let publish = ["--tcp-ports", &ports("-"), "--tcp-ns", "none", "--udp-ns", "none", "--"];
                 Launch::new([&words[..], &publish].concat(), Joined::ByItsRunner)
             }
             Maker::Slirp => {
