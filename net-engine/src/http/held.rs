@@ -6,13 +6,14 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use zeroize::Zeroizing;
 
 use super::body::{BodyError, Filter, Filtered};
 use crate::guest::Room;
 
-/// Bytes that keep their room for as long as anybody has them.
+/// Bytes that keep their room for as long as anybody has them, and are zeroed then.
 struct Kept {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     _room: Room,
 }
 
@@ -24,7 +25,8 @@ impl AsRef<[u8]> for Kept {
 
 /// A body the beginning of which was read before.
 pub(super) struct HeldBody<F> {
-    held: Vec<u8>,
+    /// Zeroed when dropped: values are in it.
+    held: Zeroizing<Vec<u8>>,
     room: Option<Room>,
     trailers: Option<HeaderMap>,
     /// `None` once it was read to its end.
@@ -35,7 +37,8 @@ impl<F: Filter> HeldBody<F> {
     /// A body of `bytes` to hold in `room`, nothing of which was read yet.
     pub(super) fn new(rest: Filtered<F>, bytes: usize, room: Room) -> Self {
         // In one piece: the guest says how many bytes come, and not in how many frames.
-        Self { held: Vec::with_capacity(bytes), room: Some(room), trailers: None, rest: Some(rest) }
+        let held = Zeroizing::new(Vec::with_capacity(bytes));
+        Self { held, room: Some(room), trailers: None, rest: Some(rest) }
     }
 
     /// None at all.
@@ -45,7 +48,7 @@ impl<F: Filter> HeldBody<F> {
 
     /// A body that is passed on as it comes.
     pub(super) fn streamed(rest: Filtered<F>) -> Self {
-        Self { held: Vec::new(), room: None, trailers: None, rest: Some(rest) }
+        Self { held: Zeroizing::default(), room: None, trailers: None, rest: Some(rest) }
     }
 
     /// The data, once all of it is held.
@@ -62,7 +65,7 @@ impl<F: Filter> HeldBody<F> {
         while let Some(rest) = self.rest.as_mut().filter(|_| self.held.len() <= max_bytes) {
             let frame = std::future::poll_fn(|context| Pin::new(&mut *rest).poll_frame(context)).await;
             match frame.transpose()?.map(Frame::into_data) {
-                Some(Ok(data)) => self.held.extend_from_slice(&data),
+                Some(Ok(data)) => push(&mut self.held, &data),
                 Some(Err(frame)) => self.trailers = frame.into_trailers().ok(),
                 None => self.rest = None,
             }
@@ -83,7 +86,7 @@ impl<F: Filter> Body for HeldBody<F> {
             let bytes = std::mem::take(&mut self.held);
             let data = match self.room.take() {
                 Some(room) => Bytes::from_owner(Kept { bytes, _room: room }),
-                None => bytes.into(),
+                None => Bytes::from_owner(bytes),
             };
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
@@ -112,6 +115,16 @@ impl<F: Filter> Body for HeldBody<F> {
     }
 }
 
+/// Appends without leaving a copy behind, as a vector does that moves when it grows.
+fn push(held: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+    if held.capacity() - held.len() < data.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((held.len() + data.len()) * 2));
+        larger.extend_from_slice(held);
+        *held = larger;
+    }
+    held.extend_from_slice(data);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,7 +136,7 @@ mod tests {
         let six = held.take(6).expect("there is room");
         assert!(held.take(5).is_none() && held.take(usize::MAX).is_none());
         let four = held.take(4).expect("there is room");
-        let kept = Bytes::from_owner(Kept { bytes: vec![0; 6], _room: six });
+        let kept = Bytes::from_owner(Kept { bytes: vec![0; 6].into(), _room: six });
         let part = kept.slice(2..3);
         drop((kept, four));
         assert!(held.take(5).is_none(), "a part keeps it all");

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use net_core::Limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
+use zeroize::Zeroize;
 
 use crate::core::FlowId;
 use crate::guest::{Activity, FAREWELL, Stack};
@@ -74,6 +75,8 @@ pub(crate) async fn carry<G: Duplex, U: Duplex>(
 /// One way: what was read and is not yet written.
 struct Half {
     buffer: Box<[u8]>,
+    /// The most that was in it at one time: messages of a WebSocket have values, so that much is zeroed.
+    used: usize,
     /// Up to where it was read.
     filled: usize,
     /// Up to where it was written, at most `filled`.
@@ -93,7 +96,7 @@ enum State {
 
 impl Half {
     fn new() -> Self {
-        Self { buffer: vec![0; BUFFER_BYTES].into(), filled: 0, written: 0, state: State::Open }
+        Self { buffer: vec![0; BUFFER_BYTES].into(), used: 0, filled: 0, written: 0, state: State::Open }
     }
 
     /// Ready once the reader's end has been passed on.
@@ -114,6 +117,7 @@ impl Half {
                 }
             }
             budget = budget.saturating_sub(self.filled);
+            self.used = self.used.max(self.filled);
             (self.filled, self.written) = (0, 0);
             match self.state {
                 State::Open => {}
@@ -152,6 +156,12 @@ impl Half {
             }
         }
         false
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        self.buffer[..self.used.max(self.filled)].zeroize();
     }
 }
 
