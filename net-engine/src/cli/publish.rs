@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use super::config::Written;
 use crate::Publication;
 
-const SHAPE: &str = "write [ADDR:]PORT:COMMAND_PORT or unix:PATH:COMMAND_PORT, as in `8080:80`";
+const SHAPE: &str = "write [ADDR:]PORT:COMMAND_PORT[/udp] or unix:PATH:COMMAND_PORT, as in `8080:80`";
 
 /// Ports published by one setting.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +23,7 @@ struct Published {
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Tcp(SocketAddr),
+    Udp(SocketAddr),
     Unix(PathBuf),
 }
 
@@ -45,10 +46,13 @@ pub(super) fn bind(settings: &[Written]) -> Result<Vec<Publication>> {
         for (place, port) in at.into_iter().zip(ports) {
             let bound = match &place {
                 Place::Tcp(address) => Publication::tcp(*address, port),
+                Place::Udp(address) => Publication::udp(*address, port),
                 Place::Unix(path) => Publication::unix(path, port),
             };
             all.push(bound.with_context(|| match place {
-                Place::Tcp(address) => format!("{}: {address} cannot be listened on", setting.named()),
+                Place::Tcp(address) | Place::Udp(address) => {
+                    format!("{}: {address} cannot be listened on", setting.named())
+                }
                 Place::Unix(path) => {
                     let path = path.display();
                     format!("{}: {path} cannot be listened on; remove it if nobody does", setting.named())
@@ -68,9 +72,10 @@ fn parse(text: &str) -> Result<Published> {
         }
         return Ok(Published { at: vec![Place::Unix(path.into())], ports: port });
     }
-    let text = match text.rsplit_once('/') {
-        None | Some((_, "tcp")) => text.strip_suffix("/tcp").unwrap_or(text),
-        Some((_, "udp")) => bail!("only ports of TCP are published"),
+    let (text, place): (&str, fn(SocketAddr) -> Place) = match text.rsplit_once('/') {
+        None => (text, Place::Tcp),
+        Some((text, "tcp")) => (text, Place::Tcp),
+        Some((text, "udp")) => (text, Place::Udp),
         Some(_) => return Err(shape()),
     };
     let (host, guest) = text.rsplit_once(':').ok_or_else(shape)?;
@@ -86,7 +91,7 @@ fn parse(text: &str) -> Result<Published> {
     if *hosts.start() == 0 && hosts.end() != hosts.start() {
         bail!("0, a port of the system's choice, begins no range");
     }
-    let at = hosts.map(|port| Place::Tcp(SocketAddr::new(address, port))).collect();
+    let at = hosts.map(|port| place(SocketAddr::new(address, port))).collect();
     Ok(Published { at, ports })
 }
 
@@ -125,11 +130,14 @@ mod tests {
 
     #[test]
     fn what_is_published_where() {
+        let udp = |address: &str| Place::Udp(address.parse().expect(address));
         let tcp = |address: &str| Place::Tcp(address.parse().expect(address));
         let cases = [
             ("8080:80", vec![tcp("127.0.0.1:8080")], 80..=80),
             ("0:80", vec![tcp("127.0.0.1:0")], 80..=80),
             ("8080:80/tcp", vec![tcp("127.0.0.1:8080")], 80..=80),
+            ("8080:80/udp", vec![udp("127.0.0.1:8080")], 80..=80),
+            ("[::]:53-54:53-54/udp", vec![udp("[::]:53"), udp("[::]:54")], 53..=54),
             ("0.0.0.0:443:8443", vec![tcp("0.0.0.0:443")], 8443..=8443),
             ("[::1]:8080:80", vec![tcp("[::1]:8080")], 80..=80),
             ("8000-8001:9000-9001", vec![tcp("127.0.0.1:8000"), tcp("127.0.0.1:8001")], 9000..=9001),
@@ -152,7 +160,6 @@ mod tests {
             ("65536:80", "write [ADDR:]PORT:"),
             ("unix::80", "write [ADDR:]PORT:"),
             ("8080:0", "0 is no port of the command"),
-            ("8080:80/udp", "only ports of TCP"),
             ("0-1:8-9", "0, a port of the system's choice"),
             ("8000-8001:80", "as many ports"),
             ("::1:8080:80", "\"::1\" is no address"),

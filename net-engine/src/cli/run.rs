@@ -116,11 +116,12 @@ impl Outside {
         for publication in self.publications {
             let (address, port) = (publication.local_address(), publication.guest_port());
             let was_chosen = publication.is_of_the_system_s_choice();
+            let protocol = if publication.is_udp() { "/udp" } else { "" };
             guest.publish(publication).await.with_context(|| format!("port {port} cannot be published"))?;
             if let Some(address) = address
                 && (was_chosen || self.is_verbose)
             {
-                eprintln!("net-engine: port {port} is published at {address}");
+                eprintln!("net-engine: port {port}{protocol} is published at {address}");
             }
         }
         Ok(())

@@ -1,9 +1,9 @@
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-/// A port of the guest's that others may connect to, and where they do: bound, and not served yet.
+/// A port of the guest's that others may connect or send to, and where they do: bound, and not served yet.
 ///
 /// Whoever connects is decided by the rules for ingress, by its own address (processes of this machine are
 /// `host`); where none says anything the publication itself allows it. The guest is connected first: one that refuses is a reset, not a connection
@@ -19,6 +19,7 @@ pub struct Publication {
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
+    Udp(UdpSocket),
 }
 
 /// A publication that is served, to end it by.
@@ -36,6 +37,18 @@ impl Publication {
         Ok(Self { listener: Listener::Tcp(listener), guest_port, was_chosen: address.port() == 0 })
     }
 
+    /// Takes datagrams at a port of the host's, of its choice where that is 0. The guest sees who sends them by their
+    /// address and answers them there; they are remembered for
+    /// [`Limits::udp_idle_timeout`](net_core::Limits::udp_idle_timeout).
+    ///
+    /// # Errors
+    /// Those of the system: the port is taken, or not for this user.
+    pub fn udp(address: SocketAddr, guest_port: u16) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { listener: Listener::Udp(socket), guest_port, was_chosen: address.port() == 0 })
+    }
+
     /// Listens on a Unix socket, which must not be there yet and is left there: whoever publishes it removes it.
     ///
     /// # Errors
@@ -50,6 +63,7 @@ impl Publication {
     pub fn local_address(&self) -> Option<SocketAddr> {
         match &self.listener {
             Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Udp(socket) => socket.local_addr().ok(),
             Listener::Unix(_) => None,
         }
     }
@@ -57,6 +71,11 @@ impl Publication {
     /// Whether the system has chosen its port.
     pub fn is_of_the_system_s_choice(&self) -> bool {
         self.was_chosen
+    }
+
+    /// Whether it is one of UDP.
+    pub fn is_udp(&self) -> bool {
+        matches!(self.listener, Listener::Udp(_))
     }
 
     /// The port of the guest's it leads to.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use net_core::Flow;
+use net_core::{Flow, Protocol};
 use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{AbortHandle, spawn_local};
@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use super::relay;
 use super::session::spawn;
+use super::udp::Udp;
 use crate::core::{ConnectError, FlowId};
 use crate::guest::{Context, Event, GuestStream, InboundError, Listener, Publication, PublicationId, Stage};
 use crate::http::carry;
@@ -33,6 +34,7 @@ const FIRST_DYNAMIC_PORT: u16 = 49_152;
 /// The published ports of one guest.
 pub(crate) struct Publisher {
     context: Rc<Context>,
+    udp: Rc<Udp>,
     served: RefCell<HashMap<PublicationId, AbortHandle>>,
     next_id: Cell<u64>,
     next_port: Cell<u16>,
@@ -41,9 +43,9 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(context: Rc<Context>) -> Self {
+    pub(crate) fn new(context: Rc<Context>, udp: Rc<Udp>) -> Self {
         let (next_id, next_port) = (Cell::new(0), Cell::new(FIRST_DYNAMIC_PORT));
-        Self { context, served: RefCell::default(), next_id, next_port, carried: Rc::default() }
+        Self { context, udp, served: RefCell::default(), next_id, next_port, carried: Rc::default() }
     }
 
     /// Serves a port from now on.
@@ -52,12 +54,16 @@ impl Publisher {
     /// The reactor takes no more descriptors.
     pub(crate) fn publish(self: &Rc<Self>, publication: Publication) -> io::Result<PublicationId> {
         let Publication { listener, guest_port, .. } = publication;
+        let id = PublicationId(self.next_id.get());
+        self.next_id.set(id.0 + 1);
         let listener = match listener {
             Listener::Tcp(listener) => Accepting::Tcp(TcpListener::from_std(listener)?),
             Listener::Unix(listener) => Accepting::Unix(UnixListener::from_std(listener)?),
+            Listener::Udp(socket) => {
+                self.udp.publish(id, socket, guest_port)?;
+                return Ok(id);
+            }
         };
-        let id = PublicationId(self.next_id.get());
-        self.next_id.set(id.0 + 1);
         let task = spawn_local(serve(Rc::clone(self), listener, guest_port));
         self.served.borrow_mut().insert(id, task.abort_handle());
         Ok(id)
@@ -66,7 +72,7 @@ impl Publisher {
     /// Closes a port; what is connected by it goes on. Whether it was served.
     pub(crate) fn withdraw(&self, id: PublicationId) -> bool {
         let served = self.served.borrow_mut().remove(&id);
-        served.map(|task| task.abort()).is_some()
+        served.map(|task| task.abort()).is_some() || self.udp.withdraw(id)
     }
 
     /// A port for a connection of which nobody knows its own.
@@ -170,7 +176,7 @@ async fn serve(publisher: Rc<Publisher>, listener: Accepting, guest_port: u16) {
 fn receive(publisher: &Rc<Publisher>, peer: Peer, guest_port: u16) {
     let context = &publisher.context;
     let ip = peer.ip();
-    if let Err(decision) = context.decide_inbound(ip, guest_port) {
+    if let Err(decision) = context.decide_inbound(Protocol::Tcp, ip, guest_port) {
         context.report_inbound_denial(ip, guest_port, &decision);
         return peer.reset();
     }
@@ -179,7 +185,7 @@ fn receive(publisher: &Rc<Publisher>, peer: Peer, guest_port: u16) {
         context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
         return peer.reset();
     }
-    let flows = context.inbound_flows(peer.address(), guest_port);
+    let flows = context.inbound_flows(Protocol::Tcp, peer.address(), guest_port);
     let place = Place::take(&publisher.carried);
     attempt(publisher, peer, guest_port, flows.into(), place);
 }

@@ -33,6 +33,7 @@ impl Servers {
             ("datagrams.py", include_str!("upstream/datagrams.py")),
             ("http3-server.py", include_str!("upstream/http3.py")),
             ("http3.py", include_str!("guest/http3.py")),
+            ("ask-datagram.py", include_str!("upstream/ask_datagram.py")),
             ("guest.py", include_str!("guest/guest.py")),
             ("attempt.py", include_str!("guest/attempt.py")),
             ("packages.py", include_str!("upstream/packages.py")),

@@ -2,7 +2,7 @@
 
 use super::lines::DENIED;
 use crate::e2e::row::Expect::{Err, Exit, NotOut, Out, Rejected};
-use crate::e2e::row::{Row, rejected, row};
+use crate::e2e::row::{Only, Row, rejected, row};
 
 /// Serves two requests on port 8080, over both families, and says from whom they came; then waits for
 /// what the other side has heard.
@@ -17,6 +17,20 @@ class Server(http.server.HTTPServer):
     address_family = socket.AF_INET6
 server = Server((\"::\", 8080), Answer)
 server.handle_request(); server.handle_request()
+' && for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; cat {dir}/started/{id}.heard";
+
+/// Answers two datagrams at port 8080, over both families, and says from whom they came; then waits for what the
+/// other side has heard.
+const ANSWER: &str = "python3 -c '
+import socket
+server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+server.bind((\"::\", 8080))
+heard = set()
+while len(heard) < 2:
+    bytes, peer = server.recvfrom(70000)
+    print(bytes[:4].decode(), len(bytes), \"from\", peer[0].removeprefix(\"::ffff:\"), flush=True)
+    server.sendto(b\"answered \" + bytes[::-1], peer)
+    heard.add(bytes[:4])
 ' && for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; cat {dir}/started/{id}.heard";
 
 /// Runs the engine beside whoever connects, again and again until it is heard.
@@ -80,6 +94,44 @@ pub(crate) const ROWS: &[Row] = &[
         &[Exit(0), Err(&["port 8080 is published at 127.0.0.1:"])],
     )
     .judged(),
+    row(
+        "published_port_of_udp_leads_to_the_command_and_back",
+        &["--publish", "18086:8080/udp", "--publish", "[::1]:18086:8080/udp"],
+        ANSWER,
+        &[
+            Exit(0),
+            Out("four 24 from 172.16.0.1"),
+            Out("six. 9004 from fd6e:6574::1"),
+            Out("answered aaaaa\nanswered aaaaa\n"),
+        ],
+    )
+    .wrapped(beside!(
+        "python3 {dir}/ask-datagram.py 127.0.0.1 18086 four 20; python3 {dir}/ask-datagram.py ::1 18086 six. 9000"
+    )),
+    row(
+        "published_port_of_udp_serves_names",
+        &["--publish", "18087:5300/udp"],
+        "dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --port=5300 --pid-file \
+         --address=/published.test/192.0.2.7 & for i in $(seq 100); do test -e {dir}/started/{id}.done && break; \
+         sleep 0.1; done; kill $!; cat {dir}/started/{id}.heard",
+        &[Out("192.0.2.7")],
+    )
+    .only(Only::Once)
+    .wrapped(beside!("sleep 1; dig +short +tries=5 +time=2 -p 18087 @127.0.0.1 published.test A")),
+    row(
+        "published_port_of_udp_is_decided_by_the_rules_for_ingress",
+        &["--config", "{dir}/no-ingress.toml", "--publish", "18088:8080/udp"],
+        "for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done",
+        &[Exit(0), Err(&[DENIED, "127.0.0.1", "to port 8080"])],
+    )
+    .judged()
+    .only(Only::OncePerUser)
+    .wrapped(beside!("sleep 1; python3 {dir}/ask-datagram.py 127.0.0.1 18088 none 20")),
+    rejected(
+        "publish_a_port_of_udp_twice",
+        &["--publish", "18089:80/udp", "--publish", "18089:81/udp"],
+        &[Rejected(&["--publish \"18089:81/udp\"", "127.0.0.1:18089", "cannot be listened on", "in use"])],
+    ),
     rejected(
         "publish_a_port_twice",
         &["--publish", "18084:80", "--publish", "18084:81"],
