@@ -49,8 +49,8 @@ pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use guest::{
     DEFAULT_HOST_ALIAS, Denial, DeniedRequest, DialError, DnsTransport, Event, GuestAlert, GuestConfig,
     HostInterfaces, HostTrust, HostTrustError, InboundError, InterceptError, Interception, Nameserver,
-    NameserverError, Nameservers, Publication, PublicationId, RuleLabel, SwapError, Termination,
-    TerminationHook, ViolationAction,
+    NameserverError, Nameservers, ProxyProtocol, Publication, PublicationId, RuleLabel, SwapError,
+    Termination, TerminationHook, ViolationAction,
 };
 pub use proxy::{
     CredentialsError, Proxy, ProxyCredentials, ProxyError, ProxyListError, ProxyScheme, ProxyUrl,

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::config::Written;
-use crate::Publication;
+use crate::{ProxyProtocol, Publication};
 
-const SHAPE: &str = "write [ADDR:]PORT:COMMAND_PORT[/udp] or unix:PATH:COMMAND_PORT, as in `8080:80`";
+const SHAPE: &str =
+    "write [ADDR:]PORT:COMMAND_PORT[/udp|/proxy-v1|/proxy-v2] or unix:PATH:COMMAND_PORT, as in `8080:80`";
 
 /// Ports published by one setting.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ struct Published {
     at: Vec<Place>,
     /// Of the command, as many.
     ports: RangeInclusive<u16>,
+    /// Whether its server is told who has connected.
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// Where others connect.
@@ -42,13 +45,18 @@ pub(super) fn check(settings: &[Written]) -> Result<()> {
 pub(super) fn bind(settings: &[Written]) -> Result<Vec<Publication>> {
     let mut all = Vec::new();
     for setting in settings {
-        let Published { at, ports } = parse(&setting.text).with_context(|| setting.named())?;
+        let Published { at, ports, proxy_protocol } =
+            parse(&setting.text).with_context(|| setting.named())?;
         for (place, port) in at.into_iter().zip(ports) {
             let bound = match &place {
                 Place::Tcp(address) => Publication::tcp(*address, port),
                 Place::Udp(address) => Publication::udp(*address, port),
                 Place::Unix(path) => Publication::unix(path, port),
             };
+            let bound = bound.map(|bound| match proxy_protocol {
+                Some(version) => bound.with_proxy_protocol(version),
+                None => bound,
+            });
             all.push(bound.with_context(|| match place {
                 Place::Tcp(address) | Place::Udp(address) => {
                     format!("{}: {address} cannot be listened on", setting.named())
@@ -70,12 +78,19 @@ fn parse(text: &str) -> Result<Published> {
         if port.start() != port.end() {
             bail!("a Unix socket leads to one port");
         }
-        return Ok(Published { at: vec![Place::Unix(path.into())], ports: port });
+        let at = vec![Place::Unix(path.into())];
+        return Ok(Published { at, ports: port, proxy_protocol: None });
     }
+    let proxy_protocol = match text.rsplit_once('/') {
+        Some((_, "proxy-v1")) => Some(ProxyProtocol::V1),
+        Some((_, "proxy-v2")) => Some(ProxyProtocol::V2),
+        Some(_) | None => None,
+    };
     let (text, place): (&str, fn(SocketAddr) -> Place) = match text.rsplit_once('/') {
         None => (text, Place::Tcp),
         Some((text, "tcp")) => (text, Place::Tcp),
         Some((text, "udp")) => (text, Place::Udp),
+        Some((text, "proxy-v1" | "proxy-v2")) => (text, Place::Tcp),
         Some(_) => return Err(shape()),
     };
     let (host, guest) = text.rsplit_once(':').ok_or_else(shape)?;
@@ -92,7 +107,7 @@ fn parse(text: &str) -> Result<Published> {
         bail!("0, a port of the system's choice, begins no range");
     }
     let at = hosts.map(|port| place(SocketAddr::new(address, port))).collect();
-    Ok(Published { at, ports })
+    Ok(Published { at, ports, proxy_protocol })
 }
 
 fn shape() -> anyhow::Error {
@@ -144,8 +159,12 @@ mod tests {
             ("unix:/run/a:b:80", vec![Place::Unix("/run/a:b".into())], 80..=80),
         ];
         for (text, at, ports) in cases {
-            assert_eq!(parse(text).map_err(|error| error.to_string()), Ok(Published { at, ports }), "{text}");
+            let expected = Published { at, ports, proxy_protocol: None };
+            assert_eq!(parse(text).map_err(|error| error.to_string()), Ok(expected), "{text}");
         }
+        let version = |text: &str| parse(text).map(|published| published.proxy_protocol).expect(text);
+        assert_eq!(version("8080:80/proxy-v1"), Some(ProxyProtocol::V1));
+        assert_eq!(version("[::1]:8080-8081:80-81/proxy-v2"), Some(ProxyProtocol::V2));
     }
 
     #[test]

@@ -78,7 +78,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     let watch = plan.watched.map(|place| Watch::new(place, policy, rules, &plan.config)).transpose()?;
     // By the capabilities this process still has; the sandbox has no part in it.
     let publications = publish::bind(&plan.publish)?;
-    let confinement = confine(files.directory.path(), watch.as_ref().map(Watch::directory));
+    let sockets: Vec<_> = publications.iter().filter_map(Publication::socket_directory).collect();
+    let confinement = confine(files.directory.path(), watch.as_ref().map(Watch::directory), &sockets);
     if verbose > 0 {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
         eprintln!("net-engine: {confinement}");

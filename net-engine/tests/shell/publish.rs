@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use net_core::Limits;
-use net_engine::{Event, Publication, ViolationAction};
+use net_engine::{Event, ProxyProtocol, Publication, ViolationAction};
 use net_policy::{Action, Policy, Rule, RuleDirection, parse_target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket, UnixStream};
@@ -357,5 +357,64 @@ fn a_peer_that_has_gone_is_told_to_the_guest() {
         drop(outside);
         guest.send(shown, b"are you there?");
         assert_eq!(timeout(PATIENCE, guest.error()).await.expect("an error"), (3, 3));
+    });
+}
+
+#[test]
+fn a_server_is_told_who_has_connected_before_everything_else() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        for (version, loopback) in [(ProxyProtocol::V1, LOOPBACKS[0]), (ProxyProtocol::V1, LOOPBACKS[1])] {
+            let publication = Publication::tcp(SocketAddr::new(loopback, 0), PORT).unwrap();
+            let at = publication.local_address().unwrap();
+            world.handle.publish(publication.with_proxy_protocol(version)).await.unwrap();
+            let listening = world.guest.listen(guest_at(&world, loopback.is_ipv6()));
+            let mut outside = TcpStream::connect(at).await.unwrap();
+            outside.write_all(b"hello").await.unwrap();
+            let (mut inside, _) = timeout(PATIENCE, listening.accept()).await.expect("a connection");
+            let family = if loopback.is_ipv4() { "TCP4" } else { "TCP6" };
+            let (from, to) = (outside.local_addr().unwrap().port(), at.port());
+            let expected = format!("PROXY {family} {loopback} {loopback} {from} {to}\r\nhello");
+            let mut heard = vec![0; expected.len()];
+            timeout(PATIENCE, inside.read_exact(&mut heard)).await.expect("a header").unwrap();
+            assert_eq!(String::from_utf8_lossy(&heard), expected);
+            talk(&mut outside, &mut inside).await;
+        }
+    });
+}
+
+#[test]
+fn a_socket_s_file_goes_with_its_publication_if_it_is_the_same_still() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let gone = || async {
+            while path.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let id = world.handle.publish(Publication::unix(&path, PORT).unwrap()).await.unwrap();
+        assert!(path.exists() && world.handle.withdraw(id).await);
+        timeout(PATIENCE, gone()).await.expect("no file");
+        // One that is never served goes too.
+        drop(Publication::unix(&path, PORT).unwrap());
+        assert!(!path.exists());
+        // Another one's stays.
+        let id = world.handle.publish(Publication::unix(&path, PORT).unwrap()).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(world.handle.withdraw(id).await);
+        let _ = world.handle.counters().await;
+        world.handle.stop().await;
+        assert!(path.exists());
+        drop(other);
+        // So does the end of the guest.
+        std::fs::remove_file(&path).unwrap();
+        let world = World::new(Setup::default()).await;
+        world.handle.publish(Publication::unix(&path, PORT).unwrap()).await.unwrap();
+        assert!(path.exists());
+        world.handle.stop().await;
+        timeout(PATIENCE, gone()).await.expect("no file");
     });
 }

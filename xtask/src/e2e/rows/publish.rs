@@ -70,6 +70,15 @@ pub(crate) const ROWS: &[Row] = &[
          hear curl -sS -m 5 --unix-socket {dir}/started/{id}.sock http://x/two"
     )),
     row(
+        "published_unix_socket_is_gone_at_the_end",
+        &["--publish", "unix:{dir}/started/{id}.sock:8080"],
+        "test -S {dir}/started/{id}.sock && echo was there",
+        &[Exit(0), Out("was there"), NotOut("is left")],
+    )
+    .judged()
+    .only(Only::OncePerUser)
+    .wrapped(&["sh", "-c", "umask 000; \"$@\"; code=$?; test -e {dir}/started/{id}.sock && echo is left; exit $code", "sh"]),
+    row(
         "published_port_is_decided_by_the_rules_for_ingress",
         &["--config", "{dir}/no-ingress.toml", "--publish", "18082:8080"],
         "python3 -m http.server 8080 > /dev/null 2>&1 & for i in $(seq 100); do \
@@ -127,6 +136,47 @@ pub(crate) const ROWS: &[Row] = &[
     .judged()
     .only(Only::OncePerUser)
     .wrapped(beside!("sleep 1; python3 {dir}/ask-datagram.py 127.0.0.1 18088 none 20")),
+    row(
+        "nginx_is_told_who_connects",
+        &["--publish", "18091:8080/proxy-v1", "--publish", "[::1]:18091:8080/proxy-v2"],
+        "d={dir}/started/{id}.nginx; mkdir -p $d; printf '%s' \
+         \"daemon off; master_process off; pid $d/pid; error_log $d/error.log; events {} http { access_log off; \
+         client_body_temp_path $d/a; proxy_temp_path $d/b; fastcgi_temp_path $d/c; uwsgi_temp_path $d/d; \
+         scgi_temp_path $d/e; server { listen 8080 proxy_protocol; listen [::]:8080 proxy_protocol; location / { \
+         return 200 told:\\$proxy_protocol_addr:\\$proxy_protocol_server_port; } } }\" > $d/conf; \
+         nginx -p $d -c $d/conf -e $d/error.log & for i in $(seq 100); do test -e {dir}/started/{id}.done && break; \
+         sleep 0.1; done; kill $!; cat {dir}/started/{id}.heard",
+        &[Out("told:127.0.0.1:18091"), Out("told:::1:18091")],
+    )
+    .judged()
+    .only(Only::Once)
+    .wrapped(beside!(
+        "hear curl -sS -m 5 http://127.0.0.1:18091/; hear curl -sS -m 5 'http://[::1]:18091/'"
+    )),
+    row(
+        "published_port_outlives_a_want_of_descriptors",
+        &["--publish", "18090:8080"],
+        "python3 -c '
+import socketserver
+class Answer(socketserver.StreamRequestHandler):
+    def handle(self):
+        if self.rfile.readline(): self.wfile.write(b\"served\")
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads, request_queue_size = True, 200
+Server((\"0.0.0.0\", 8080), Answer).serve_forever()
+' 2> /dev/null & for i in $(seq 200); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; kill $!; \
+         cat {dir}/started/{id}.heard",
+        &[Out("before: served"), Out("after: served"), Err(&["port 8080", "could not accept a connection"])],
+    )
+    .judged()
+    .only(Only::OncePerUser)
+    .wrapped(&[
+        "sh",
+        "-c",
+        "(umask 000; python3 {dir}/hold-connections.py 127.0.0.1 18090 100 > {dir}/started/{id}.heard 2>&1; \
+         touch {dir}/started/{id}.done) & ulimit -n 64; exec \"$@\"",
+        "sh",
+    ]),
     rejected(
         "publish_a_port_of_udp_twice",
         &["--publish", "18089:80/udp", "--publish", "18089:81/udp"],
