@@ -236,7 +236,7 @@ async fn run_guest(attach: Attach) {
             let stack = Stack::new(gateway);
             let context = Rc::new(Context::new(stack.clone(), events, config));
             let udp = Rc::new(Udp::new(Rc::clone(&context)));
-            let publisher = Rc::new(Publisher::new(Rc::clone(&context)));
+            let publisher = Rc::new(Publisher::new(Rc::clone(&context), Rc::clone(&udp)));
             let driver = Driver::new(Rc::clone(&context), Rc::clone(&udp), link);
             let mut driver = tokio::task::spawn_local(driver.run());
             let ended = loop {

@@ -49,8 +49,8 @@ pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use guest::{
     DEFAULT_HOST_ALIAS, Denial, DeniedRequest, DialError, DnsTransport, Event, GuestAlert, GuestConfig,
     HostInterfaces, HostTrust, HostTrustError, InboundError, InterceptError, Interception, LeakPlace,
-    Nameserver, NameserverError, Nameservers, Publication, PublicationId, RuleLabel, SwapError, Termination,
-    TerminationHook, ViolationAction, ViolationReport,
+    Nameserver, NameserverError, Nameservers, ProxyProtocol, Publication, PublicationId, RuleLabel,
+    SwapError, Termination, TerminationHook, ViolationAction, ViolationReport,
 };
 pub use proxy::{
     CredentialsError, Proxy, ProxyCredentials, ProxyError, ProxyListError, ProxyScheme, ProxyUrl,

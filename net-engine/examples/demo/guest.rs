@@ -374,6 +374,10 @@ pub(crate) struct Datagrams {
 
 #[allow(dead_code, reason = "the demo shows no datagrams; the tests do")]
 impl Datagrams {
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn send(&self, to: SocketAddr, payload: &[u8]) {
         let kernel = &mut *self.guest.0.borrow_mut();
         let socket = kernel.sockets.get_mut::<udp::Socket<'_>>(self.socket);

@@ -209,8 +209,8 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) policy: PolicyArgs,
     /// Let others connect to a port of the command: at a port of this machine, of its choice where it is 0,
-    /// on an address [default: 127.0.0.1]; or at unix:PATH. Ranges are written 8000-8010:8000-8010
-    #[arg(long, value_name = "[ADDR:]PORT:COMMAND_PORT")]
+    /// on an address [default: 127.0.0.1]; or at unix:PATH. With /udp behind it the port is one of UDP, with /proxy-v1 or /proxy-v2 the command is told who connects by the PROXY protocol. Ranges are written 8000-8010:8000-8010
+    #[arg(long, value_name = "[ADDR:]PORT:COMMAND_PORT[/udp]")]
     pub(super) publish: Vec<String>,
     /// How frames leave the command's namespace: a TAP device, or a veth pair with a packet socket
     #[arg(long, value_enum)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use caps::CapSet;
 use landlock::{
@@ -33,11 +33,15 @@ pub(super) struct Confinement {
 /// Confines this thread and every one it starts; best effort, for kernels differ.
 ///
 /// Afterwards the process opens sockets, reads below `/etc` and `/run`, where `resolv.conf` is (it
-/// is read for every query and may be replaced at any time), and removes `own_directory`. It
+/// is read for every query and may be replaced at any time), and removes `own_directory` and files in `socket_directories`. It
 /// executes nothing, writes no file, makes no namespace and no mount, and looks into no other
 /// process. Call it after the sandbox was forked, which would inherit all of this, and before there
 /// are threads.
-pub(super) fn confine(own_directory: &Path, watched_directory: Option<&Path>) -> Confinement {
+pub(super) fn confine(
+    own_directory: &Path,
+    watched_directory: Option<&Path>,
+    socket_directories: &[PathBuf],
+) -> Confinement {
     // A core dump has the secrets in it. A process that is not dumpable leaves none, nor has a limit
     // of this kind ever been refused.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
@@ -45,7 +49,7 @@ pub(super) fn confine(own_directory: &Path, watched_directory: Option<&Path>) ->
     let _ = prctl::set_no_new_privs();
     Confinement {
         capabilities: drop_capabilities().is_ok(),
-        landlock: restrict_files(own_directory, watched_directory),
+        landlock: restrict_files(own_directory, watched_directory, socket_directories),
         // Last: the calls above are among those it could refuse.
         seccomp: match refuse_calls() {
             Ok(()) => "applied".to_owned(),
@@ -69,7 +73,11 @@ fn drop_capabilities() -> Result<(), caps::errors::CapsError> {
         .try_for_each(|set| caps::clear(None, set))
 }
 
-fn restrict_files(own_directory: &Path, watched_directory: Option<&Path>) -> String {
+fn restrict_files(
+    own_directory: &Path,
+    watched_directory: Option<&Path>,
+    socket_directories: &[PathBuf],
+) -> String {
     let resolv_conf = std::fs::canonicalize("/etc/resolv.conf").ok();
     // Directories, because what replaces the file is another one.
     let of_resolvers = ["/etc", "/run"].map(Path::new).into_iter();
@@ -82,6 +90,8 @@ fn restrict_files(own_directory: &Path, watched_directory: Option<&Path>) -> Str
             .create()?
             .add_rules(path_beneath_rules(readable, AccessFs::ReadFile))?
             .add_rules(path_beneath_rules([own_directory], AccessFs::ReadDir | AccessFs::RemoveFile))?
+            // Removing a file is a right over the directory it is in.
+            .add_rules(path_beneath_rules(socket_directories, AccessFs::RemoveFile))?
             // Removing a directory is a right over the one it is in.
             .add_rules(path_beneath_rules(own_directory.parent(), AccessFs::RemoveDir))?
             .restrict_self()
@@ -215,7 +225,7 @@ mod tests {
         fs::write(directory.join("file"), "text").expect("a file");
         let had_resolv_conf = File::open("/etc/resolv.conf").is_ok();
         let confined = thread::spawn(move || {
-            let report = confine(&directory, None).to_string();
+            let report = confine(&directory, None, &[]).to_string();
             assert!(report.starts_with("confinement: no capabilities, seccomp "), "{report}");
             if report.contains("seccomp applied") {
                 let executed = thread::spawn(|| Command::new("/bin/true").status()).join().expect("a thread");

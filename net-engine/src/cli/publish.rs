@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::config::Written;
-use crate::Publication;
+use crate::{ProxyProtocol, Publication};
 
-const SHAPE: &str = "write [ADDR:]PORT:COMMAND_PORT or unix:PATH:COMMAND_PORT, as in `8080:80`";
+const SHAPE: &str =
+    "write [ADDR:]PORT:COMMAND_PORT[/udp|/proxy-v1|/proxy-v2] or unix:PATH:COMMAND_PORT, as in `8080:80`";
 
 /// Ports published by one setting.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,12 +18,15 @@ struct Published {
     at: Vec<Place>,
     /// Of the command, as many.
     ports: RangeInclusive<u16>,
+    /// Whether its server is told who has connected.
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// Where others connect.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Tcp(SocketAddr),
+    Udp(SocketAddr),
     Unix(PathBuf),
 }
 
@@ -41,14 +45,22 @@ pub(super) fn check(settings: &[Written]) -> Result<()> {
 pub(super) fn bind(settings: &[Written]) -> Result<Vec<Publication>> {
     let mut all = Vec::new();
     for setting in settings {
-        let Published { at, ports } = parse(&setting.text).with_context(|| setting.named())?;
+        let Published { at, ports, proxy_protocol } =
+            parse(&setting.text).with_context(|| setting.named())?;
         for (place, port) in at.into_iter().zip(ports) {
             let bound = match &place {
                 Place::Tcp(address) => Publication::tcp(*address, port),
+                Place::Udp(address) => Publication::udp(*address, port),
                 Place::Unix(path) => Publication::unix(path, port),
             };
+            let bound = bound.map(|bound| match proxy_protocol {
+                Some(version) => bound.with_proxy_protocol(version),
+                None => bound,
+            });
             all.push(bound.with_context(|| match place {
-                Place::Tcp(address) => format!("{}: {address} cannot be listened on", setting.named()),
+                Place::Tcp(address) | Place::Udp(address) => {
+                    format!("{}: {address} cannot be listened on", setting.named())
+                }
                 Place::Unix(path) => {
                     let path = path.display();
                     format!("{}: {path} cannot be listened on; remove it if nobody does", setting.named())
@@ -66,11 +78,19 @@ fn parse(text: &str) -> Result<Published> {
         if port.start() != port.end() {
             bail!("a Unix socket leads to one port");
         }
-        return Ok(Published { at: vec![Place::Unix(path.into())], ports: port });
+        let at = vec![Place::Unix(path.into())];
+        return Ok(Published { at, ports: port, proxy_protocol: None });
     }
-    let text = match text.rsplit_once('/') {
-        None | Some((_, "tcp")) => text.strip_suffix("/tcp").unwrap_or(text),
-        Some((_, "udp")) => bail!("only ports of TCP are published"),
+    let proxy_protocol = match text.rsplit_once('/') {
+        Some((_, "proxy-v1")) => Some(ProxyProtocol::V1),
+        Some((_, "proxy-v2")) => Some(ProxyProtocol::V2),
+        Some(_) | None => None,
+    };
+    let (text, place): (&str, fn(SocketAddr) -> Place) = match text.rsplit_once('/') {
+        None => (text, Place::Tcp),
+        Some((text, "tcp")) => (text, Place::Tcp),
+        Some((text, "udp")) => (text, Place::Udp),
+        Some((text, "proxy-v1" | "proxy-v2")) => (text, Place::Tcp),
         Some(_) => return Err(shape()),
     };
     let (host, guest) = text.rsplit_once(':').ok_or_else(shape)?;
@@ -86,8 +106,8 @@ fn parse(text: &str) -> Result<Published> {
     if *hosts.start() == 0 && hosts.end() != hosts.start() {
         bail!("0, a port of the system's choice, begins no range");
     }
-    let at = hosts.map(|port| Place::Tcp(SocketAddr::new(address, port))).collect();
-    Ok(Published { at, ports })
+    let at = hosts.map(|port| place(SocketAddr::new(address, port))).collect();
+    Ok(Published { at, ports, proxy_protocol })
 }
 
 fn shape() -> anyhow::Error {
@@ -125,19 +145,26 @@ mod tests {
 
     #[test]
     fn what_is_published_where() {
+        let udp = |address: &str| Place::Udp(address.parse().expect(address));
         let tcp = |address: &str| Place::Tcp(address.parse().expect(address));
         let cases = [
             ("8080:80", vec![tcp("127.0.0.1:8080")], 80..=80),
             ("0:80", vec![tcp("127.0.0.1:0")], 80..=80),
             ("8080:80/tcp", vec![tcp("127.0.0.1:8080")], 80..=80),
+            ("8080:80/udp", vec![udp("127.0.0.1:8080")], 80..=80),
+            ("[::]:53-54:53-54/udp", vec![udp("[::]:53"), udp("[::]:54")], 53..=54),
             ("0.0.0.0:443:8443", vec![tcp("0.0.0.0:443")], 8443..=8443),
             ("[::1]:8080:80", vec![tcp("[::1]:8080")], 80..=80),
             ("8000-8001:9000-9001", vec![tcp("127.0.0.1:8000"), tcp("127.0.0.1:8001")], 9000..=9001),
             ("unix:/run/a:b:80", vec![Place::Unix("/run/a:b".into())], 80..=80),
         ];
         for (text, at, ports) in cases {
-            assert_eq!(parse(text).map_err(|error| error.to_string()), Ok(Published { at, ports }), "{text}");
+            let expected = Published { at, ports, proxy_protocol: None };
+            assert_eq!(parse(text).map_err(|error| error.to_string()), Ok(expected), "{text}");
         }
+        let version = |text: &str| parse(text).map(|published| published.proxy_protocol).expect(text);
+        assert_eq!(version("8080:80/proxy-v1"), Some(ProxyProtocol::V1));
+        assert_eq!(version("[::1]:8080-8081:80-81/proxy-v2"), Some(ProxyProtocol::V2));
     }
 
     #[test]
@@ -152,7 +179,6 @@ mod tests {
             ("65536:80", "write [ADDR:]PORT:"),
             ("unix::80", "write [ADDR:]PORT:"),
             ("8080:0", "0 is no port of the command"),
-            ("8080:80/udp", "only ports of TCP"),
             ("0-1:8-9", "0, a port of the system's choice"),
             ("8000-8001:80", "as many ports"),
             ("::1:8080:80", "\"::1\" is no address"),

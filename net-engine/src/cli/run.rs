@@ -93,7 +93,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     let watch = plan.watched.map(|place| Watch::new(place, policy, rules, &plan.config)).transpose()?;
     // By the capabilities this process still has; the sandbox has no part in it.
     let publications = publish::bind(&plan.publish)?;
-    let confinement = confine(files.directory.path(), watch.as_ref().map(Watch::directory));
+    let sockets: Vec<_> = publications.iter().filter_map(Publication::socket_directory).collect();
+    let confinement = confine(files.directory.path(), watch.as_ref().map(Watch::directory), &sockets);
     if verbose > 0 {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);
         eprintln!("net-engine: {confinement}");
@@ -139,11 +140,12 @@ impl Outside {
         for publication in self.publications {
             let (address, port) = (publication.local_address(), publication.guest_port());
             let was_chosen = publication.is_of_the_system_s_choice();
+            let protocol = if publication.is_udp() { "/udp" } else { "" };
             guest.publish(publication).await.with_context(|| format!("port {port} cannot be published"))?;
             if let Some(address) = address
                 && (was_chosen || self.is_verbose)
             {
-                eprintln!("net-engine: port {port} is published at {address}");
+                eprintln!("net-engine: port {port}{protocol} is published at {address}");
             }
         }
         Ok(())

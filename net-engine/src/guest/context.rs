@@ -49,7 +49,7 @@ pub(crate) struct Context {
     pub(crate) strict_hosts: bool,
     /// See [`GuestConfig::readable_denials`].
     pub(crate) readable_denials: bool,
-    addresses: GuestAddresses,
+    pub(super) addresses: GuestAddresses,
     redirects: HashMap<SocketAddr, SocketAddr>,
     pub(super) proxies: Proxies,
     /// Whether rules of the policy name some.

@@ -9,15 +9,20 @@ use net_policy::{Decision, DenyReason, Layer, Query};
 use super::{Context, Event, InboundError};
 
 impl Context {
-    /// May `peer` connect to a port of the guest's that is published?
+    /// May `peer` connect or send to a port of the guest's that is published?
     ///
     /// What no rule says anything of is allowed: that it is published is the rule.
-    pub(crate) fn decide_inbound(&self, peer: IpAddr, guest_port: u16) -> Result<(), Decision> {
+    pub(crate) fn decide_inbound(
+        &self,
+        protocol: Protocol,
+        peer: IpAddr,
+        guest_port: u16,
+    ) -> Result<(), Decision> {
         let now = Instant::now();
         let decision = self.with_policy(|policy, pins, hosts| {
             policy.decide(&Query {
                 direction: Direction::Ingress,
-                protocol: Protocol::Tcp,
+                protocol,
                 address: peer,
                 port: guest_port,
                 name: None,
@@ -51,8 +56,13 @@ impl Context {
 
     /// The flows by which the guest may hear of a connection from `peer`: from that very address where it is
     /// one of the guest's network, from the gateway's where it is the host's own; of its family first.
-    pub(crate) fn inbound_flows(&self, peer: Option<SocketAddr>, guest_port: u16) -> Vec<Flow> {
-        let addresses = self.stack.with(|gateway| *gateway.addresses());
+    pub(crate) fn inbound_flows(
+        &self,
+        protocol: Protocol,
+        peer: Option<SocketAddr>,
+        guest_port: u16,
+    ) -> Vec<Flow> {
+        let addresses = &self.addresses;
         let pairs = [
             addresses.ipv4.map(|pair| (IpAddr::V4(pair.guest), IpAddr::V4(pair.gateway))),
             addresses.ipv6.map(|pair| (IpAddr::V6(pair.guest), IpAddr::V6(pair.gateway))),
@@ -61,11 +71,7 @@ impl Context {
         let shown = peer.map(|peer| peer.ip()).filter(|peer| !self.is_own_address(*peer));
         let flows = pairs.into_iter().flatten().map(|(guest, gateway)| {
             let far = shown.filter(|shown| shown.is_ipv4() == guest.is_ipv4()).unwrap_or(gateway);
-            Flow {
-                protocol: Protocol::Tcp,
-                guest: SocketAddr::new(guest, guest_port),
-                upstream: SocketAddr::new(far, port),
-            }
+            Flow { protocol, guest: SocketAddr::new(guest, guest_port), upstream: SocketAddr::new(far, port) }
         });
         let mut flows: Vec<Flow> = flows.collect();
         flows.sort_by_key(|flow| peer.is_some_and(|peer| peer.is_ipv4() != flow.guest.is_ipv4()));

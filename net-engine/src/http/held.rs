@@ -43,7 +43,7 @@ impl<F: Filter> HeldBody<F> {
 
     /// None at all.
     pub(super) fn empty() -> Self {
-        Self { held: Vec::new(), room: None, trailers: None, rest: None }
+        Self { held: Zeroizing::default(), room: None, trailers: None, rest: None }
     }
 
     /// A body that is passed on as it comes.

@@ -1,5 +1,5 @@
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::cmsg_space;
@@ -93,6 +93,20 @@ impl HostSocket {
         }
         bind(descriptor.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(any, 0)))?;
         Ok(Self { descriptor: sys::register_for_reading(descriptor)?, is_v6 })
+    }
+
+    /// A socket of UDP that is bound, and does not block.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn bound(socket: UdpSocket) -> io::Result<Self> {
+        let is_v6 = socket.local_addr()?.is_ipv6();
+        if is_v6 {
+            setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
+        } else {
+            setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
+        }
+        Ok(Self { descriptor: sys::register_for_reading(socket.into())?, is_v6 })
     }
 
     /// Sends one datagram at once, over as many routers at most as are said, or as the host lets it.

@@ -9,16 +9,20 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use net_core::Flow;
+use net_core::{Flow, Protocol};
 use nix::errno::Errno;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::sleep;
 
 use super::relay;
 use super::session::spawn;
+use super::udp::Udp;
 use crate::core::{ConnectError, FlowId};
-use crate::guest::{Context, Event, GuestStream, InboundError, Listener, Publication, PublicationId, Stage};
+use crate::guest::{
+    Context, Event, GuestStream, InboundError, Listener, ProxyProtocol, Publication, PublicationId, Stage,
+};
 use crate::http::carry;
 
 /// How long a host without descriptors is left alone.
@@ -33,6 +37,7 @@ const FIRST_DYNAMIC_PORT: u16 = 49_152;
 /// The published ports of one guest.
 pub(crate) struct Publisher {
     context: Rc<Context>,
+    udp: Rc<Udp>,
     served: RefCell<HashMap<PublicationId, AbortHandle>>,
     next_id: Cell<u64>,
     next_port: Cell<u16>,
@@ -41,9 +46,9 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(context: Rc<Context>) -> Self {
+    pub(crate) fn new(context: Rc<Context>, udp: Rc<Udp>) -> Self {
         let (next_id, next_port) = (Cell::new(0), Cell::new(FIRST_DYNAMIC_PORT));
-        Self { context, served: RefCell::default(), next_id, next_port, carried: Rc::default() }
+        Self { context, udp, served: RefCell::default(), next_id, next_port, carried: Rc::default() }
     }
 
     /// Serves a port from now on.
@@ -51,14 +56,24 @@ impl Publisher {
     /// # Errors
     /// The reactor takes no more descriptors.
     pub(crate) fn publish(self: &Rc<Self>, publication: Publication) -> io::Result<PublicationId> {
-        let Publication { listener, guest_port, .. } = publication;
+        let Publication { listener, guest_port, proxy_protocol, socket_file, .. } = publication;
+        let to = To { guest_port, proxy_protocol };
+        let id = PublicationId(self.next_id.get());
+        self.next_id.set(id.0 + 1);
         let listener = match listener {
             Listener::Tcp(listener) => Accepting::Tcp(TcpListener::from_std(listener)?),
             Listener::Unix(listener) => Accepting::Unix(UnixListener::from_std(listener)?),
+            Listener::Udp(socket) => {
+                self.udp.publish(id, socket, guest_port)?;
+                return Ok(id);
+            }
         };
-        let id = PublicationId(self.next_id.get());
-        self.next_id.set(id.0 + 1);
-        let task = spawn_local(serve(Rc::clone(self), listener, guest_port));
+        let serving = serve(Rc::clone(self), listener, to);
+        let task = spawn_local(async move {
+            // To its end, also where it is ended from outside.
+            let _socket_file = socket_file;
+            serving.await;
+        });
         self.served.borrow_mut().insert(id, task.abort_handle());
         Ok(id)
     }
@@ -66,7 +81,7 @@ impl Publisher {
     /// Closes a port; what is connected by it goes on. Whether it was served.
     pub(crate) fn withdraw(&self, id: PublicationId) -> bool {
         let served = self.served.borrow_mut().remove(&id);
-        served.map(|task| task.abort()).is_some()
+        served.map(|task| task.abort()).is_some() || self.udp.withdraw(id)
     }
 
     /// A port for a connection of which nobody knows its own.
@@ -91,6 +106,13 @@ impl Publisher {
         }
         outcome.map(|id| (id, flow))
     }
+}
+
+/// Where connections to one port lead.
+#[derive(Clone, Copy)]
+struct To {
+    guest_port: u16,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 enum Accepting {
@@ -125,6 +147,14 @@ impl Peer {
         }
     }
 
+    /// Where it is, and where it has connected to.
+    fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Self::Tcp(stream, from) => stream.local_addr().ok().map(|at| (*from, at)),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Who it is to the rules: over a Unix socket a process of this host.
     fn ip(&self) -> IpAddr {
         self.address().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |from| from.ip())
@@ -139,14 +169,14 @@ impl Peer {
     }
 }
 
-async fn serve(publisher: Rc<Publisher>, listener: Accepting, guest_port: u16) {
+async fn serve(publisher: Rc<Publisher>, listener: Accepting, to: To) {
     let context = &publisher.context;
     let mut is_short = false;
     loop {
         match listener.accept().await {
             Ok(peer) => {
                 is_short = false;
-                receive(&publisher, peer, guest_port);
+                receive(&publisher, peer, to);
             }
             Err(error) => {
                 let number = error.raw_os_error().map(Errno::from_raw);
@@ -158,7 +188,7 @@ async fn serve(publisher: Rc<Publisher>, listener: Accepting, guest_port: u16) {
                 }
                 // Who waits stays in the backlog; it is said once, not ten times a second.
                 if !std::mem::replace(&mut is_short, true) {
-                    context.report_inbound_failure(guest_port, InboundError::Accept(error.kind()));
+                    context.report_inbound_failure(to.guest_port, InboundError::Accept(error.kind()));
                 }
                 sleep(ACCEPT_PAUSE).await;
             }
@@ -167,10 +197,11 @@ async fn serve(publisher: Rc<Publisher>, listener: Accepting, guest_port: u16) {
 }
 
 /// Decides about a peer, and has a task of its own carry it to the guest.
-fn receive(publisher: &Rc<Publisher>, peer: Peer, guest_port: u16) {
+fn receive(publisher: &Rc<Publisher>, peer: Peer, to: To) {
+    let guest_port = to.guest_port;
     let context = &publisher.context;
     let ip = peer.ip();
-    if let Err(decision) = context.decide_inbound(ip, guest_port) {
+    if let Err(decision) = context.decide_inbound(Protocol::Tcp, ip, guest_port) {
         context.report_inbound_denial(ip, guest_port, &decision);
         return peer.reset();
     }
@@ -179,9 +210,9 @@ fn receive(publisher: &Rc<Publisher>, peer: Peer, guest_port: u16) {
         context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
         return peer.reset();
     }
-    let flows = context.inbound_flows(peer.address(), guest_port);
+    let flows = context.inbound_flows(Protocol::Tcp, peer.address(), guest_port);
     let place = Place::take(&publisher.carried);
-    attempt(publisher, peer, guest_port, flows.into(), place);
+    attempt(publisher, peer, to, flows.into(), place);
 }
 
 /// A place among the connections of others, given back on drop.
@@ -202,7 +233,8 @@ impl Drop for Place {
 
 /// Connects the guest by the first of these flows, and where it refuses by the next one: a server may listen
 /// over one family alone.
-fn attempt(publisher: &Rc<Publisher>, peer: Peer, guest_port: u16, mut flows: VecDeque<Flow>, place: Place) {
+fn attempt(publisher: &Rc<Publisher>, peer: Peer, to: To, mut flows: VecDeque<Flow>, place: Place) {
+    let guest_port = to.guest_port;
     let context = &publisher.context;
     let Some(flow) = flows.pop_front() else {
         context.report_inbound_failure(guest_port, InboundError::Refused);
@@ -214,11 +246,11 @@ fn attempt(publisher: &Rc<Publisher>, peer: Peer, guest_port: u16, mut flows: Ve
             context.report_inbound_failure(guest_port, InboundError::Limit);
             return peer.reset();
         }
-        Err(_) => return attempt(publisher, peer, guest_port, flows, place),
+        Err(_) => return attempt(publisher, peer, to, flows, place),
     };
     context.stack.wake_driver();
     let stage = Stage::Inbound { peer: peer.ip() };
-    let work = carry_inbound(Rc::clone(publisher), id, peer, guest_port, flows, place);
+    let work = carry_inbound(Rc::clone(publisher), id, peer, to, flows, place);
     spawn(context, id, flow, stage, false, work);
 }
 
@@ -226,7 +258,7 @@ async fn carry_inbound(
     publisher: Rc<Publisher>,
     id: FlowId,
     peer: Peer,
-    guest_port: u16,
+    to: To,
     others: VecDeque<Flow>,
     place: Place,
 ) {
@@ -234,11 +266,17 @@ async fn carry_inbound(
     let mut guest = GuestStream::new(context.stack.clone(), id);
     if !is_connected(&guest).await {
         drop(guest);
-        return attempt(&publisher, peer, guest_port, others, place);
+        return attempt(&publisher, peer, to, others, place);
     }
     // To its end.
     let _place = place;
-    context.report_inbound(peer.ip(), guest_port);
+    context.report_inbound(peer.ip(), to.guest_port);
+    if let Some(version) = to.proxy_protocol
+        && guest.write_all(&version.header(peer.ends())).await.is_err()
+    {
+        guest.abort();
+        return peer.reset();
+    }
     match peer {
         Peer::Tcp(stream, _) => {
             // Failing to set it costs time, not bytes.

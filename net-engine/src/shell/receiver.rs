@@ -37,9 +37,18 @@ impl Receiver {
         stack: Stack,
         take: impl Fn(&HostSocket) -> Batch + 'static,
     ) -> io::Result<Self> {
-        let socket = Rc::new(HostSocket::open(kind, is_v6)?);
+        Ok(Self::serve(HostSocket::open(kind, is_v6)?, stack, take))
+    }
+
+    /// Has `take` hand the guest what a socket has.
+    pub(super) fn serve(
+        socket: HostSocket,
+        stack: Stack,
+        take: impl Fn(&HostSocket) -> Batch + 'static,
+    ) -> Self {
+        let socket = Rc::new(socket);
         let task = spawn_local(run(Rc::clone(&socket), stack, take)).abort_handle();
-        Ok(Self { socket, task })
+        Self { socket, task }
     }
 
     pub(super) fn send(&self, payload: &[u8], to: SocketAddr, hops: Option<u8>) -> Result<(), SendError> {

@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use net_engine::{Event, Publication, ViolationAction};
+use net_core::Limits;
+use net_engine::{Event, ProxyProtocol, Publication, ViolationAction};
 use net_policy::{Action, Policy, Rule, RuleDirection, parse_target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::time::timeout;
 
 use crate::world::{PATIENCE, Setup, World, run};
@@ -189,5 +190,231 @@ fn what_is_withdrawn_takes_nobody_any_more_and_ends_nobody() {
         world.handle.stop().await;
         let ended = timeout(PATIENCE, outside.read(&mut [0; 1])).await.expect("an end");
         assert!(ended.is_err() || ended.is_ok_and(|count| count == 0));
+    });
+}
+
+/// Publishes a port of UDP on a loopback address; a socket that sends there.
+async fn publish_udp(world: &World, loopback: IpAddr, port: u16) -> (UdpSocket, net_engine::PublicationId) {
+    let publication = Publication::udp(SocketAddr::new(loopback, 0), port).unwrap();
+    let at = publication.local_address().unwrap();
+    let id = world.handle.publish(publication).await.unwrap();
+    let outside = UdpSocket::bind(SocketAddr::new(loopback, 0)).await.unwrap();
+    outside.connect(at).await.unwrap();
+    (outside, id)
+}
+
+async fn heard(outside: &UdpSocket) -> Vec<u8> {
+    let mut buffer = [0; 2048];
+    let count = timeout(PATIENCE, outside.recv(&mut buffer)).await.expect("a datagram").unwrap();
+    buffer[..count].to_vec()
+}
+
+#[test]
+fn datagrams_reach_the_guest_and_its_answers_whoever_sent_them() {
+    run(async {
+        // Whatever the guest itself may send: it answers.
+        let world = World::new(Setup::default()).await;
+        let guest = world.guest.datagrams();
+        for loopback in LOOPBACKS {
+            let (first, _) = publish_udp(&world, loopback, guest.port()).await;
+            let second = UdpSocket::bind(SocketAddr::new(loopback, 0)).await.unwrap();
+            second.connect(first.peer_addr().unwrap()).await.unwrap();
+            for outside in [&first, &second] {
+                outside.send(b"from outside").await.unwrap();
+                let (bytes, from) = timeout(PATIENCE, guest.receive()).await.expect("a datagram");
+                assert_eq!(bytes, b"from outside");
+                // The host's own processes speak from the gateway, with their own port.
+                let own_port = outside.local_addr().unwrap().port();
+                assert_eq!(from, SocketAddr::new(gateway(&world, loopback.is_ipv6()), own_port));
+            }
+            for (outside, answer) in
+                [(&second, b"to second"), (&first, b"to first."), (&second, b"to second")]
+            {
+                let to = SocketAddr::new(
+                    gateway(&world, loopback.is_ipv6()),
+                    outside.local_addr().unwrap().port(),
+                );
+                guest.send(to, answer);
+                assert_eq!(heard(outside).await, answer);
+            }
+        }
+        // Nobody else may be sent to.
+        guest.send(SocketAddr::new(gateway(&world, false), 9), b"to a stranger");
+        assert_eq!(timeout(PATIENCE, guest.error()).await.expect("an error"), (3, 13));
+    });
+}
+
+#[test]
+fn two_peers_that_look_alike_are_told_apart_by_their_ports() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        let guest = world.guest.datagrams();
+        let (first, _) = publish_udp(&world, LOOPBACKS[0], guest.port()).await;
+        let (other, _) = publish_udp(&world, Ipv4Addr::new(127, 0, 0, 2).into(), guest.port()).await;
+        let at = other.peer_addr().unwrap();
+        let port = first.local_addr().unwrap().port();
+        // Both are the gateway to the guest, and have one port.
+        let second =
+            UdpSocket::bind(SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), port)).await.unwrap();
+        second.connect(at).await.unwrap();
+        let mut seen = Vec::new();
+        for outside in [&first, &second] {
+            outside.send(b"hello").await.unwrap();
+            let (_, from) = timeout(PATIENCE, guest.receive()).await.expect("a datagram");
+            guest.send(from, format!("you are {}", from.port()).as_bytes());
+            assert_eq!(heard(outside).await, format!("you are {}", from.port()).into_bytes());
+            seen.push(from);
+        }
+        assert_eq!(seen[0].port(), port);
+        assert_ne!(seen[0], seen[1]);
+    });
+}
+
+#[test]
+fn rules_for_ingress_decide_who_sends_and_a_new_policy_or_the_end_of_the_port_ends_it() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        let guest = world.guest.datagrams();
+        let (outside, id) = publish_udp(&world, LOOPBACKS[0], guest.port()).await;
+        let shown = SocketAddr::new(gateway(&world, false), outside.local_addr().unwrap().port());
+        outside.send(b"one").await.unwrap();
+        assert_eq!(timeout(PATIENCE, guest.receive()).await.expect("a datagram").1, shown);
+        let denied = Policy::new(vec![ingress(Action::Deny, "host")]);
+        assert_eq!(world.handle.swap_policy(denied).await.unwrap(), 1);
+        let event = world.event().await;
+        assert!(matches!(event, Event::InboundDenied { .. }), "{event}");
+        guest.send(shown, b"too late");
+        assert_eq!(timeout(PATIENCE, guest.error()).await.expect("an error"), (3, 13));
+        let _ = world.event().await;
+        outside.send(b"two").await.unwrap();
+        let event = world.event().await;
+        assert!(matches!(event, Event::InboundDenied { .. }), "{event}");
+        // Of what is refused the second was never delivered.
+        world.handle.swap_policy(Policy::default()).await.unwrap();
+        outside.send(b"three").await.unwrap();
+        assert_eq!(timeout(PATIENCE, guest.receive()).await.expect("a datagram"), (b"three".to_vec(), shown));
+        assert!(world.handle.withdraw(id).await && !world.handle.withdraw(id).await);
+        guest.send(shown, b"nobody is there");
+        assert_eq!(timeout(PATIENCE, guest.error()).await.expect("an error"), (3, 13));
+        // The port is free again.
+        let at = outside.peer_addr().unwrap();
+        let freed = async {
+            while Publication::udp(at, 1).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, freed).await.expect("a free port");
+    });
+}
+
+#[test]
+fn peers_of_a_published_port_are_bounded_and_forgotten() {
+    run(async {
+        let limits = Limits {
+            max_udp_peers: 2,
+            udp_idle_timeout: std::time::Duration::from_millis(1_500),
+            ..Limits::default()
+        };
+        let world = World::new(Setup { limits, ..Setup::default() }).await;
+        let guest = world.guest.datagrams();
+        let (first, _) = publish_udp(&world, LOOPBACKS[0], guest.port()).await;
+        let mut shown = Vec::new();
+        let mut outside = vec![first];
+        for _ in 0..2 {
+            let other = UdpSocket::bind(SocketAddr::new(LOOPBACKS[0], 0)).await.unwrap();
+            other.connect(outside[0].peer_addr().unwrap()).await.unwrap();
+            outside.push(other);
+        }
+        for outside in &outside {
+            outside.send(b"hello").await.unwrap();
+            shown.push(timeout(PATIENCE, guest.receive()).await.expect("a datagram").1);
+        }
+        let event = world.event().await;
+        assert!(matches!(event, Event::LimitReached { limit: "max_udp_peers" }), "{event}");
+        assert_eq!(world.handle.counters().await.unwrap().udp.peers, 2);
+        // The first has yielded; the last is there.
+        guest.send(shown[0], b"gone");
+        assert_eq!(timeout(PATIENCE, guest.error()).await.expect("an error"), (3, 13));
+        guest.send(shown[2], b"still here");
+        assert_eq!(heard(&outside[2]).await, b"still here");
+        let forgotten = async {
+            while world.handle.counters().await.unwrap().udp.peers > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, forgotten).await.expect("nobody is remembered for ever");
+    });
+}
+
+#[test]
+fn a_peer_that_has_gone_is_told_to_the_guest() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        let guest = world.guest.datagrams();
+        let (outside, _) = publish_udp(&world, LOOPBACKS[0], guest.port()).await;
+        outside.send(b"hello").await.unwrap();
+        let (_, shown) = timeout(PATIENCE, guest.receive()).await.expect("a datagram");
+        drop(outside);
+        guest.send(shown, b"are you there?");
+        assert_eq!(timeout(PATIENCE, guest.error()).await.expect("an error"), (3, 3));
+    });
+}
+
+#[test]
+fn a_server_is_told_who_has_connected_before_everything_else() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        for (version, loopback) in [(ProxyProtocol::V1, LOOPBACKS[0]), (ProxyProtocol::V1, LOOPBACKS[1])] {
+            let publication = Publication::tcp(SocketAddr::new(loopback, 0), PORT).unwrap();
+            let at = publication.local_address().unwrap();
+            world.handle.publish(publication.with_proxy_protocol(version)).await.unwrap();
+            let listening = world.guest.listen(guest_at(&world, loopback.is_ipv6()));
+            let mut outside = TcpStream::connect(at).await.unwrap();
+            outside.write_all(b"hello").await.unwrap();
+            let (mut inside, _) = timeout(PATIENCE, listening.accept()).await.expect("a connection");
+            let family = if loopback.is_ipv4() { "TCP4" } else { "TCP6" };
+            let (from, to) = (outside.local_addr().unwrap().port(), at.port());
+            let expected = format!("PROXY {family} {loopback} {loopback} {from} {to}\r\nhello");
+            let mut heard = vec![0; expected.len()];
+            timeout(PATIENCE, inside.read_exact(&mut heard)).await.expect("a header").unwrap();
+            assert_eq!(String::from_utf8_lossy(&heard), expected);
+            talk(&mut outside, &mut inside).await;
+        }
+    });
+}
+
+#[test]
+fn a_socket_s_file_goes_with_its_publication_if_it_is_the_same_still() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let gone = || async {
+            while path.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let id = world.handle.publish(Publication::unix(&path, PORT).unwrap()).await.unwrap();
+        assert!(path.exists() && world.handle.withdraw(id).await);
+        timeout(PATIENCE, gone()).await.expect("no file");
+        // One that is never served goes too.
+        drop(Publication::unix(&path, PORT).unwrap());
+        assert!(!path.exists());
+        // Another one's stays.
+        let id = world.handle.publish(Publication::unix(&path, PORT).unwrap()).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(world.handle.withdraw(id).await);
+        let _ = world.handle.counters().await;
+        world.handle.stop().await;
+        assert!(path.exists());
+        drop(other);
+        // So does the end of the guest.
+        std::fs::remove_file(&path).unwrap();
+        let world = World::new(Setup::default()).await;
+        world.handle.publish(Publication::unix(&path, PORT).unwrap()).await.unwrap();
+        assert!(path.exists());
+        world.handle.stop().await;
+        timeout(PATIENCE, gone()).await.expect("no file");
     });
 }

@@ -33,6 +33,8 @@ impl Servers {
             ("datagrams.py", include_str!("upstream/datagrams.py")),
             ("http3-server.py", include_str!("upstream/http3.py")),
             ("http3.py", include_str!("guest/http3.py")),
+            ("ask-datagram.py", include_str!("upstream/ask_datagram.py")),
+            ("hold-connections.py", include_str!("upstream/hold_connections.py")),
             ("guest.py", include_str!("guest/guest.py")),
             ("attempt.py", include_str!("guest/attempt.py")),
             ("beside.py", include_str!("guest/beside.py")),

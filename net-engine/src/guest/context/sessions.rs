@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use net_core::{Flow, HostName};
+use net_core::{Flow, HostName, Protocol};
 use net_policy::{Decision, Policy, RequestLine};
 use tokio::task::AbortHandle;
 
@@ -100,7 +100,8 @@ impl Context {
                 let (is_settled, is_read) = match &session.stage {
                     Stage::Dns => return None,
                     Stage::Inbound { peer } => {
-                        let refused = self.decide_inbound(*peer, session.flow.guest.port()).err();
+                        let refused =
+                            self.decide_inbound(Protocol::Tcp, *peer, session.flow.guest.port()).err();
                         return refused.map(|decision| (*id, session.flow, None, decision));
                     }
                     Stage::Open => (false, session.shows_requests()),

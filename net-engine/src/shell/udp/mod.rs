@@ -4,6 +4,7 @@
 //! in a [`PortTable`], and nobody else is heard. Where a name matters, the beginnings of QUIC connections
 //! are read before anything of them leaves (`quic_gate`); [`Terms`] says what becomes of them.
 
+mod published;
 mod quic_gate;
 mod receiver;
 
@@ -17,6 +18,7 @@ use net_policy::Decision;
 
 use crate::core::{Bounds, Ended, PortTable, Refusal, UdpCounters, Unreachable};
 use crate::guest::{Context, Datagram, DialError, Event, LeakPlace, Quic, Terms, VirtualFlow};
+use published::Published;
 use quic_gate::{ConnectionId, Held, QuicGates, Seen};
 
 use super::host_socket::SendError;
@@ -39,6 +41,7 @@ pub(crate) struct Udp {
 struct State {
     table: PortTable<Sockets, Peer>,
     gates: QuicGates,
+    published: Published,
     inbox: Inbox,
     counters: UdpCounters,
 }
@@ -69,6 +72,7 @@ impl Udp {
         let state = RefCell::new(State {
             table: PortTable::new(bounds),
             gates: QuicGates::new(limits),
+            published: Published::new(limits),
             inbox: Inbox::new(),
             counters: UdpCounters::default(),
         });
@@ -84,7 +88,7 @@ impl Udp {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         UdpCounters {
             mappings: count(state.table.mapping_count()),
-            peers: count(state.table.peer_count()),
+            peers: count(state.table.peer_count() + state.published.peer_count()),
             ..state.counters
         }
     }
@@ -92,7 +96,9 @@ impl Udp {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let state = self.state.borrow();
-        [state.table.poll_timeout(), state.gates.poll_timeout()].into_iter().flatten().min()
+        let timeouts =
+            [state.table.poll_timeout(), state.gates.poll_timeout(), state.published.poll_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
     /// Forgets who was quiet for too long.
@@ -100,6 +106,7 @@ impl Udp {
         let mut state = self.state();
         state.table.handle_timeout(now);
         state.gates.handle_timeout(now);
+        state.published.handle_timeout(now);
         state.settle(&self.context);
     }
 
@@ -108,7 +115,7 @@ impl Udp {
         let context = &*self.context;
         let mut state = self.state();
         state.gates.clear();
-        let mut ended = 0;
+        let mut ended = state.published.policy_changed(context);
         state.table.retain(|guest, upstream, peer| {
             let flow = Flow { protocol: Protocol::Udp, guest, upstream };
             let refused = peer.refused_name(context, &flow);
@@ -135,6 +142,9 @@ impl Udp {
         now: Instant,
     ) -> Result<(), Unreachable> {
         let context = &*self.context;
+        if let Some(answered) = self.state().answer(flow, payload, hops, now) {
+            return answered;
+        }
         if OTHER_NAME_SERVICES.contains(&flow.upstream.port()) {
             deny(context, flow, None, "names are asked for on port 53");
             return Err(Unreachable::Port);

@@ -2,7 +2,7 @@
 
 use super::lines::DENIED;
 use crate::e2e::row::Expect::{Err, Exit, NotOut, Out, Rejected};
-use crate::e2e::row::{Row, rejected, row};
+use crate::e2e::row::{Only, Row, rejected, row};
 
 /// Serves two requests on port 8080, over both families, and says from whom they came; then waits for
 /// what the other side has heard.
@@ -17,6 +17,20 @@ class Server(http.server.HTTPServer):
     address_family = socket.AF_INET6
 server = Server((\"::\", 8080), Answer)
 server.handle_request(); server.handle_request()
+' && for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; cat {dir}/started/{id}.heard";
+
+/// Answers two datagrams at port 8080, over both families, and says from whom they came; then waits for what the
+/// other side has heard.
+const ANSWER: &str = "python3 -c '
+import socket
+server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+server.bind((\"::\", 8080))
+heard = set()
+while len(heard) < 2:
+    bytes, peer = server.recvfrom(70000)
+    print(bytes[:4].decode(), len(bytes), \"from\", peer[0].removeprefix(\"::ffff:\"), flush=True)
+    server.sendto(b\"answered \" + bytes[::-1], peer)
+    heard.add(bytes[:4])
 ' && for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; cat {dir}/started/{id}.heard";
 
 /// Runs the engine beside whoever connects, again and again until it is heard.
@@ -56,6 +70,15 @@ pub(crate) const ROWS: &[Row] = &[
          hear curl -sS -m 5 --unix-socket {dir}/started/{id}.sock http://x/two"
     )),
     row(
+        "published_unix_socket_is_gone_at_the_end",
+        &["--publish", "unix:{dir}/started/{id}.sock:8080"],
+        "test -S {dir}/started/{id}.sock && echo was there",
+        &[Exit(0), Out("was there"), NotOut("is left")],
+    )
+    .judged()
+    .only(Only::OncePerUser)
+    .wrapped(&["sh", "-c", "umask 000; \"$@\"; code=$?; test -e {dir}/started/{id}.sock && echo is left; exit $code", "sh"]),
+    row(
         "published_port_is_decided_by_the_rules_for_ingress",
         &["--config", "{dir}/no-ingress.toml", "--publish", "18082:8080"],
         "python3 -m http.server 8080 > /dev/null 2>&1 & for i in $(seq 100); do \
@@ -80,6 +103,85 @@ pub(crate) const ROWS: &[Row] = &[
         &[Exit(0), Err(&["port 8080 is published at 127.0.0.1:"])],
     )
     .judged(),
+    row(
+        "published_port_of_udp_leads_to_the_command_and_back",
+        &["--publish", "18086:8080/udp", "--publish", "[::1]:18086:8080/udp"],
+        ANSWER,
+        &[
+            Exit(0),
+            Out("four 24 from 172.16.0.1"),
+            Out("six. 9004 from fd6e:6574::1"),
+            Out("answered aaaaa\nanswered aaaaa\n"),
+        ],
+    )
+    .wrapped(beside!(
+        "python3 {dir}/ask-datagram.py 127.0.0.1 18086 four 20; python3 {dir}/ask-datagram.py ::1 18086 six. 9000"
+    )),
+    row(
+        "published_port_of_udp_serves_names",
+        &["--publish", "18087:5300/udp"],
+        "dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --port=5300 --pid-file \
+         --address=/published.test/192.0.2.7 & for i in $(seq 100); do test -e {dir}/started/{id}.done && break; \
+         sleep 0.1; done; kill $!; cat {dir}/started/{id}.heard",
+        &[Out("192.0.2.7")],
+    )
+    .only(Only::Once)
+    .wrapped(beside!("sleep 1; dig +short +tries=5 +time=2 -p 18087 @127.0.0.1 published.test A")),
+    row(
+        "published_port_of_udp_is_decided_by_the_rules_for_ingress",
+        &["--config", "{dir}/no-ingress.toml", "--publish", "18088:8080/udp"],
+        "for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done",
+        &[Exit(0), Err(&[DENIED, "127.0.0.1", "to port 8080"])],
+    )
+    .judged()
+    .only(Only::OncePerUser)
+    .wrapped(beside!("sleep 1; python3 {dir}/ask-datagram.py 127.0.0.1 18088 none 20")),
+    row(
+        "nginx_is_told_who_connects",
+        &["--publish", "18091:8080/proxy-v1", "--publish", "[::1]:18091:8080/proxy-v2"],
+        "d={dir}/started/{id}.nginx; mkdir -p $d; printf '%s' \
+         \"daemon off; master_process off; pid $d/pid; error_log $d/error.log; events {} http { access_log off; \
+         client_body_temp_path $d/a; proxy_temp_path $d/b; fastcgi_temp_path $d/c; uwsgi_temp_path $d/d; \
+         scgi_temp_path $d/e; server { listen 8080 proxy_protocol; listen [::]:8080 proxy_protocol; location / { \
+         return 200 told:\\$proxy_protocol_addr:\\$proxy_protocol_server_port; } } }\" > $d/conf; \
+         nginx -p $d -c $d/conf -e $d/error.log & for i in $(seq 100); do test -e {dir}/started/{id}.done && break; \
+         sleep 0.1; done; kill $!; cat {dir}/started/{id}.heard",
+        &[Out("told:127.0.0.1:18091"), Out("told:::1:18091")],
+    )
+    .judged()
+    .only(Only::Once)
+    .wrapped(beside!(
+        "hear curl -sS -m 5 http://127.0.0.1:18091/; hear curl -sS -m 5 'http://[::1]:18091/'"
+    )),
+    row(
+        "published_port_outlives_a_want_of_descriptors",
+        &["--publish", "18090:8080"],
+        "python3 -c '
+import socketserver
+class Answer(socketserver.StreamRequestHandler):
+    def handle(self):
+        if self.rfile.readline(): self.wfile.write(b\"served\")
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads, request_queue_size = True, 200
+Server((\"0.0.0.0\", 8080), Answer).serve_forever()
+' 2> /dev/null & for i in $(seq 200); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; kill $!; \
+         cat {dir}/started/{id}.heard",
+        &[Out("before: served"), Out("after: served"), Err(&["port 8080", "could not accept a connection"])],
+    )
+    .judged()
+    .only(Only::OncePerUser)
+    .wrapped(&[
+        "sh",
+        "-c",
+        "(umask 000; python3 {dir}/hold-connections.py 127.0.0.1 18090 100 > {dir}/started/{id}.heard 2>&1; \
+         touch {dir}/started/{id}.done) & ulimit -n 64; exec \"$@\"",
+        "sh",
+    ]),
+    rejected(
+        "publish_a_port_of_udp_twice",
+        &["--publish", "18089:80/udp", "--publish", "18089:81/udp"],
+        &[Rejected(&["--publish \"18089:81/udp\"", "127.0.0.1:18089", "cannot be listened on", "in use"])],
+    ),
     rejected(
         "publish_a_port_twice",
         &["--publish", "18084:80", "--publish", "18084:81"],
