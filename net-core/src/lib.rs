@@ -35,7 +35,9 @@ pub mod fuzzing;
 mod host_name;
 mod host_pattern;
 mod limits;
+mod meter;
 mod nat64;
+mod rate;
 mod timer;
 mod token_bucket;
 
@@ -45,7 +47,9 @@ pub use flow::{Direction, Flow, Protocol};
 pub use host_name::{HostName, HostNameError, MAX_HOST_NAME_BYTES};
 pub use host_pattern::{HostPattern, HostPatternError};
 pub use limits::Limits;
+pub use meter::Meter;
 pub use nat64::{Nat64Prefix, Nat64PrefixError};
+pub use rate::{Bandwidth, PacketRate, Rate, RateError, Shape, Shaping};
 pub use timer::TimerQueue;
 pub use token_bucket::TokenBucket;
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use net_core::{Direction, Protocol};
+use net_core::{Direction, Protocol, Shape, Shaping};
 use thiserror::Error;
 
 use crate::target::write_target;
@@ -164,6 +164,8 @@ impl RuleId {
     }
 }
 
+const UNBOUNDED: Shape = Shape { bandwidth: None, packets: None };
+
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -198,6 +200,9 @@ pub struct Rule {
     /// What may be inside of TLS that is opened. It means something only where the rule
     /// [can have it](Self::opaque).
     pub inner: Inner,
+    /// What the flows it allows may carry, all of them together. It means something only where the rule
+    /// [can have it](Self::shaped).
+    pub shaping: Shaping,
     /// From then on it matches nothing.
     pub expires: Option<UnixTime>,
     /// Why it is there; for whoever reads the rules.
@@ -217,6 +222,7 @@ impl Rule {
             http: None,
             virtual_ip: false,
             inner: Inner::Http,
+            shaping: Shaping { upload: UNBOUNDED, download: UNBOUNDED },
             expires: None,
             comment: None,
         }
@@ -276,6 +282,28 @@ impl Rule {
         self.action == Action::Allow && self.http.is_none() && self.direction.covers(Direction::Egress)
     }
 
+    /// The same rule, whose flows carry no more than this, all of them together. Of streams bytes are counted,
+    /// of datagrams and echoes packets too.
+    ///
+    /// # Errors
+    /// [`ShapingError`] unless the rule allows flows from the guest.
+    pub fn shaped(self, shaping: Shaping) -> Result<Self, ShapingError> {
+        if self.may_be_shaped() || shaping.is_unbounded() {
+            Ok(Self { shaping, ..self })
+        } else {
+            Err(ShapingError)
+        }
+    }
+
+    /// What its flows may carry, if that is bounded.
+    pub(crate) fn shape(&self) -> Option<Shaping> {
+        Some(self.shaping).filter(|shaping| self.may_be_shaped() && !shaping.is_unbounded())
+    }
+
+    fn may_be_shaped(&self) -> bool {
+        self.action == Action::Allow && self.direction.covers(Direction::Egress)
+    }
+
     /// Whether it matches nothing any more.
     pub fn is_expired(&self, wall: UnixTime) -> bool {
         self.expires.is_some_and(|expires| expires <= wall)
@@ -309,6 +337,11 @@ pub struct VirtualIpError;
 #[error("inner = \"opaque\" is for rules that allow flows from the guest, and all requests")]
 pub struct InnerError;
 
+/// Why a rule's flows are not bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("upload, download and their packets are for rules that allow flows from the guest")]
+pub struct ShapingError;
+
 /// Whether flows of a protocol have ports; where they have none every port matches.
 pub(crate) fn has_ports(protocol: Protocol) -> bool {
     !matches!(protocol, Protocol::IcmpV4 | Protocol::IcmpV6)
@@ -334,6 +367,9 @@ impl fmt::Display for Rule {
         }
         if self.is_opaque() {
             f.write_str(" with anything inside TLS")?;
+        }
+        if let Some(shaping) = self.shape() {
+            write!(f, " at most {shaping}")?;
         }
         if let Some(expires) = self.expires {
             write!(f, " until {expires}")?;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::authority_store::{KEPT_DAYS, KEPT_NAME};
 use super::sandbox::LinkKind;
+use super::shaping::ShapingArgs;
 
 /// What IPv6 asks of a link (RFC 8200, section 5), and what leaves room for an Ethernet header.
 pub(super) const MTU_RANGE: std::ops::RangeInclusive<i64> = 1280..=65_520;
@@ -257,6 +258,8 @@ pub(super) struct PolicyArgs {
     /// Trust these certificate authorities too, upstream
     #[arg(long, value_name = "FILE")]
     pub(super) upstream_ca: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) shaping: ShapingArgs,
     #[command(flatten)]
     pub(super) authority: AuthorityArgs,
 }

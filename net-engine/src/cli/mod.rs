@@ -18,6 +18,7 @@ mod run;
 mod sandbox;
 mod seccomp;
 mod secret_places;
+mod shaping;
 mod sources;
 mod trust;
 mod upstreams;

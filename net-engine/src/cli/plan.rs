@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use net_core::{HostName, HostPattern, Nat64Prefix};
+use net_core::{HostName, HostPattern, Nat64Prefix, Shaping};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
@@ -15,7 +15,7 @@ use super::secret_places::{PlaceKeys, Usage};
 use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
-use super::{publish, resolver, sources};
+use super::{publish, resolver, shaping, sources};
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
 const DEFAULT_MTU: u16 = 1500;
@@ -57,6 +57,7 @@ pub(super) struct Settings {
     readable_denials: bool,
     pub(super) nat64: Vec<Nat64Prefix>,
     secrets: Vec<SecretSettings>,
+    pub(super) shaping: Shaping,
     authority: AuthoritySettings,
 }
 
@@ -119,6 +120,7 @@ impl Settings {
             readable_denials: flags.readable_denials || config.readable_denials.unwrap_or_default(),
             nat64: nat64_prefixes(&config.nat64)?,
             secrets: secret_settings(flags, config)?,
+            shaping: shaping::shaping(&flags.shaping, &config.shaping)?,
             authority: AuthoritySettings::new(&flags.authority, config)?,
         })
     }
@@ -184,6 +186,7 @@ impl Plan {
             strict_hosts: settings.strict_hosts,
             readable_denials: settings.readable_denials,
             nat64: settings.nat64,
+            shaping: settings.shaping,
             reports_opened: args.verbose > 0,
             ..GuestConfig::default()
         };

@@ -3,6 +3,7 @@
 mod reports;
 mod secrets;
 mod sessions;
+mod shaping;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -56,6 +57,8 @@ pub(crate) struct Context {
     bypass: Vec<HostPattern>,
     refuses_ech: bool,
     policy: RefCell<Policy>,
+    /// Whether some rule of it bounds what its flows carry.
+    has_shaping: Cell<bool>,
     /// Counts the policies: the number of a rule means nothing under another one.
     generation: Cell<u64>,
     /// Of the rules of this policy that have denied something.
@@ -85,6 +88,7 @@ impl Context {
         let own = addresses.gateways().chain(addresses.gateway_link_local());
         let has_virtual = config.policy.has_virtual();
         let virtual_flows = VirtualFlows::new(config.virtual_pools, &config.limits, has_virtual);
+        stack.shape_link(&config.shaping);
         let hosts = Hosts::new(own, config.host_addresses, config.nat64, Instant::now());
         Self {
             stack,
@@ -108,6 +112,7 @@ impl Context {
             limits: config.limits,
             redirects: config.redirects,
             addresses,
+            has_shaping: Cell::new(config.policy.has_shaping()),
             policy: RefCell::new(config.policy),
             generation: Cell::new(0),
             rule_labels: RefCell::default(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use net_core::{Shape, Shaping};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -10,6 +11,8 @@ use crate::{
     Action, Defaults, HttpCondition, Inner, Method, PathPattern, Policy, Preset, Protocols, Rule,
     RuleDirection, RuleError, Target, UnixTime,
 };
+
+use self::rates::{BandwidthText, PacketRateText};
 
 /// A policy as it is written.
 #[derive(Serialize, Deserialize)]
@@ -59,6 +62,19 @@ pub(crate) struct RuleDef {
     /// anything; only for rules that allow flows from the guest and all requests.
     #[serde(default, skip_serializing_if = "is_default")]
     inner: Inner,
+    /// The bytes a second that all flows it allows may send together; like the three below it only for rules that
+    /// allow flows from the guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upload: Option<BandwidthText>,
+    /// The bytes a second that they may receive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    download: Option<BandwidthText>,
+    /// The datagrams and echoes a second that they may send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upload_packets: Option<PacketRateText>,
+    /// The datagrams and echoes a second that they may receive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    download_packets: Option<PacketRateText>,
     /// From then on it matches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<UnixTime>,
@@ -85,6 +101,10 @@ impl TryFrom<RuleDef> for Rule {
             paths,
             virtual_ip,
             inner,
+            upload,
+            download,
+            upload_packets,
+            download_packets,
             expires,
             comment,
         } = def;
@@ -93,7 +113,13 @@ impl TryFrom<RuleDef> for Rule {
         let has_condition = !methods.is_empty() || !paths.is_empty();
         let rule = if has_condition { rule.for_requests(HttpCondition::new(methods, paths)?)? } else { rule };
         let rule = if virtual_ip { rule.virtually()? } else { rule };
-        Ok(if inner == Inner::Opaque { rule.opaque()? } else { rule })
+        let rule = if inner == Inner::Opaque { rule.opaque()? } else { rule };
+        let shape = |bandwidth: Option<BandwidthText>, packets: Option<PacketRateText>| Shape {
+            bandwidth: bandwidth.map(|text| text.0),
+            packets: packets.map(|text| text.0),
+        };
+        let (upload, download) = (shape(upload, upload_packets), shape(download, download_packets));
+        Ok(rule.shaped(Shaping { upload, download })?)
     }
 }
 
@@ -102,12 +128,29 @@ impl From<Rule> for RuleDef {
         // What it cannot mean it is not written with: it would not be read again.
         let virtual_ip = rule.is_virtual();
         let inner = if rule.is_opaque() { Inner::Opaque } else { Inner::Http };
+        let Shaping { upload, download } = rule.shape().unwrap_or_default();
         let Rule { name, direction, destination, protocols, ports, action, http, expires, comment, .. } =
             rule;
         let to = Target { destination, ports };
         let methods = http.as_ref().map_or_else(Vec::new, |http| http.methods().to_vec());
         let paths = http.as_ref().map_or_else(Vec::new, |http| http.paths().to_vec());
-        Self { name, action, to, direction, protocols, methods, paths, virtual_ip, inner, expires, comment }
+        Self {
+            name,
+            action,
+            to,
+            direction,
+            protocols,
+            methods,
+            paths,
+            virtual_ip,
+            inner,
+            upload: upload.bandwidth.map(BandwidthText),
+            download: download.bandwidth.map(BandwidthText),
+            upload_packets: upload.packets.map(PacketRateText),
+            download_packets: download.packets.map(PacketRateText),
+            expires,
+            comment,
+        }
     }
 }
 
@@ -161,6 +204,8 @@ macro_rules! as_text {
         }
     };
 }
+
+mod rates;
 
 as_text!(Target, "a string, such as \"example.com:443\"");
 as_text!(Method, "a string, such as \"GET\"");

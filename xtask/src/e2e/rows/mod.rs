@@ -20,6 +20,7 @@ mod reach;
 mod requests;
 mod resolver;
 mod secrets;
+mod shaping;
 mod silence;
 mod tls;
 mod transfer;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("ping", ping::ROWS),
         ("publish", publish::ROWS),
         ("quic", quic::ROWS),
+        ("shaping", shaping::ROWS),
         ("guest", guest::ROWS),
         ("isolation", isolation::ROWS),
         ("bad_input", bad_input::ROWS),
