@@ -40,6 +40,7 @@ mod nat64;
 mod rate;
 mod timer;
 mod token_bucket;
+mod turnstile;
 
 pub use address::{AddressClass, embedded_ipv4, normalise};
 pub use fault::Fault;
@@ -52,6 +53,7 @@ pub use nat64::{Nat64Prefix, Nat64PrefixError};
 pub use rate::{Bandwidth, PacketRate, Rate, RateError, Shape, Shaping};
 pub use timer::TimerQueue;
 pub use token_bucket::TokenBucket;
+pub use turnstile::{Entry, Ticket, Turn, Turnstile};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

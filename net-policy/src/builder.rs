@@ -1,8 +1,8 @@
 use thiserror::Error;
 
 use crate::{
-    Action, Defaults, HttpCondition, HttpConditionError, InnerError, Policy, Preset, Rule, ShapingError,
-    TargetError, VirtualIpError, parse_target,
+    Action, Defaults, HttpCondition, HttpConditionError, InnerError, Policy, Preset, ProxyRuleError, Rule,
+    ShapingError, TargetError, VirtualIpError, parse_target,
 };
 
 /// Makes a [`Policy`], rule by rule; what is wrong is said at the end.
@@ -55,6 +55,9 @@ pub enum RuleError {
     /// Its flows are not bounded.
     #[error(transparent)]
     Shaping(#[from] ShapingError),
+    /// A proxy on a rule that cannot have one.
+    #[error(transparent)]
+    Proxy(#[from] ProxyRuleError),
 }
 
 impl PolicyBuilder {

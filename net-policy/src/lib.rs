@@ -69,7 +69,8 @@ pub use request::{
     PathPattern, PathPatternError, RequestLine,
 };
 pub use rule::{
-    Action, Defaults, Inner, InnerError, Protocols, Rule, RuleDirection, RuleId, ShapingError, VirtualIpError,
+    Action, DIRECT, Defaults, Inner, InnerError, Protocols, ProxyRuleError, Rule, RuleDirection, RuleId,
+    ShapingError, VirtualIpError,
 };
 #[cfg(feature = "serde")]
 pub use schema::PolicyTextError;

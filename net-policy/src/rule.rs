@@ -203,6 +203,9 @@ pub struct Rule {
     /// What the flows it allows may carry, all of them together. It means something only where the rule
     /// [can have it](Self::shaped).
     pub shaping: Shaping,
+    /// The proxy by which connections go that it allows, or [`DIRECT`]; `None` leaves it to the proxies. It means
+    /// something only where the rule [can have it](Self::by_proxy), and nothing for the decision.
+    pub proxy: Option<String>,
     /// From then on it matches nothing.
     pub expires: Option<UnixTime>,
     /// Why it is there; for whoever reads the rules.
@@ -223,6 +226,7 @@ impl Rule {
             virtual_ip: false,
             inner: Inner::Http,
             shaping: Shaping { upload: UNBOUNDED, download: UNBOUNDED },
+            proxy: None,
             expires: None,
             comment: None,
         }
@@ -304,6 +308,23 @@ impl Rule {
         self.action == Action::Allow && self.direction.covers(Direction::Egress)
     }
 
+    /// The same rule, whose connections go by the proxy of this name, or by none where it is [`DIRECT`].
+    ///
+    /// # Errors
+    /// [`ProxyRuleError`] unless the rule allows flows from the guest.
+    pub fn by_proxy(self, proxy: String) -> Result<Self, ProxyRuleError> {
+        if self.may_have_a_proxy() { Ok(Self { proxy: Some(proxy), ..self }) } else { Err(ProxyRuleError) }
+    }
+
+    /// The proxy by which what it allows goes.
+    pub fn chosen_proxy(&self) -> Option<&str> {
+        self.proxy.as_deref().filter(|_| self.may_have_a_proxy())
+    }
+
+    fn may_have_a_proxy(&self) -> bool {
+        self.action == Action::Allow && self.direction.covers(Direction::Egress)
+    }
+
     /// Whether it matches nothing any more.
     pub fn is_expired(&self, wall: UnixTime) -> bool {
         self.expires.is_some_and(|expires| expires <= wall)
@@ -342,6 +363,14 @@ pub struct InnerError;
 #[error("upload, download and their packets are for rules that allow flows from the guest")]
 pub struct ShapingError;
 
+/// What a rule has for a proxy where its connections go by none.
+pub const DIRECT: &str = "direct";
+
+/// Why a rule chooses no proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("proxy is for rules that allow flows from the guest")]
+pub struct ProxyRuleError;
+
 /// Whether flows of a protocol have ports; where they have none every port matches.
 pub(crate) fn has_ports(protocol: Protocol) -> bool {
     !matches!(protocol, Protocol::IcmpV4 | Protocol::IcmpV6)
@@ -370,6 +399,11 @@ impl fmt::Display for Rule {
         }
         if let Some(shaping) = self.shape() {
             write!(f, " at most {shaping}")?;
+        }
+        match self.chosen_proxy() {
+            None => {}
+            Some(DIRECT) => f.write_str(" by no proxy")?,
+            Some(proxy) => write!(f, " by proxy {proxy}")?,
         }
         if let Some(expires) = self.expires {
             write!(f, " until {expires}")?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use net_core::{HostPattern, HostPatternError};
 use thiserror::Error;
 
-use crate::SecretValue;
+use crate::{Hosts, SecretValue};
 
 /// Where a secret's value comes from. It is parsed here and read by the caller.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub struct SecretSpec {
     /// Where the value comes from.
     pub source: SecretSource,
     /// Towards whom. Not empty.
-    pub hosts: Vec<HostPattern>,
+    pub hosts: Hosts,
 }
 
 /// Why text is no secret.
@@ -95,18 +95,18 @@ impl SecretSpec {
         let (env, rest) = text.split_once('=').ok_or(SourceError::Shape)?;
         let (source, hosts) = rest.rsplit_once('@').ok_or(SourceError::Shape)?;
         let hosts = hosts.split(',').map(HostPattern::parse).collect::<Result<_, _>>()?;
-        Self::new(env, source, hosts)
+        Self::new(env, source, Hosts::Named(hosts))
     }
 
     /// A secret from its parts, however they were written down.
     ///
     /// # Errors
     /// `Env`, `NoHosts`, and those of [`SecretSource::parse`].
-    pub fn new(env: &str, source: &str, hosts: Vec<HostPattern>) -> Result<Self, SourceError> {
+    pub fn new(env: &str, source: &str, hosts: Hosts) -> Result<Self, SourceError> {
         if !is_variable(env) {
             return Err(SourceError::Env);
         }
-        if hosts.is_empty() {
+        if hosts == Hosts::Named(Vec::new()) {
             return Err(SourceError::NoHosts);
         }
         Ok(Self { env: env.to_owned(), source: SecretSource::parse(source)?, hosts })

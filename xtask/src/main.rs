@@ -28,6 +28,7 @@ mod task_doc;
 mod task_e2e;
 mod task_fuzz;
 mod task_layers;
+mod task_limits;
 mod task_load;
 mod task_test;
 mod tool;
@@ -66,6 +67,7 @@ enum Verb {
     Cost(task_cost::Cost),
     Fuzz(task_fuzz::Fuzz),
     Layers(task_layers::Layers),
+    Limits(task_limits::LimitsTable),
     Deny(task_deny::Deny),
     Doc(task_doc::Doc),
     Ci(task_ci::Ci),
@@ -99,6 +101,7 @@ fn run(verb: Verb, workspace: &Workspace) -> Result<()> {
         Verb::Cost(verb) => verb.run(workspace),
         Verb::Fuzz(verb) => verb.run(workspace),
         Verb::Layers(verb) => verb.run(workspace),
+        Verb::Limits(verb) => verb.run(workspace),
         Verb::Deny(verb) => verb.run(workspace),
         Verb::Doc(verb) => verb.run(workspace),
         Verb::Ci(verb) => verb.run(workspace),

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::e2e::{self, Choice};
 use crate::steps::Steps;
 use crate::workspace::{Crate, Workspace};
-use crate::{process, programs, task_doc, task_layers};
+use crate::{process, programs, task_doc, task_layers, task_limits};
 
 /// Everything a change must pass
 ///
@@ -56,7 +56,10 @@ impl Test {
         });
         steps.add("benches as tests", || benches(workspace, &members));
         steps.add("fuzz crates", || fuzz_crates(workspace, &members));
-        steps.add("documentation", || task_doc::build(workspace, name, false));
+        steps.add("documentation", || {
+            task_limits::check(workspace)?;
+            task_doc::build(workspace, name, false)
+        });
         if name.is_none_or(|name| name == "net-engine") {
             let choice = Choice { require_all: self.require_e2e, ..Choice::default() };
             steps.add_with_remarks("end to end", move || e2e::play(workspace, &choice));

@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -7,6 +8,7 @@ use serde::Deserialize;
 
 use super::authority_store::{KEPT_DAYS, KEPT_NAME};
 use super::sandbox::LinkKind;
+use super::secret_action::ActionKey;
 use super::shaping::ShapingArgs;
 
 /// What IPv6 asks of a link (RFC 8200, section 5), and what leaves room for an Ethernet header.
@@ -208,6 +210,13 @@ pub(super) struct RunArgs {
     /// How frames leave the command's namespace: a TAP device, or a veth pair with a packet socket
     #[arg(long, value_enum)]
     pub(super) link: Option<LinkArg>,
+    /// Who sets up the command's interface [default: static]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(super) configure: Option<ConfigureArg>,
+    /// Let no frame be longer than the MTU, nor without its checksums: slower, but what a capture shows is
+    /// what a wire would carry
+    #[arg(long)]
+    pub(super) no_offload: bool,
     /// The MTU of the command's interface, 1280 to 65520 [default: 1500]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(MTU_RANGE))]
     pub(super) mtu: Option<u16>,
@@ -251,13 +260,28 @@ pub(super) struct PolicyArgs {
     /// Give the command a placeholder that becomes the secret on its way to HOST, a name pattern
     #[arg(long, value_name = "ENV=SOURCE@HOST[,HOST…]")]
     pub(super) secret: Vec<String>,
+    /// What becomes of a placeholder on its way where it may not go, unless its secret says otherwise
+    /// [default: block_and_log]
+    #[arg(long, value_enum, value_name = "ACTION")]
+    pub(super) on_violation: Option<ActionKey>,
+    /// End the command at the Nth violation, whatever each leads to
+    #[arg(long, value_name = "N")]
+    pub(super) terminate_after: Option<NonZeroU32>,
     /// Ask this resolver instead of the host's: an address or a name, with :PORT behind it, tcp:// or tls://
     /// in front where it is so asked, and #NAME where the certificate of a tls:// address is for a name
     #[arg(long, value_name = "ADDR")]
     pub(super) nameserver: Vec<String>,
+    /// Connect by this proxy to whatever is not on this machine: socks5://, socks5h://, http:// or https:// with
+    /// HOST:PORT behind it. Credentials, and what does not go by it, are said in a file
+    #[arg(long, value_name = "URL")]
+    pub(super) proxy: Vec<String>,
     /// Trust these certificate authorities too, upstream
     #[arg(long, value_name = "FILE")]
     pub(super) upstream_ca: Vec<PathBuf>,
+    /// Set a bound of the command's network, such as max_tcp_flows=1000, max_held_bytes="4 MiB" or
+    /// connect_timeout=10s; docs/config.md says where they are listed
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) limit: Vec<String>,
     #[command(flatten)]
     pub(super) shaping: ShapingArgs,
     #[command(flatten)]
@@ -373,6 +397,17 @@ impl From<ProtocolArg> for net_core::Protocol {
             ProtocolArg::Udp => Self::Udp,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ConfigureArg {
+    /// The engine, before the command starts: addresses, routes and the MTU
+    #[default]
+    Static,
+    /// Nobody: it is up and nothing more, and who asks by DHCP or for a router is answered. The command has
+    /// no right to set it up; its kernel finds IPv6 by itself, the rest is for whoever enters its namespace
+    None,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

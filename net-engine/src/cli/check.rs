@@ -8,12 +8,14 @@ use net_policy::Action;
 use super::args::{CheckArgs, PolicyArgs};
 use super::config::Config;
 use super::plan::{self, Settings};
+use super::secret_settings::SecretSettings;
 use super::upstreams::UpstreamSettings;
 
 /// Prints the rules in the order they are tried, and what their owner may not have meant.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let (config, _) = Config::read(args.file())?;
-    let Settings { policy, upstreams, shaping, .. } = Settings::new(&PolicyArgs::default(), &config)?;
+    let Settings { policy, upstreams, secrets, terminate_after, shaping, .. } =
+        Settings::new(&PolicyArgs::default(), &config)?;
     for (index, rule) in policy.rules().iter().enumerate() {
         let comment = rule.comment.as_ref();
         // On one line, whatever is in it.
@@ -29,7 +31,16 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     if !shaping.is_unbounded() {
         println!("  -  in all at most {shaping}");
     }
+    for secret in &secrets {
+        println!("{secret}");
+    }
+    if let Some(count) = terminate_after {
+        println!("violation {count} ends the command");
+    }
     for warning in policy.warnings(plan::now().into()) {
+        println!("warning: {warning}");
+    }
+    for warning in secrets.iter().flat_map(SecretSettings::warnings) {
         println!("warning: {warning}");
     }
     for warning in upstreams.iter().filter_map(UpstreamSettings::warning) {

@@ -1,5 +1,7 @@
 //! The configuration file: every flag of `run` as a key. `docs/config.md` describes it.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -7,7 +9,9 @@ use net_policy::{Defaults, Preset, Rule};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::args::ConstraintsArg;
+use super::args::{ConfigureArg, ConstraintsArg};
+use super::limits::LimitSetting;
+use super::secret_action::ActionKey;
 use super::secret_places::PlaceKeys;
 use super::shaping::{ShapingConfig, ShapingKeys};
 use super::sources;
@@ -51,9 +55,13 @@ pub(super) struct Config {
     pub(super) bypass: Vec<Written>,
     pub(super) refuse_ech: bool,
     pub(super) secrets: Vec<SecretConfig>,
+    /// What a violation leads to where its secret does not say; with the place it was written.
+    pub(super) on_violation: Option<(String, ActionKey)>,
+    pub(super) terminate_after: Option<NonZeroU32>,
     pub(super) nameservers: Vec<Written>,
     pub(super) upstream_ca: Vec<Written>,
     pub(super) upstream: Vec<UpstreamConfig>,
+    pub(super) proxies: Vec<ProxyConfig>,
     pub(super) ca_dir: Option<Written>,
     pub(super) ca_cert: Option<Written>,
     pub(super) ca_key: Option<Written>,
@@ -61,6 +69,8 @@ pub(super) struct Config {
     pub(super) dangerous_tls_keylog: Option<Written>,
     pub(super) publish: Vec<Written>,
     pub(super) link: Option<LinkConfig>,
+    pub(super) configure: ConfigureArg,
+    pub(super) offload: Option<bool>,
     /// With the place it was written.
     pub(super) mtu: Option<(String, u16)>,
     pub(super) host_alias: Option<Written>,
@@ -68,6 +78,7 @@ pub(super) struct Config {
     pub(super) strict_hosts: Option<bool>,
     pub(super) readable_denials: Option<bool>,
     pub(super) shaping: ShapingConfig,
+    pub(super) limits: Vec<LimitSetting>,
     /// The file's keys that hold from the next run on, as they were written.
     pub(super) others: toml::Table,
 }
@@ -79,7 +90,16 @@ pub(super) struct SecretConfig {
     pub(super) env: String,
     pub(super) source: String,
     pub(super) hosts: Vec<Written>,
-    pub(super) placeholder: Option<String>,
+    /// With the place it was written; likewise below.
+    pub(super) dangerous_any_host: Option<(String, bool)>,
+    /// Not to be shown: it may be a value by mistake.
+    pub(super) placeholder: Option<Written>,
+    pub(super) format: Option<Written>,
+    /// Not to be shown.
+    pub(super) sample: Option<Written>,
+    pub(super) on_violation: Option<(String, ActionKey)>,
+    pub(super) passthrough: Vec<Written>,
+    pub(super) ttl: Option<Written>,
     pub(super) usage: PlaceKeys,
 }
 
@@ -95,6 +115,53 @@ pub(super) struct UpstreamConfig {
     /// A source of the key, not to be shown: it may be a command with a value in it.
     pub(super) client_key: Option<Written>,
     pub(super) dangerous_skip_verification: bool,
+}
+
+/// A proxy.
+#[derive(Clone, Debug)]
+pub(super) struct ProxyConfig {
+    /// The file, the line and `proxy`.
+    pub(super) place: String,
+    /// Not to be shown: somebody may have put a password there.
+    pub(super) url: Written,
+    pub(super) name: Option<Written>,
+    pub(super) hosts: Option<Vec<Written>>,
+    pub(super) except: Vec<Written>,
+    pub(super) ca: Vec<Written>,
+    /// Sources, not to be shown: each may be a command with a value in it.
+    pub(super) username: Option<Written>,
+    pub(super) password: Option<Written>,
+    pub(super) connect_timeout: Option<Written>,
+    pub(super) by_address: bool,
+    pub(super) others: OthersConfig,
+}
+
+impl ProxyConfig {
+    /// A proxy of which nothing but the url is said.
+    pub(super) fn of_flag(url: Written) -> Self {
+        Self {
+            place: url.place.clone(),
+            url,
+            name: None,
+            hosts: None,
+            except: Vec::new(),
+            ca: Vec::new(),
+            username: None,
+            password: None,
+            connect_timeout: None,
+            by_address: false,
+            others: OthersConfig::Refuse,
+        }
+    }
+}
+
+/// What becomes of what no proxy carries.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OthersConfig {
+    #[default]
+    Refuse,
+    Direct,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -136,12 +203,16 @@ struct Keys {
     refuse_ech: bool,
     #[serde(default)]
     secrets: Vec<SecretKeys>,
+    on_violation: Option<Spanned<ActionKey>>,
+    terminate_after: Option<NonZeroU32>,
     #[serde(default)]
     nameservers: Vec<Spanned<String>>,
     #[serde(default)]
     upstream_ca: Vec<Spanned<String>>,
     #[serde(default)]
     upstream: Vec<Spanned<UpstreamKeys>>,
+    #[serde(default)]
+    proxy: Vec<Spanned<ProxyKeys>>,
     ca_dir: Option<Spanned<String>>,
     ca_cert: Option<Spanned<String>>,
     ca_key: Option<Spanned<String>>,
@@ -151,6 +222,9 @@ struct Keys {
     #[serde(default)]
     publish: Vec<Spanned<String>>,
     link: Option<LinkConfig>,
+    #[serde(default)]
+    configure: ConfigureArg,
+    offload: Option<bool>,
     mtu: Option<Spanned<u16>>,
     host_alias: Option<Spanned<String>>,
     #[serde(default)]
@@ -159,6 +233,8 @@ struct Keys {
     readable_denials: Option<bool>,
     #[serde(default)]
     shaping: ShapingKeys,
+    #[serde(default)]
+    limits: BTreeMap<String, Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -166,8 +242,16 @@ struct Keys {
 struct SecretKeys {
     env: Spanned<String>,
     source: String,
+    #[serde(default)]
     hosts: Vec<Spanned<String>>,
-    placeholder: Option<String>,
+    dangerous_any_host: Option<Spanned<bool>>,
+    placeholder: Option<Spanned<String>>,
+    format: Option<Spanned<String>>,
+    sample: Option<Spanned<String>>,
+    on_violation: Option<Spanned<ActionKey>>,
+    #[serde(default)]
+    passthrough: Vec<Spanned<String>>,
+    ttl: Option<Spanned<String>>,
     #[serde(default)]
     usage: PlaceKeys,
 }
@@ -184,6 +268,25 @@ struct UpstreamKeys {
     client_key: Option<Spanned<String>>,
     #[serde(default)]
     dangerous_skip_verification: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+struct ProxyKeys {
+    url: Spanned<String>,
+    name: Option<Spanned<String>>,
+    hosts: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    except: Vec<Spanned<String>>,
+    #[serde(default)]
+    ca: Vec<Spanned<String>>,
+    username: Option<Spanned<String>>,
+    password: Option<Spanned<String>>,
+    connect_timeout: Option<Spanned<String>>,
+    #[serde(default)]
+    by_address: bool,
+    #[serde(default)]
+    udp: OthersConfig,
 }
 
 impl Config {
@@ -226,10 +329,26 @@ impl Config {
             values.into_iter().map(|value| written(key, value)).collect()
         };
         let secret = |keys: SecretKeys| {
-            let SecretKeys { env, source, hosts, placeholder, usage } = keys;
-            let Written { place, text: env } = written("secrets", env);
-            let hosts = list(&format!("secrets.{env}.hosts"), hosts);
-            SecretConfig { place: format!("{place}.{env}"), env, source, hosts, placeholder, usage }
+            let Written { place: at, text: env } = written("secrets", keys.env);
+            let key = |name: &str| format!("secrets.{env}.{name}");
+            SecretConfig {
+                source: keys.source,
+                hosts: list(&key("hosts"), keys.hosts),
+                dangerous_any_host: keys
+                    .dangerous_any_host
+                    .map(|any| (place(&key("dangerous_any_host"), any.span().start), any.into_inner())),
+                placeholder: keys.placeholder.map(|text| written(&key("placeholder"), text)),
+                format: keys.format.map(|text| written(&key("format"), text)),
+                sample: keys.sample.map(|text| written(&key("sample"), text)),
+                on_violation: keys
+                    .on_violation
+                    .map(|action| (place(&key("on_violation"), action.span().start), action.into_inner())),
+                passthrough: list(&key("passthrough"), keys.passthrough),
+                ttl: keys.ttl.map(|ttl| written(&key("ttl"), ttl)),
+                usage: keys.usage,
+                place: format!("{at}.{env}"),
+                env,
+            }
         };
         let upstream = |keys: Spanned<UpstreamKeys>| {
             let place = place("upstream", keys.span().start);
@@ -242,6 +361,28 @@ impl Config {
                 client_cert: keys.client_cert.map(|path| written("upstream.client_cert", path)),
                 client_key: keys.client_key.map(|source| written("upstream.client_key", source)),
                 dangerous_skip_verification: keys.dangerous_skip_verification,
+            }
+        };
+        let limit = |(name, value): (String, Spanned<toml::Value>)| LimitSetting {
+            place: place("limits", value.span().start),
+            name,
+            value: value.into_inner(),
+        };
+        let proxy = |keys: Spanned<ProxyKeys>| {
+            let place = place("proxy", keys.span().start);
+            let keys = keys.into_inner();
+            ProxyConfig {
+                place,
+                url: written("proxy.url", keys.url),
+                name: keys.name.map(|name| written("proxy.name", name)),
+                hosts: keys.hosts.map(|hosts| list("proxy.hosts", hosts)),
+                except: list("proxy.except", keys.except),
+                ca: list("proxy.ca", keys.ca),
+                username: keys.username.map(|source| written("proxy.username", source)),
+                password: keys.password.map(|source| written("proxy.password", source)),
+                connect_timeout: keys.connect_timeout.map(|time| written("proxy.connect_timeout", time)),
+                by_address: keys.by_address,
+                others: keys.udp,
             }
         };
         Ok(Self {
@@ -257,9 +398,14 @@ impl Config {
             bypass: list("bypass", keys.bypass),
             refuse_ech: keys.refuse_ech,
             secrets: keys.secrets.into_iter().map(secret).collect(),
+            on_violation: keys
+                .on_violation
+                .map(|action| (place("on_violation", action.span().start), action.into_inner())),
+            terminate_after: keys.terminate_after,
             nameservers: list("nameservers", keys.nameservers),
             upstream_ca: list("upstream_ca", keys.upstream_ca),
             upstream: keys.upstream.into_iter().map(upstream).collect(),
+            proxies: keys.proxy.into_iter().map(proxy).collect(),
             ca_dir: keys.ca_dir.map(|path| written("ca_dir", path)),
             ca_cert: keys.ca_cert.map(|path| written("ca_cert", path)),
             ca_key: keys.ca_key.map(|path| written("ca_key", path)),
@@ -267,12 +413,15 @@ impl Config {
             dangerous_tls_keylog: keys.dangerous_tls_keylog.map(|path| written("dangerous_tls_keylog", path)),
             publish: list("publish", keys.publish),
             link: keys.link,
+            configure: keys.configure,
+            offload: keys.offload,
             mtu: keys.mtu.map(|mtu| (place("mtu", mtu.span().start), mtu.into_inner())),
             host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),
             dns_denial: keys.dns_denial,
             strict_hosts: keys.strict_hosts,
             readable_denials: keys.readable_denials,
             shaping: keys.shaping.written(written),
+            limits: keys.limits.into_iter().map(limit).collect(),
             others: others(text),
         })
     }
@@ -319,6 +468,7 @@ mod tests {
                 "f.toml line 5: secrets[0].usage.places[0]: unknown variant `websocket`",
             ),
             ("allow = []\ndeny = [\n", "f.toml line 2: "),
+            ("terminate_after = 0\n", "f.toml line 1: terminate_after: invalid value: integer `0`"),
         ];
         for (text, expected) in CASES {
             let error = Config::parse("f.toml", text).expect_err(text).to_string();

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use net_core::{Direction, HostName};
+use net_core::{Direction, HostName, Protocol};
 use net_policy::{
     Decision, Group, HostAddresses, MIN_TTL, NameDecision, NameTable, Query, RequestLine, VirtualPools,
 };
@@ -14,6 +14,7 @@ use super::config::Config;
 use super::plan::{self, Settings};
 use crate::HostInterfaces;
 use crate::core::GuestAddresses;
+use crate::proxy::{Proxies, Route, Towards};
 
 /// What a name is taken to resolve to unless something else is said: public, and no service that a rule
 /// is likely to name (PCP anycast, RFC 7723).
@@ -26,7 +27,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let addresses = GuestAddresses::default();
     let interfaces = HostInterfaces::System.addresses().unwrap_or_default();
     let own = addresses.gateways().chain(addresses.gateway_link_local()).chain(interfaces);
-    let hosts = own.collect::<HostAddresses>().with_nat64(settings.nat64);
+    let hosts = own.collect::<HostAddresses>().with_nat64(settings.nat64.clone());
     let Far { mut name, address, port } = Far::parse(&args.target)?;
     let policy = &settings.policy;
     let (now, wall) = (crate::guest::now(), plan::now().into());
@@ -98,8 +99,44 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         println!("where it is not HTTP, or is not looked into:\n{}", policy.explain_unseen(&query));
     }
     let is_allowed = matches!(explanation.decision(), Decision::Allow { .. } | Decision::PerRequest { .. });
+    if is_allowed && is_resolved {
+        let rule = match explanation.decision() {
+            Decision::Allow { rule } | Decision::PerRequest { rule } => Some(rule),
+            Decision::Deny { .. } | Decision::NeedName => None,
+        };
+        let chosen = rule.and_then(|rule| policy.rule(rule)).and_then(|rule| rule.chosen_proxy());
+        let proxies = settings.proxies.iter().map(|one| one.proxy(Vec::new())).collect();
+        let towards = Towards { name: name.as_ref(), address, port: Some(port) };
+        if let Route::Via(proxy) = Proxies::new(proxies).route(chosen, towards, &hosts) {
+            let protocol = args.protocol.into();
+            let is_told_name = proxy.tells_names()
+                && name.is_some()
+                && rule
+                    .is_some_and(|rule| policy.rests_on_name_alone(rule, Direction::Egress, protocol, port));
+            let way = match (protocol == Protocol::Tcp, is_told_name, proxy.lets_others_pass()) {
+                (true, true, _) => format!("by proxy {proxy}, which is told the name"),
+                (true, false, _) => format!("by proxy {proxy}, which is told the address"),
+                (false, _, true) => format!("past proxy {proxy}, which carries tcp alone"),
+                (false, _, false) => {
+                    format!("refused all the same: it would go past proxy {proxy}, which carries tcp alone")
+                }
+            };
+            println!("{way}");
+        }
+    }
     if is_allowed && !is_resolved {
         println!("denied all the same: the name leads nowhere");
+    }
+    if is_allowed && is_resolved && query.protocol == Protocol::Tcp {
+        let is_opened = settings.opens(port, name.as_ref());
+        for secret in settings.secrets.iter().filter(|secret| secret.is_for(name.as_ref(), port)) {
+            let (env, usage) = (&secret.spec.env, secret.usage());
+            match (is_opened, usage.requires_tls_identity()) {
+                (true, _) => println!("secret {env} is put in there, in {}", usage.places()),
+                (false, false) => println!("secret {env} is put in there without TLS, in {}", usage.places()),
+                (false, true) => println!("secret {env} is not put in there: TLS is not opened"),
+            }
+        }
     }
     Ok(if is_allowed && is_resolved { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

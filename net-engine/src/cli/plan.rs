@@ -1,21 +1,26 @@
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use net_core::{HostName, HostPattern, Nat64Prefix, Shaping};
+use anyhow::{Context as _, Result, bail};
+use net_core::{HostName, HostPattern, Limits, Nat64Prefix, Shaping};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
-use net_secrets::{Binding, Placeholder, SecretSet, SecretSource, SecretSpec};
 
-use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
+use super::args::{ConfigureArg, LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
-use super::config::{Config, DenialConfig, LinkConfig, SecretConfig, Written};
+use super::config::{Config, DenialConfig, LinkConfig, Written};
+use super::held_secrets::{HeldSecrets, ReadSecrets};
+use super::limits::{self, LimitSetting};
+use super::proxies::ProxySettings;
+use super::refresher::Refresher;
 use super::sandbox::{Cover, LinkKind};
-use super::secret_places::{PlaceKeys, Usage};
+use super::secret_settings::SecretSettings;
 use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
-use super::{publish, resolver, shaping, sources};
+use super::{publish, resolver, shaping};
+use crate::core::Autoconfiguration;
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
 const DEFAULT_MTU: u16 = 1500;
@@ -25,6 +30,10 @@ const DEFAULT_INTERCEPTED_PORT: u16 = 443;
 pub(super) struct Plan {
     pub(super) guest: GuestConfig,
     pub(super) link: Option<LinkKind>,
+    /// Whether frames may be longer than the MTU, and without their checksums.
+    pub(super) offload: bool,
+    /// Whether the interface is set up before the command starts.
+    pub(super) is_configured: bool,
     pub(super) mtu: u16,
     /// What the command trusts, where TLS is opened.
     pub(super) trust: Option<TrustFiles>,
@@ -38,12 +47,20 @@ pub(super) struct Plan {
     pub(super) watched: Option<Place>,
     /// Ports of the command that others may connect to, bound once the sandbox was split off.
     pub(super) publish: Vec<Written>,
+    /// What its owner may not have meant.
+    pub(super) warnings: Vec<String>,
+    /// The secrets `guest` has, which may change.
+    pub(super) held: HeldSecrets,
+    /// What makes them change.
+    pub(super) refresher: Refresher,
 }
 
 /// Flags and file joined and checked, as far as that needs no secret's value.
 pub(super) struct Settings {
     pub(super) policy: Policy,
     link: Option<LinkKind>,
+    offload: bool,
+    configure: ConfigureArg,
     mtu: u16,
     ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
@@ -51,23 +68,17 @@ pub(super) struct Settings {
     nameservers: Vec<Written>,
     anchors: Anchors,
     pub(super) upstreams: Vec<UpstreamSettings>,
+    pub(super) proxies: Vec<ProxySettings>,
     pub(super) host_alias: HostName,
     dns_denial: DenialStyle,
     strict_hosts: bool,
     readable_denials: bool,
     pub(super) nat64: Vec<Nat64Prefix>,
-    secrets: Vec<SecretSettings>,
     pub(super) shaping: Shaping,
+    pub(super) secrets: Vec<SecretSettings>,
+    pub(super) terminate_after: Option<NonZeroU32>,
     authority: AuthoritySettings,
-}
-
-/// A secret before its value is read.
-struct SecretSettings {
-    /// What an error names.
-    field: String,
-    spec: SecretSpec,
-    placeholder: Option<Placeholder>,
-    usage: Usage,
+    limits: Limits,
 }
 
 impl Settings {
@@ -97,13 +108,17 @@ impl Settings {
         let anchors = Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?;
         let upstreams = config.upstream.iter().map(|one| UpstreamSettings::new(one, &anchors.upstream));
         let upstreams = upstreams.collect::<Result<_>>()?;
+        let policy = policy(flags, config)?;
+        let proxies = ProxySettings::new(&config.proxies, &flags.proxy, &anchors.upstream, &policy)?;
         Ok(Self {
-            policy: policy(flags, config)?,
+            policy,
             link: match config.link {
                 Some(LinkConfig::Tap) => Some(LinkKind::Tap),
                 Some(LinkConfig::Packet) => Some(LinkKind::Packet),
                 Some(LinkConfig::Auto) | None => None,
             },
+            offload: config.offload.unwrap_or(true),
+            configure: config.configure,
             mtu,
             ports: intercepted_ports(flags, config)?,
             bypass: patterns(&joined(&config.bypass, "--bypass", &flags.bypass))?,
@@ -111,6 +126,7 @@ impl Settings {
             nameservers,
             anchors,
             upstreams,
+            proxies,
             host_alias,
             dns_denial: match config.dns_denial {
                 DenialConfig::Refused => DenialStyle::Refused,
@@ -119,10 +135,20 @@ impl Settings {
             strict_hosts: !flags.no_strict_hosts && config.strict_hosts.unwrap_or(true),
             readable_denials: flags.readable_denials || config.readable_denials.unwrap_or_default(),
             nat64: nat64_prefixes(&config.nat64)?,
-            secrets: secret_settings(flags, config)?,
             shaping: shaping::shaping(&flags.shaping, &config.shaping)?,
+            secrets: SecretSettings::all(flags, config)?,
+            terminate_after: flags.terminate_after.or(config.terminate_after),
             authority: AuthoritySettings::new(&flags.authority, config)?,
+            limits: limits(flags, config)?,
         })
+    }
+}
+
+impl Settings {
+    /// Whether TLS to this port and name is opened.
+    pub(super) fn opens(&self, port: u16, name: Option<&HostName>) -> bool {
+        let is_bypassed = name.is_some_and(|name| self.bypass.iter().any(|pattern| pattern.matches(name)));
+        self.ports.contains(&port) && !is_bypassed
     }
 }
 
@@ -136,11 +162,17 @@ impl Plan {
         let settings = Settings::new(&args.policy, &config)?;
         let publish = [config.publish.clone(), Written::on_command_line("--publish", &args.publish)].concat();
         publish::check(&publish)?;
-        let Secrets { secrets, mut removed_variables, mut covers } = read_secrets(settings.secrets)?;
+        let warnings = settings.secrets.iter().flat_map(SecretSettings::warnings).collect();
+        let ReadSecrets { held, refresher, mut removed_variables, mut covers } =
+            ReadSecrets::new(settings.secrets)?;
+        let secrets = held.compile()?;
         let identities = UpstreamSettings::read(settings.upstreams)?;
         let Identities { trust: host_trust, removed_variables: of_keys, covers: over_keys } = identities;
         removed_variables.extend(of_keys);
         covers.extend(over_keys);
+        let read_proxies = ProxySettings::read(settings.proxies)?;
+        removed_variables.extend(read_proxies.removed_variables);
+        covers.extend(read_proxies.covers);
         let watched = match &args.config {
             Some(path) if args.watch => Some(Place::find(path)?),
             Some(_) | None => None,
@@ -148,7 +180,9 @@ impl Plan {
         covers.extend(watched.as_ref().map(Place::cover));
         // A source may be a command with a value in it.
         if let Some(path) = config_file
-            && (!config.secrets.is_empty() || config.upstream.iter().any(|one| one.client_key.is_some()))
+            && (!config.secrets.is_empty()
+                || config.upstream.iter().any(|one| one.client_key.is_some())
+                || config.proxies.iter().any(|one| one.password.is_some()))
         {
             covers.push(Cover { path, field: "--config".to_owned() });
         }
@@ -166,9 +200,9 @@ impl Plan {
             Some(authority) => Some(anchors.for_command(authority.certificate_pem())?),
             None => None,
         };
+        let is_configured = args.configure.unwrap_or(settings.configure) == ConfigureArg::Static;
         let guest = GuestConfig {
-            // The interface is set up before the command starts.
-            autoconfiguration: None,
+            autoconfiguration: (!is_configured).then(Autoconfiguration::default),
             policy: settings.policy,
             interception: Interception {
                 ports: settings.ports,
@@ -187,12 +221,31 @@ impl Plan {
             readable_denials: settings.readable_denials,
             nat64: settings.nat64,
             shaping: settings.shaping,
+            terminate_after: settings.terminate_after,
+            proxies: read_proxies.proxies,
             reports_opened: args.verbose > 0,
+            limits: settings.limits,
             ..GuestConfig::default()
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
+        let offload = settings.offload && !args.no_offload;
         let mtu = args.mtu.unwrap_or(settings.mtu);
-        Ok(Self { guest, link, mtu, trust, removed_variables, covers, config, watched, publish })
+        Ok(Self {
+            guest,
+            link,
+            offload,
+            is_configured,
+            mtu,
+            trust,
+            removed_variables,
+            covers,
+            config,
+            watched,
+            publish,
+            warnings,
+            held,
+            refresher,
+        })
     }
 }
 
@@ -212,6 +265,12 @@ pub(super) fn policy(flags: &PolicyArgs, config: &Config) -> Result<Policy> {
     all.extend(rules(&config.allow, "--allow", &flags.allow, Action::Allow)?);
     all.extend(config.preset.rules());
     Ok(Policy::with_defaults(all, config.defaults))
+}
+
+fn limits(flags: &PolicyArgs, config: &Config) -> Result<Limits> {
+    let flags = flags.limit.iter().map(|text| LimitSetting::on_command_line(text));
+    let settings: Vec<_> = config.limits.iter().cloned().map(Ok).chain(flags).collect::<Result<_>>()?;
+    limits::limits(&settings)
 }
 
 fn nat64_prefixes(texts: &[Written]) -> Result<Vec<Nat64Prefix>> {
@@ -238,60 +297,6 @@ fn patterns(texts: &[Written]) -> Result<Vec<HostPattern>> {
     texts.iter().map(|text| HostPattern::parse(&text.text).with_context(|| text.named())).collect()
 }
 
-fn secret_settings(flags: &PolicyArgs, config: &Config) -> Result<Vec<SecretSettings>> {
-    let mut all = Vec::new();
-    for text in &flags.secret {
-        // The text names a source, so it may be shown, but for a value that is one.
-        let shown = text.split_once("dangerous-value:").map_or(text.as_str(), |(before, _)| before);
-        let spec = SecretSpec::parse(text).with_context(|| format!("--secret \"{shown}\""))?;
-        let field = format!("--secret {}", spec.env);
-        let usage = PlaceKeys::default().check(&field)?;
-        all.push(SecretSettings { field, spec, placeholder: None, usage });
-    }
-    for SecretConfig { place, env, source, hosts, placeholder, usage } in &config.secrets {
-        let spec = SecretSpec::new(env, source, patterns(hosts)?).with_context(|| place.clone())?;
-        let placeholder = placeholder
-            .as_deref()
-            .map(|text| Placeholder::from_user(text).with_context(|| format!("{place}.placeholder")))
-            .transpose()?;
-        let usage = usage.check(&format!("{place}.usage"))?;
-        all.push(SecretSettings { field: format!("{place}.source"), spec, placeholder, usage });
-    }
-    Ok(all)
-}
-
-/// What is known of the secrets once they have been read.
-struct Secrets {
-    secrets: SecretSet,
-    removed_variables: BTreeSet<String>,
-    covers: Vec<Cover>,
-}
-
-fn read_secrets(all: Vec<SecretSettings>) -> Result<Secrets> {
-    let mut bindings = Vec::new();
-    let (mut removed_variables, mut covers) = (BTreeSet::new(), Vec::new());
-    for SecretSettings { field, spec, placeholder, usage } in all {
-        let SecretSpec { env, source, hosts } = spec;
-        let (value, file) = sources::read(&source).with_context(|| field.clone())?;
-        let placeholder = match placeholder {
-            Some(placeholder) => placeholder,
-            None => {
-                let mut random = [0; 16];
-                getrandom::fill(&mut random).map_err(|_| anyhow!("{field}: no randomness"))?;
-                Placeholder::generate(random)
-            }
-        };
-        if let SecretSource::Env(name) = source {
-            removed_variables.insert(name);
-        }
-        covers.extend(file.map(|path| Cover { path, field }));
-        bindings.push(usage.apply(Binding::new(env, placeholder, value, hosts)));
-    }
-    let mut key = [0; 8];
-    getrandom::fill(&mut key).map_err(|_| anyhow!("secrets: no randomness"))?;
-    Ok(Secrets { secrets: SecretSet::compile(bindings, key)?, removed_variables, covers })
-}
-
 #[allow(clippy::disallowed_methods, reason = "the binary owns the clock")]
 pub(super) fn now() -> SystemTime {
     SystemTime::now()
@@ -308,8 +313,8 @@ mod tests {
         let text = "[[secrets]]\nenv = \"KEY\"\nsource = \"dangerous-value:hunter22\"\nhosts = [\"a.example\"]\n\
                     placeholder = \"my-placeholder\"\nusage = { places = [\"query\"] }\n";
         let config = Config::parse("f.toml", text).expect(text);
-        let settings = secret_settings(&PolicyArgs::default(), &config).expect("settings");
-        let secrets = read_secrets(settings).expect("a value").secrets;
+        let settings = SecretSettings::all(&PolicyArgs::default(), &config).expect("settings");
+        let secrets = ReadSecrets::new(settings).expect("a value").held.compile().expect("a set");
         let host = "a.example".parse().expect("a name");
         let to = Destination { host: Some(&host), port: 443, is_verified: true };
         let target = secrets.substitute_target(&to, b"/?k=my-placeholder").expect("bound to the query");

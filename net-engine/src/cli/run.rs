@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::IsTerminal as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::args::RunArgs;
 use super::confine::confine;
 use super::environment::{self, TrustPaths};
+use super::held_secrets::HeldSecrets;
 use super::plan::Plan;
 use super::publish;
+use super::renewal::{Renewal, Renewals};
 use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
 use super::trust::TrustFiles;
@@ -43,6 +46,9 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
         .map(|argument| CString::new(argument.into_vec()))
         .collect::<Result<_, _>>()
         .context("COMMAND: an argument holds a NUL byte")?;
+    for warning in &plan.warnings {
+        eprintln!("net-engine: warning: {warning}");
+    }
     let files = Files::write(&plan).context("a directory for the command's files")?;
     if let Some(place) =
         plan.watched.as_ref().filter(|place| files.directory.path().starts_with(&place.directory))
@@ -57,6 +63,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     let sandbox_plan = SandboxPlan {
         link: plan.link,
         addresses: GuestAddresses::default(),
+        is_configured: plan.is_configured,
         mtu: plan.mtu,
         has_terminal: fs::File::open("/dev/tty").is_ok(),
         command,
@@ -70,6 +77,13 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     let (sandbox, descriptor, kind) =
         sandbox::spawn(&sandbox_plan, &user_namespace).map_err(|error| anyhow!("{error}"))?;
     drop(user_namespace);
+    // While there is one thread, and before the engine gives up what this needs.
+    let renewals = match plan.refresher {
+        refresher if refresher.is_empty() => None,
+        refresher => Some(
+            sandbox::spawn_aside(|channel| refresher.work(channel)).map_err(|error| anyhow!("{error}"))?,
+        ),
+    };
     // After the sandbox was split off, which has no part in it.
     let rules = plan.guest.policy.clone();
     let watch = plan.watched.map(|place| Watch::new(place, policy, rules, &plan.config)).transpose()?;
@@ -82,13 +96,21 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     }
     // After the sandbox was split off: its command keeps the limits it was given.
     raise_descriptor_limit();
-    let link: Box<dyn Link> = match kind {
-        LinkKind::Tap => Box::new(TapLink::from_descriptor(descriptor, plan.mtu)),
-        LinkKind::Packet => Box::new(PacketLink::from_descriptor(descriptor, plan.mtu)),
+    let link: Box<dyn Link> = match (kind, plan.offload) {
+        (LinkKind::Tap, true) => Box::new(TapLink::from_descriptor(descriptor, plan.mtu)),
+        (LinkKind::Tap, false) => {
+            let link = TapLink::from_descriptor(descriptor, plan.mtu).without_offload();
+            Box::new(link.context("the TAP device keeps its offloads")?)
+        }
+        (LinkKind::Packet, true) => Box::new(PacketLink::from_descriptor(descriptor, plan.mtu)),
+        (LinkKind::Packet, false) => {
+            Box::new(PacketLink::from_descriptor(descriptor, plan.mtu).without_offload())
+        }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
     let outside = Outside { publications, is_verbose: verbose > 0 };
-    let status = runtime.block_on(carry(plan.guest, link, &sandbox, watch, outside))?;
+    let secrets = Secrets { held: plan.held, renewals };
+    let status = runtime.block_on(carry(plan.guest, link, &sandbox, watch, outside, secrets))?;
     drop(files);
     Ok(ExitCode::from(status))
 }
@@ -124,6 +146,25 @@ impl Outside {
     }
 }
 
+/// The secrets, and where their changes arrive.
+struct Secrets {
+    held: HeldSecrets,
+    renewals: Option<OwnedFd>,
+}
+
+impl Secrets {
+    /// Has the guest live by what has become of a secret, and says so.
+    async fn renew(&mut self, guest: &Guest, number: u32, renewal: Renewal) {
+        let (set, told) = self.held.renew(number, renewal);
+        if let Some(set) = set {
+            guest.swap_secrets(set).await;
+        }
+        if let Some(told) = told {
+            eprintln!("net-engine: {told}");
+        }
+    }
+}
+
 /// Carries the command's network until it ends; its exit status.
 async fn carry(
     config: GuestConfig,
@@ -131,6 +172,7 @@ async fn carry(
     sandbox: &Sandbox,
     watch: Option<Watch>,
     outside: Outside,
+    mut secrets: Secrets,
 ) -> Result<u8> {
     let engine = Engine::builder().build()?;
     let guest = engine.attach(0, link, config).await?;
@@ -138,6 +180,7 @@ async fn carry(
     let mut reporter = Reporter::default();
     let mut ended = signal(SignalKind::child())?;
     let mut signals = Signals::listen()?;
+    let mut renewals = secrets.renewals.take().map(Renewals::new).transpose()?;
     let mut watching = watch.map(Watching::new).transpose()?;
     if let Some(watching) = &mut watching {
         // It may have changed since it was read.
@@ -154,12 +197,27 @@ async fn carry(
             Ok(()) = changed(watching.as_ref()) => if let Some(watching) = &mut watching {
                 watching.take_over(&guest).await;
             },
+            renewal = next(renewals.as_ref()) => match renewal {
+                Some((number, renewal)) => secrets.renew(&guest, number, renewal).await,
+                None => {
+                    eprintln!("net-engine: secrets are not read again any more: the process for it has ended");
+                    renewals = None;
+                }
+            },
             _ = ended.recv() => if let Some(status) = exit_status(sandbox.keeper) { break status },
         }
     };
     finish(guest, &mut reporter).await;
     drop(engine);
     Ok(status)
+}
+
+/// Waits for a change of a secret, or for ever.
+async fn next(renewals: Option<&Renewals>) -> Option<(u32, Renewal)> {
+    match renewals {
+        Some(renewals) => renewals.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for the file that is watched, or for ever.

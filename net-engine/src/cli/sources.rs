@@ -2,17 +2,28 @@
 
 use std::fs;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use net_secrets::{SecretSource, SecretValue};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
 /// A larger value is a mistake.
-const MAX_VALUE_BYTES: usize = 64 << 10;
+pub(super) const MAX_VALUE_BYTES: usize = 64 << 10;
+
+/// How long a command may take.
+const COMMAND_TIME: Duration = Duration::from_secs(60);
+
+const EMPTY: &str = "the value is empty";
 
 const UNREADABLE: &str = "cannot be read: check the path, and that you may read it";
 
@@ -20,35 +31,47 @@ const UNREADABLE: &str = "cannot be read: check the path, and that you may read 
 /// is in, if it is in one.
 pub(super) fn read(source: &SecretSource) -> Result<(SecretValue, Option<PathBuf>)> {
     let mut place = None;
-    let mut bytes = Zeroizing::new(match source {
+    let value = match source {
         SecretSource::Env(name) => {
             let value = std::env::var_os(name).with_context(|| {
                 format!("env:{name}: the variable is not set where net-engine was started: export it there")
             })?;
-            std::os::unix::ffi::OsStringExt::into_vec(value)
+            value_of(Zeroizing::new(std::os::unix::ffi::OsStringExt::into_vec(value)))?
         }
         SecretSource::File(path) => {
-            let bytes;
-            (bytes, place) = read_file(path).with_context(|| format!("file:{}", path.display()))?;
-            bytes
+            let named = || format!("file:{}", path.display());
+            let file = File::open(path).context(UNREADABLE).with_context(named)?;
+            place = self::place(path, &file).with_context(named)?;
+            read_value(file).with_context(named)?
         }
-        SecretSource::Command(command) => run(command)?,
+        SecretSource::Command(command) => return Ok((read_command(command)?, None)),
         SecretSource::DangerousValue(value) => return Ok((value.clone(), None)),
         _ => bail!("this kind of source is not supported here"),
-    });
+    };
+    Ok((value.context(EMPTY)?, place))
+}
+
+/// The value a file has, whatever its kind; `None` where it is empty. No more is read than a value may have.
+pub(super) fn read_value(file: impl Read) -> Result<Option<SecretValue>> {
+    // With room for all of it: what grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_VALUE_BYTES + 3));
+    file.take(MAX_VALUE_BYTES as u64 + 3).read_to_end(&mut bytes).context(UNREADABLE)?;
+    value_of(bytes)
+}
+
+/// The value without one line break at its end; `None` where nothing is left.
+fn value_of(mut bytes: Zeroizing<Vec<u8>>) -> Result<Option<SecretValue>> {
     if bytes.ends_with(b"\n") {
         bytes.pop();
         if bytes.ends_with(b"\r") {
             bytes.pop();
         }
     }
-    if bytes.is_empty() {
-        bail!("the value is empty");
+    match bytes.len() {
+        0 => Ok(None),
+        1..=MAX_VALUE_BYTES => Ok(Some(SecretValue::new(bytes.to_vec()))),
+        _ => bail!("the value is larger than 64 KiB"),
     }
-    if bytes.len() > MAX_VALUE_BYTES {
-        bail!("the value is larger than 64 KiB");
-    }
-    Ok((SecretValue::new(std::mem::take(&mut *bytes)), place))
 }
 
 /// Reads a file; also its canonical path, by which somebody else could read it again. A pipe, a
@@ -77,17 +100,53 @@ pub(super) fn place(path: &Path, file: &File) -> Result<Option<PathBuf>> {
     place.context("cannot be covered: give it by an absolute path that leads to it").map(Some)
 }
 
-fn run(command: &str) -> Result<Vec<u8>> {
-    let output = Command::new("/bin/sh")
-        .args(["-c", command])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cmd: no shell")?;
-    if !output.status.success() {
-        bail!("cmd: the command failed ({})", output.status);
+/// What a shell command prints, within a minute: then it is ended.
+pub(super) fn read_command(command: &str) -> Result<SecretValue> {
+    let mut shell = shell(command);
+    read_within(&mut shell, COMMAND_TIME, |child| child.kill())
+}
+
+/// The same in a process group of its own, which is ended with it: no terminal is asked for anything.
+pub(super) fn read_command_alone(command: &str) -> Result<SecretValue> {
+    let mut shell = shell(command);
+    read_within(shell.process_group(0), COMMAND_TIME, |child| {
+        let group = i32::try_from(child.id()).map_err(io::Error::other)?;
+        Ok(killpg(Pid::from_raw(group), Signal::SIGKILL)?)
+    })
+}
+
+fn shell(command: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit());
+    shell
+}
+
+fn read_within(
+    shell: &mut Command,
+    time: Duration,
+    end: impl FnOnce(&mut Child) -> io::Result<()>,
+) -> Result<SecretValue> {
+    let mut child = shell.stdout(Stdio::piped()).spawn().context("cmd: no shell")?;
+    let output = child.stdout.take().context("cmd: no output")?;
+    let (done, ended) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let read = read_value(output);
+        // Nobody waits for it any more where it was too late.
+        let _ = done.send(());
+        read
+    });
+    if ended.recv_timeout(time).is_err() {
+        // One that has just ended needs no signal.
+        let _ = end(&mut child);
+        let _ = child.wait();
+        bail!("cmd: the command did not end within {} s", time.as_secs());
     }
-    Ok(output.stdout)
+    let read = reader.join().map_err(|_| anyhow!("cmd: its output could not be read"))??;
+    let status = child.wait().context("cmd: it cannot be waited for")?;
+    if !status.success() {
+        bail!("cmd: the command failed ({status})");
+    }
+    read.context("cmd: the command printed nothing")
 }
 
 #[cfg(test)]
@@ -113,11 +172,35 @@ mod tests {
         fs::remove_file(&secret).expect("the file goes");
         assert_eq!(read_file(&descriptor).expect("it is open still").1, None, "removed");
 
-        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let (reader, mut writer) = io::pipe().expect("a pipe");
         writer.write_all(b"value").expect("room");
         drop(writer);
         let descriptor = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
         assert_eq!(read_file(&descriptor).expect("a pipe"), (b"value".to_vec(), None));
         assert!(read_file(&secret).is_err());
+    }
+
+    #[test]
+    fn a_command_is_read_to_its_end_and_not_for_ever() {
+        // What it does, and what is read or said.
+        const CASES: &[(&str, Result<&str, &str>)] = &[
+            ("printf 'a value\r\n'", Ok("a value")),
+            ("printf 'two\n\n'", Ok("two\n")),
+            ("exit 3", Err("cmd: the command failed (exit status: 3)")),
+            ("echo value; exit 3", Err("cmd: the command failed (exit status: 3)")),
+            ("echo", Err("cmd: the command printed nothing")),
+            ("yes", Err("the value is larger than 64 KiB")),
+            ("sleep 100 & sleep 100", Err("cmd: the command did not end within 1 s")),
+        ];
+        for (command, expected) in CASES {
+            let mut shell = shell(command);
+            let read = read_within(shell.process_group(0), Duration::from_secs(1), |child| {
+                let group = i32::try_from(child.id()).map_err(io::Error::other)?;
+                Ok(killpg(Pid::from_raw(group), Signal::SIGKILL)?)
+            });
+            let read = read.map(|value| String::from_utf8_lossy(value.expose()).into_owned());
+            let read = read.map_err(|error| error.to_string());
+            assert_eq!(read.as_deref().map_err(String::as_str), *expected, "{command}");
+        }
     }
 }

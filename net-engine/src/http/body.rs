@@ -4,15 +4,18 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use net_secrets::{DigestError, Violation};
 use thiserror::Error;
+
+use super::incoming::Incoming;
 
 /// Why a body ended early.
 #[derive(Debug, Error)]
 pub(crate) enum BodyError {
     #[error(transparent)]
-    Http(#[from] hyper::Error),
+    Http1(#[from] hyper::Error),
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
     #[error(transparent)]
     Violation(#[from] Violation),
     #[error(transparent)]
@@ -88,7 +91,7 @@ impl<F: Filter> Body for Filtered<F> {
             }
             let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
             let Some(filter) = &mut this.filter else {
-                return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
+                return Poll::Ready(frame);
             };
             match frame.transpose()?.map(Frame::into_data) {
                 Some(Ok(chunk)) => {

@@ -67,6 +67,58 @@ fn check_prints_rules_and_warnings() {
 }
 
 #[test]
+fn check_and_explain_say_where_secrets_go() {
+    const POLICY: &str = "allow = [\"*.example\", \"any:8080\"]\non_violation = \"block_and_terminate\"\n\
+                          terminate_after = 3\n\
+                          [[secrets]]\nenv = \"KEY\"\nsource = \"env:KEY\"\nhosts = [\"api.example\"]\n\
+                          format = \"github\"\nusage = { ports = [\"443-444\"] }\n\
+                          [[secrets]]\nenv = \"ANY\"\nsource = \"cmd:echo hunter22\"\ndangerous_any_host = true\n\
+                          on_violation = \"block\"\nusage = { require_tls_identity = false }\n";
+    let output = run(POLICY, &["check"], &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(
+        lines(&output.stdout)[2..],
+        [
+            "  -  deny everything else",
+            "secret KEY from env:KEY to api.example on ports 443-444 in headers, basic_auth; elsewhere \
+             block_and_terminate",
+            "secret ANY from a command to any host in headers, basic_auth, without TLS too; elsewhere block",
+            "violation 3 ends the command",
+            "warning: rule 2 allows every address",
+            "warning: secret ANY goes to every host that the rules allow, servers of the command's own included \
+             (dangerous_any_host)",
+            "warning: secret ANY goes to servers that have not proved who they are, and over plain HTTP \
+             (require_tls_identity = false)",
+        ]
+    );
+    // A target, and what is said of secrets.
+    const CASES: &[(&str, &[&str])] = &[
+        (
+            "api.example:443",
+            &[
+                "secret KEY is put in there, in headers, basic_auth",
+                "secret ANY is put in there, in headers, basic_auth",
+            ],
+        ),
+        (
+            "api.example:444",
+            &[
+                "secret KEY is not put in there: TLS is not opened",
+                "secret ANY is put in there without TLS, in headers, basic_auth",
+            ],
+        ),
+        ("web.example:443", &["secret ANY is put in there, in headers, basic_auth"]),
+        ("192.0.2.1:8080", &["secret ANY is put in there without TLS, in headers, basic_auth"]),
+        ("192.0.2.1:22", &[]),
+    ];
+    for (target, expected) in CASES {
+        let shown = lines(&run(POLICY, &["explain"], &["tcp", target]).stdout);
+        let shown: Vec<_> = shown.iter().filter(|line| line.starts_with("secret ")).collect();
+        assert_eq!(shown, *expected, "{target}");
+    }
+}
+
+#[test]
 fn check_names_the_place_of_an_error() {
     let output =
         run("preset = \"none\"\n[[rules]]\naction = \"deny\"\nto = \"10.0.0.0/33\"\n", &["check"], &[]);

@@ -75,6 +75,10 @@ pub(crate) struct RuleDef {
     /// The datagrams and echoes a second that they may receive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     download_packets: Option<PacketRateText>,
+    /// The proxy by which connections go that it allows, or `direct`; only for rules that allow flows from the
+    /// guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
     /// From then on it matches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<UnixTime>,
@@ -105,6 +109,7 @@ impl TryFrom<RuleDef> for Rule {
             download,
             upload_packets,
             download_packets,
+            proxy,
             expires,
             comment,
         } = def;
@@ -114,6 +119,7 @@ impl TryFrom<RuleDef> for Rule {
         let rule = if has_condition { rule.for_requests(HttpCondition::new(methods, paths)?)? } else { rule };
         let rule = if virtual_ip { rule.virtually()? } else { rule };
         let rule = if inner == Inner::Opaque { rule.opaque()? } else { rule };
+        let rule = if let Some(proxy) = proxy { rule.by_proxy(proxy)? } else { rule };
         let shape = |bandwidth: Option<BandwidthText>, packets: Option<PacketRateText>| Shape {
             bandwidth: bandwidth.map(|text| text.0),
             packets: packets.map(|text| text.0),
@@ -129,6 +135,7 @@ impl From<Rule> for RuleDef {
         let virtual_ip = rule.is_virtual();
         let inner = if rule.is_opaque() { Inner::Opaque } else { Inner::Http };
         let Shaping { upload, download } = rule.shape().unwrap_or_default();
+        let proxy = rule.chosen_proxy().map(str::to_owned);
         let Rule { name, direction, destination, protocols, ports, action, http, expires, comment, .. } =
             rule;
         let to = Target { destination, ports };
@@ -148,6 +155,7 @@ impl From<Rule> for RuleDef {
             download: download.bandwidth.map(BandwidthText),
             upload_packets: upload.packets.map(PacketRateText),
             download_packets: download.packets.map(PacketRateText),
+            proxy,
             expires,
             comment,
         }

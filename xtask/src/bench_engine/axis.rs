@@ -6,15 +6,17 @@ use clap::ValueEnum;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum Axis {
-    /// Upload throughput, 1 and 4 streams, and CPU time
+    /// Upload throughput, 1, 4 and 64 streams, and CPU time
     Up,
-    /// Download throughput, 1 and 4 streams, and CPU time
+    /// Download throughput, 1, 4 and 64 streams, and CPU time
     Down,
     /// Round trips, the CPUs kept awake
     Rtt,
     /// Round trips on a machine that sleeps between them
     RttIdle,
-    /// Short connections a second, 1 and 8 clients
+    /// Round trips beside a download
+    RttLoaded,
+    /// Short connections a second and their CPU time, 1, 8 and 64 clients
     Connect,
     /// Names from the system's cache, one after the other and as many as go
     Dns,
@@ -26,6 +28,8 @@ pub(crate) enum Axis {
     Fin,
     /// 100,000 short connections, and what they leave behind (ours alone)
     Churn,
+    /// 1, 10 and 100 guests in one process, and one beside a noisy one (ours alone)
+    Guests,
     /// TLS: full handshakes and resumed ones a second, 1 and 8 clients
     TlsHandshake,
     /// TLS: requests on a warm connection, and what they take longer than spliced ones
@@ -40,9 +44,10 @@ pub(crate) enum Axis {
 
 impl Axis {
     /// Those on which all systems are compared.
-    const COMPARED: [Self; 6] = [Self::Up, Self::Down, Self::Rtt, Self::RttIdle, Self::Connect, Self::Dns];
+    const COMPARED: [Self; 7] =
+        [Self::Up, Self::Down, Self::Rtt, Self::RttIdle, Self::RttLoaded, Self::Connect, Self::Dns];
     /// Those on which only ours is measured.
-    const ALONE: [Self; 4] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn];
+    const ALONE: [Self; 5] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn, Self::Guests];
 
     /// Those on which what opens TLS is measured.
     pub(crate) const TLS: [Self; 5] =

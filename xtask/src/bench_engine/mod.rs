@@ -6,6 +6,7 @@
 //! (`usage`). What opens TLS, and TLS itself, are systems of their own (`tls`). The systems take turns, so that what the machine does meanwhile hits all alike.
 
 mod axis;
+mod guests;
 mod launch;
 mod mitmproxy;
 mod network;

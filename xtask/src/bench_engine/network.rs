@@ -9,8 +9,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::bench_engine::tls::certificates;
 use crate::load;
+use crate::peers;
 use crate::process;
 use crate::space::{Owner, Space};
+use crate::workspace::Workspace;
 
 /// Where the servers are: IANA calls the block globally reachable and nobody runs a service in it
 /// (AS112, RFC 7535). So many, because a client that reconnects all the time runs out of ports
@@ -37,6 +39,8 @@ const GATEWAYS: [&str; 2] = ["192.31.196.254", "2001:4:112::fe"];
 pub(crate) const LOAD: &str = "/tmp/load";
 /// Our engine, likewise.
 pub(crate) const ENGINE: &str = "/tmp/net-engine";
+/// The crate that is compared with, once it is put inside.
+pub(crate) const REFERENCE: &str = "/tmp/reference";
 
 /// The congestion control on both sides of every system.
 pub(crate) const CONGESTION_CONTROL: &str = "cubic";
@@ -109,6 +113,11 @@ impl Network {
              {TCP_SETTINGS}"
         ))?;
         Ok(Self { host, upstream })
+    }
+
+    /// Builds the reference and puts it inside.
+    pub(crate) fn put_reference(&self, workspace: &Workspace) -> Result<()> {
+        put(&self.host, &peers::build(workspace, "reference")?, REFERENCE).context("cannot be put inside")
     }
 
     /// Starts the servers; they end with the child that is returned.

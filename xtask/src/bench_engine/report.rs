@@ -124,7 +124,7 @@ fn figures(samples: &Samples) -> Vec<Figure> {
                 let Some(series) = samples.of(measure, system) else { continue };
                 let id = match system.maker() {
                     Maker::Ours => measure.id(mtu),
-                    peer @ (Maker::Pasta | Maker::Slirp | Maker::Direct) => {
+                    peer @ (Maker::Pasta | Maker::Slirp | Maker::Reference | Maker::Direct) => {
                         format!("{}/peer:{}", measure.id(mtu), peer.name())
                     }
                 };
@@ -137,8 +137,11 @@ fn figures(samples: &Samples) -> Vec<Figure> {
 
 /// A line for each measure and MTU, a column for each maker.
 fn table(samples: &Samples) -> Vec<String> {
-    let mut rows =
-        vec![["measure", "unit", "ours", "pasta", "slirp4netns", "direct"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["measure", "unit", "ours", "pasta", "slirp4netns", "reference", "direct"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for measure in samples.measures() {
         for (ours, mtu) in System::OURS {
             let systems: Vec<System> = [ours].into_iter().chain(System::peers(mtu)).collect();
@@ -160,6 +163,7 @@ fn table(samples: &Samples) -> Vec<String> {
                 cell(Maker::Ours),
                 cell(Maker::Pasta),
                 cell(Maker::Slirp),
+                cell(Maker::Reference),
                 cell(Maker::Direct),
             ]);
         }
@@ -243,7 +247,7 @@ mod tests {
         assert_eq!(lines.len(), 3, "{lines:#?}");
         assert_eq!(
             lines[1].split_whitespace().collect::<Vec<_>>().join(" "),
-            "tcp/up/1/1500 Gbit/s 21.0 (20.0–22.0) 7.00 (0–7.50) - 41.0 (40.0–42.0)"
+            "tcp/up/1/1500 Gbit/s 21.0 (20.0–22.0) 7.00 (0–7.50) - - 41.0 (40.0–42.0)"
         );
     }
 }

@@ -8,10 +8,14 @@ use crate::load::quantile;
 pub(crate) enum Unit {
     GbitPerS,
     PerS,
+    /// Of a machine that has nothing to do.
+    WakeupsPerS,
     Us,
     Ms,
     /// CPU time for what was moved.
     SPerGib,
+    /// CPU time for 100,000 of what was done.
+    SPer100k,
     Kib,
     Bytes,
     /// Of what was asked for.
@@ -34,10 +38,11 @@ impl Unit {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::GbitPerS => "Gbit/s",
-            Self::PerS => "1/s",
+            Self::PerS | Self::WakeupsPerS => "1/s",
             Self::Us => "us",
             Self::Ms => "ms",
             Self::SPerGib => "s/GiB",
+            Self::SPer100k => "s/100k",
             Self::Kib => "KiB",
             Self::Bytes => "B",
             Self::Share => "share",
@@ -49,7 +54,14 @@ impl Unit {
     pub(crate) fn better(self) -> Better {
         match self {
             Self::GbitPerS | Self::PerS | Self::Share => Better::More,
-            Self::Us | Self::Ms | Self::SPerGib | Self::Kib | Self::Bytes | Self::Times => Better::Less,
+            Self::WakeupsPerS
+            | Self::Us
+            | Self::Ms
+            | Self::SPerGib
+            | Self::SPer100k
+            | Self::Kib
+            | Self::Bytes
+            | Self::Times => Better::Less,
             Self::Count => Better::Neither,
         }
     }

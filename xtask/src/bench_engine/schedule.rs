@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::bench_engine::axis::Axis;
+use crate::bench_engine::guests;
 use crate::bench_engine::network::Network;
 use crate::bench_engine::report;
 use crate::bench_engine::samples::Samples;
@@ -76,6 +77,13 @@ fn run_plain(workspace: &Workspace, plan: &Plan) -> Result<()> {
     let mut samples = Samples::default();
     install(&mut systems, &mut samples)?;
     let network = network(workspace)?;
+    if systems.contains(&System::Reference1500)
+        && let Err(error) = network.put_reference(workspace)
+    {
+        eprintln!("{} is absent: {error:#}", System::Reference1500.name());
+        samples.absent.push((System::Reference1500, format!("{error:#}")));
+        systems.retain(|system| *system != System::Reference1500);
+    }
     let compared = Axis::compared(&plan.axes);
     if !compared.is_empty() {
         for round in 1..=plan.rounds {
@@ -85,7 +93,11 @@ fn run_plain(workspace: &Workspace, plan: &Plan) -> Result<()> {
     if systems.contains(&System::Ours1500) {
         for round in 1..=plan.rounds {
             for axis in Axis::alone(&plan.axes) {
-                alone(&network, plan, round, axis, &mut samples);
+                if axis == Axis::Guests {
+                    guests::measure(workspace, round, &mut samples);
+                } else {
+                    alone(&network, plan, round, axis, &mut samples);
+                }
             }
         }
     }

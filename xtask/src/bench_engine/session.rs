@@ -9,13 +9,17 @@ use crate::bench_engine::running::Running;
 use crate::bench_engine::samples::{Measure, Samples, Unit};
 use crate::bench_engine::system::{Maker, System};
 use crate::bench_engine::usage::Usage;
-use crate::load::{Answer, Order, Pace};
+use crate::load::{self, Answer, Order, Pace};
 
-const STREAMS: [usize; 2] = [1, 4];
-const CLIENTS: [usize; 2] = [1, 8];
+const STREAMS: [usize; 3] = [1, 4, 64];
+const CLIENTS: [usize; 3] = [1, 8, 64];
 const ROUND_TRIPS: usize = 5_000;
+/// Fewer: a round trip beside a download may take long.
+const LOADED_ROUND_TRIPS: usize = 1_000;
 const QUESTIONS: usize = 5_000;
-const IDLE_FLOWS: [usize; 3] = [10, 1_000, 10_000];
+const IDLE_FLOWS: [usize; 5] = [10, 100, 1_000, 10_000, 50_000];
+const CLIENTS_BESIDE_IDLE: usize = 8;
+const DESCRIPTORS_BESIDE_IDLE: usize = 1_000;
 const PACES_MB_PER_S: [u64; 5] = [1, 5, 20, 50, 200];
 const PACED_SECONDS: f64 = 3.0;
 /// Milliseconds of quiet before the end, and how often.
@@ -58,6 +62,7 @@ impl<'s> Session<'s> {
                 Axis::Down => self.bulk("down", |streams, seconds| Order::Down { streams, seconds }),
                 Axis::Rtt => self.attempt("rtt", Self::rtt_awake),
                 Axis::RttIdle => self.attempt("rtt_idle", Self::rtt_idle),
+                Axis::RttLoaded => self.attempt("rtt_loaded", Self::rtt_loaded),
                 Axis::Connect => {
                     for clients in CLIENTS {
                         self.attempt("connect", |session| session.connect(clients));
@@ -68,6 +73,7 @@ impl<'s> Session<'s> {
                 | Axis::Paced
                 | Axis::Fin
                 | Axis::Churn
+                | Axis::Guests
                 | Axis::TlsHandshake
                 | Axis::TlsRequest
                 | Axis::TlsBulk
@@ -97,8 +103,10 @@ impl<'s> Session<'s> {
             | Axis::Down
             | Axis::Rtt
             | Axis::RttIdle
+            | Axis::RttLoaded
             | Axis::Connect
             | Axis::Dns
+            | Axis::Guests
             | Axis::TlsHandshake
             | Axis::TlsRequest
             | Axis::TlsBulk
@@ -142,18 +150,23 @@ impl<'s> Session<'s> {
     fn rtt_awake(&mut self) -> Result<()> {
         self.wait_for_quiet()?;
         let awake = Awake::new(self.network)?;
-        let done = self.round_trips("rtt");
+        let done = self.round_trips("rtt", Order::Rtt { count: ROUND_TRIPS });
         drop(awake);
         done
     }
 
     fn rtt_idle(&mut self) -> Result<()> {
         self.wait_for_quiet()?;
-        self.round_trips("rtt_idle")
+        self.round_trips("rtt_idle", Order::Rtt { count: ROUND_TRIPS })
     }
 
-    fn round_trips(&mut self, path: &str) -> Result<()> {
-        let answer = self.running.ask(Order::Rtt { count: ROUND_TRIPS })?;
+    fn rtt_loaded(&mut self) -> Result<()> {
+        self.wait_for_quiet()?;
+        self.round_trips("rtt_loaded", Order::RttLoaded { count: LOADED_ROUND_TRIPS })
+    }
+
+    fn round_trips(&mut self, path: &str, order: Order) -> Result<()> {
+        let answer = self.running.ask(order)?;
         let Answer::Rtt { p50_us, p99_us } = answer else { bail!("{answer:?}") };
         self.compared(path, Unit::Us, p50_us);
         self.compared(&format!("{path}_p99"), Unit::Us, p99_us);
@@ -161,13 +174,25 @@ impl<'s> Session<'s> {
     }
 
     fn connect(&mut self, clients: usize) -> Result<()> {
-        self.wait_for_quiet()?;
-        let answer = self.running.ask(Order::Connect { clients, seconds: self.seconds })?;
-        let Answer::Short { per_s, errors, p99_ms, .. } = answer else { bail!("{answer:?}") };
+        let Connections { per_s, errors, p99_ms, s_per_100k } = self.connections(clients)?;
+        if let Some(cost) = s_per_100k {
+            self.compared(&format!("cpu/connect/{clients}"), Unit::SPer100k, cost);
+        }
         self.compared(&format!("connect/{clients}"), Unit::PerS, per_s);
         self.compared(&format!("connect_p99/{clients}"), Unit::Ms, p99_ms);
         self.compared(&format!("connect_errors/{clients}"), Unit::Count, errors as f64);
         Ok(())
+    }
+
+    fn connections(&mut self, clients: usize) -> Result<Connections> {
+        self.wait_for_quiet()?;
+        let before = self.running.cpu_time()?;
+        let answer = self.running.ask(Order::Connect { clients, seconds: self.seconds })?;
+        let after = self.running.cpu_time()?;
+        let Answer::Short { total, per_s, errors, p99_ms, .. } = answer else { bail!("{answer:?}") };
+        let used = before.zip(after).map(|(before, after)| after.saturating_sub(before).as_secs_f64());
+        let s_per_100k = used.filter(|_| total > 0).map(|used| used / total as f64 * 1e5);
+        Ok(Connections { per_s, errors, p99_ms, s_per_100k })
     }
 
     /// The CPUs are kept awake while one question waits for the other, and are busy by themselves after.
@@ -196,7 +221,9 @@ impl<'s> Session<'s> {
 
     fn idle(&mut self) -> Result<()> {
         let mut resident = Vec::new();
-        for count in IDLE_FLOWS {
+        // Each takes a descriptor of the engine, of the agent and of the servers.
+        let most = load::raise_descriptor_limit().saturating_sub(DESCRIPTORS_BESIDE_IDLE);
+        for count in IDLE_FLOWS.map(|count| count.min(most)) {
             let answer = self.running.ask(Order::Idle { count })?;
             if answer != (Answer::Held { total: count }) {
                 bail!("{answer:?}");
@@ -204,11 +231,21 @@ impl<'s> Session<'s> {
             let Throughput { gbit_per_s, .. } =
                 self.throughput(Order::Down { streams: 1, seconds: self.seconds })?;
             self.own(format!("idle/{count}"), Unit::GbitPerS, gbit_per_s);
+            let Connections { per_s, errors, s_per_100k, .. } = self.connections(CLIENTS_BESIDE_IDLE)?;
+            self.own(format!("idle/{count}/connect"), Unit::PerS, per_s);
+            self.own(format!("idle/{count}/connect_errors"), Unit::Count, errors as f64);
+            if let Some(cost) = s_per_100k {
+                self.own(format!("idle/{count}/cpu"), Unit::SPer100k, cost);
+            }
             // After the download, so that its buffers are in each of the samples.
             let rss_kib = self.own_usage()?.rss_kib;
             self.own(format!("memory/idle/{count}"), Unit::Kib, rss_kib);
             resident.push((count, rss_kib));
         }
+        // None was dropped: they are counted by who holds them.
+        let answer = self.running.ask(Order::Alive)?;
+        let Answer::Held { total } = answer else { bail!("{answer:?}") };
+        self.own("idle/alive".to_owned(), Unit::Count, total as f64);
         if let [(few, small), .., (many, large)] = resident[..] {
             let bytes = (large - small) * 1024.0 / (many - few) as f64;
             self.own("memory/idle_flow".to_owned(), Unit::Bytes, bytes);
@@ -291,6 +328,14 @@ impl<'s> Session<'s> {
         eprintln!("{}  {name} {value:.3} {}", self.label, unit.label());
         self.samples.add(measure, self.system, unit, value);
     }
+}
+
+struct Connections {
+    per_s: f64,
+    errors: usize,
+    p99_ms: f64,
+    /// CPU time of the system for 100,000; there is none where nothing moved or nothing runs.
+    s_per_100k: Option<f64>,
 }
 
 struct Throughput {

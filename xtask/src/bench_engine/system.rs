@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::bench_engine::launch::{Joined, Launch};
-use crate::bench_engine::network::{ENGINE, SERVERS};
+use crate::bench_engine::network::{ENGINE, REFERENCE, SERVERS};
 
 /// A way for a guest to reach the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -20,6 +20,9 @@ pub(crate) enum System {
     Slirp1500,
     #[value(name = "slirp4netns-65520")]
     Slirp65520,
+    /// The crate that is compared with
+    #[value(name = "reference-1500")]
+    Reference1500,
     /// No engine: the agent runs on the host's side of the veth pair.
     #[value(name = "direct")]
     Direct,
@@ -31,15 +34,17 @@ pub(crate) enum Maker {
     Ours,
     Pasta,
     Slirp,
+    Reference,
     Direct,
 }
 
 impl System {
     /// Every system, in the order they take turns.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Ours1500,
         Self::Pasta1500,
         Self::Slirp1500,
+        Self::Reference1500,
         Self::Ours65520,
         Self::Pasta65520,
         Self::Slirp65520,
@@ -61,6 +66,7 @@ impl System {
             Self::Ours1500 | Self::Ours65520 => Maker::Ours,
             Self::Pasta1500 | Self::Pasta65520 => Maker::Pasta,
             Self::Slirp1500 | Self::Slirp65520 => Maker::Slirp,
+            Self::Reference1500 => Maker::Reference,
             Self::Direct => Maker::Direct,
         }
     }
@@ -68,7 +74,7 @@ impl System {
     /// The MTU of the guest's interface, where there is such an interface.
     pub(crate) fn mtu(self) -> Option<u16> {
         match self {
-            Self::Ours1500 | Self::Pasta1500 | Self::Slirp1500 => Some(1500),
+            Self::Ours1500 | Self::Pasta1500 | Self::Slirp1500 | Self::Reference1500 => Some(1500),
             Self::Ours65520 | Self::Pasta65520 | Self::Slirp65520 => Some(65520),
             Self::Direct => None,
         }
@@ -81,6 +87,8 @@ impl System {
         match self.maker() {
             Maker::Ours => {
                 let policy = ["--allow", "any", "--no-intercept", "--nameserver", SERVERS[0]];
+                // For the most idle flows there are beside others.
+                let policy = [&policy[..], &["--limit", "max_tcp_flows=60000"]].concat();
                 let words = [&[ENGINE, "run"][..], &policy, &["--mtu", &text, "--"]].concat();
                 Launch::new(words, Joined::ByItsRunner)
             }
@@ -93,6 +101,7 @@ impl System {
                 let words = ["unshare", "--user", "--map-root-user", "--net", "--"];
                 Launch::new(words, Joined::BySlirp { mtu })
             }
+            Maker::Reference => Launch::new([REFERENCE], Joined::ByItsRunner),
             Maker::Direct => Launch::new(["env"], Joined::Not),
         }
     }
@@ -110,6 +119,7 @@ impl Maker {
             Self::Ours => "ours",
             Self::Pasta => "pasta",
             Self::Slirp => "slirp4netns",
+            Self::Reference => "reference",
             Self::Direct => "direct",
         }
     }
@@ -117,7 +127,7 @@ impl Maker {
     /// The program that must be installed.
     pub(crate) fn program(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Ours | Self::Direct => None,
+            Self::Ours | Self::Reference | Self::Direct => None,
             Self::Pasta => Some(("pasta", "passt")),
             Self::Slirp => Some(("slirp4netns", "slirp4netns")),
         }

@@ -25,6 +25,12 @@ pub(crate) enum Need {
     Node,
     Java,
     Chromium,
+    Nmap,
+    Socat,
+    /// Both ends.
+    Iperf,
+    /// Clients of DHCP, and what asks for routers and neighbours.
+    Autoconfiguration,
 }
 
 impl Need {
@@ -40,6 +46,10 @@ impl Need {
             Self::Node => programs::NODE,
             Self::Java => programs::JAVA,
             Self::Chromium => programs::CHROMIUM,
+            Self::Nmap => programs::NMAP,
+            Self::Socat => programs::SOCAT,
+            Self::Iperf => programs::IPERF,
+            Self::Autoconfiguration => programs::AUTOCONFIGURATION,
         };
         let absent = programs::ensure(wanted)?;
         Ok(absent.first().map(|(program, package)| format!("missing {program} ({package})")))

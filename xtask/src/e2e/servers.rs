@@ -35,11 +35,13 @@ impl Servers {
             ("http3.py", include_str!("guest/http3.py")),
             ("guest.py", include_str!("guest/guest.py")),
             ("attempt.py", include_str!("guest/attempt.py")),
+            ("beside.py", include_str!("guest/beside.py")),
             ("packages.py", include_str!("upstream/packages.py")),
             ("grpc_server.py", include_str!("upstream/grpc_server.py")),
             ("websocket_server.py", include_str!("upstream/websocket_server.py")),
             ("key_exchange.py", include_str!("upstream/key_exchange.py")),
             ("clients.py", include_str!("guest/clients.py")),
+            ("secrets.py", include_str!("guest/secrets.py")),
             ("chromium.sh", include_str!("guest/chromium.sh")),
             ("fetch.mjs", include_str!("guest/fetch.mjs")),
             ("Fetch.java", include_str!("guest/Fetch.java")),
@@ -78,6 +80,12 @@ impl Servers {
             if needs.has(need) {
                 let rest = [&["good.pem", "good.key", library.directory][..], addresses].concat();
                 start(&world.upstream, name, &python(script, &rest))?;
+            }
+        }
+        if needs.has(Need::Iperf) {
+            // One for each family: a server of this kind serves one client after the other.
+            for (name, address) in [("iperf3-v4", PEER[0]), ("iperf3-v6", PEER[1])] {
+                start(&world.upstream, name, &["iperf3", "--server", "--bind", address])?;
             }
         }
         if needs.has(Need::Git) {

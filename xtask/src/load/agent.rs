@@ -61,12 +61,14 @@ impl Agent {
             Order::Up { streams, seconds } => bulk::run(servers, Habit::Sink, streams, seconds)?,
             Order::Down { streams, seconds } => bulk::run(servers, Habit::Source, streams, seconds)?,
             Order::Rtt { count } => ping::run(servers, count)?,
+            Order::RttLoaded { count } => bulk::beside(servers, || ping::run(servers, count))?,
             Order::Connect { clients, seconds } => short::run(servers, clients, Until::Elapsed(seconds))?,
             Order::Churn { count, clients } => short::run(servers, clients, Until::Opened(count))?,
             Order::Idle { count } => {
                 idle::open(servers, &mut self.held, count)?;
                 Answer::Held { total: self.held.len() }
             }
+            Order::Alive => Answer::Held { total: idle::alive(&self.held)? },
             Order::Paced { rate, seconds } => paced::run(servers, rate, seconds)?,
             Order::Fin { quiet_ms, count } => fin::run(servers, quiet_ms, count)?,
             Order::Dns { count, seconds } => names::run(servers.first()?, count, seconds)?,
@@ -125,10 +127,12 @@ mod tests {
             assert!(total_bytes > 0, "{order}");
         }
         assert!(matches!(answer("rtt 10"), Answer::Rtt { .. }));
+        assert!(matches!(answer("rtt_loaded 10"), Answer::Rtt { .. }));
         assert!(matches!(answer("connect 2 0.1"), Answer::Short { errors: 0, .. }));
         assert!(matches!(answer("churn 50 4"), Answer::Short { errors: 0, .. }));
         assert_eq!(answer("idle 5"), Answer::Held { total: 5 });
         assert_eq!(answer("idle 7"), Answer::Held { total: 7 });
+        assert_eq!(answer("alive"), Answer::Held { total: 7 });
         let Answer::Paced(pace) = answer("paced 20000000 0.1") else { panic!("paced") };
         assert!(pace.bytes > 0 && pace.seconds > 0.0);
         assert!(matches!(answer("fin 1 3"), Answer::Late { .. }));

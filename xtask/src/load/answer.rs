@@ -21,7 +21,7 @@ pub(crate) enum Answer {
     /// `rtt` and `tls_request`.
     Rtt { p50_us: f64, p99_us: f64 },
     /// `connect`, `churn` and `tls_handshake`.
-    Short { per_s: f64, errors: usize, p50_ms: f64, p99_ms: f64 },
+    Short { total: usize, per_s: f64, errors: usize, p50_ms: f64, p99_ms: f64 },
     /// `idle`: connections open in all.
     Held { total: usize },
     /// `paced`, as the server saw it.
@@ -40,8 +40,7 @@ pub(crate) enum Answer {
         /// Handshakes with the other name that were not.
         errors: usize,
         idle_p99_ms: f64,
-        /// Of the other name beside names that come at a pace, and beside those that come as they can.
-        paced_p99_ms: f64,
+        /// Of the other name beside the others.
         p99_ms: f64,
     },
     /// The order could not be carried out.

@@ -50,6 +50,19 @@ pub(crate) fn run(servers: &Servers, habit: Habit, streams: usize, seconds: f64)
     Ok(Answer::Moved { gbit_per_s, total_bytes: moved.into_inner(), broken: broken.into_inner() })
 }
 
+/// Client: does something while a download runs.
+pub(crate) fn beside<T>(servers: &Servers, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let stream = servers.connect(Habit::Source)?;
+    thread::scope(|scope| {
+        scope.spawn(|| read_on(&stream, |_| ()));
+        thread::sleep(WARM_UP);
+        let done = act();
+        // One that is gone already needs none.
+        let _ = stream.shutdown(Shutdown::Both);
+        done
+    })
+}
+
 /// Server: reads as fast as it can.
 pub(crate) fn sink(stream: &TcpStream) -> io::Result<()> {
     read_on(stream, |_| ())

@@ -17,6 +17,18 @@ pub(crate) fn open(servers: &Servers, held: &mut Vec<TcpStream>, count: usize) -
     Ok(())
 }
 
+/// Client: how many have not ended.
+pub(crate) fn alive(held: &[TcpStream]) -> io::Result<usize> {
+    let mut count = 0;
+    for stream in held {
+        stream.set_nonblocking(true)?;
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false)?;
+        count += usize::from(peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+    }
+    Ok(count)
+}
+
 /// Server: the exchange; whoever calls keeps the connection.
 pub(crate) fn greet(mut stream: &TcpStream) -> io::Result<()> {
     stream.write_all(&[1])?;

@@ -16,12 +16,16 @@ pub(crate) enum Order {
     Down { streams: usize, seconds: f64 },
     /// Exchange single bytes.
     Rtt { count: usize },
+    /// The same beside a download.
+    RttLoaded { count: usize },
     /// Open short connections, so many at a time, for so many seconds.
     Connect { clients: usize, seconds: f64 },
     /// Open so many short connections.
     Churn { count: usize, clients: usize },
     /// Have so many idle connections open in all.
     Idle { count: usize },
+    /// See how many of them are still open.
+    Alive,
     /// Upload to a server that reads so many bytes a second.
     Paced { rate: u64, seconds: f64 },
     /// Have the server end after this much silence, and see how late that arrives.
@@ -54,9 +58,11 @@ impl fmt::Display for Order {
             Self::Up { streams, seconds } => write!(f, "up {streams} {seconds}"),
             Self::Down { streams, seconds } => write!(f, "down {streams} {seconds}"),
             Self::Rtt { count } => write!(f, "rtt {count}"),
+            Self::RttLoaded { count } => write!(f, "rtt_loaded {count}"),
             Self::Connect { clients, seconds } => write!(f, "connect {clients} {seconds}"),
             Self::Churn { count, clients } => write!(f, "churn {count} {clients}"),
             Self::Idle { count } => write!(f, "idle {count}"),
+            Self::Alive => f.write_str("alive"),
             Self::Paced { rate, seconds } => write!(f, "paced {rate} {seconds}"),
             Self::Fin { quiet_ms, count } => write!(f, "fin {quiet_ms} {count}"),
             Self::Dns { count, seconds } => write!(f, "dns {count} {seconds}"),
@@ -85,8 +91,10 @@ impl FromStr for Order {
             "up" => Self::Up { streams: next(&mut words)?, seconds: seconds(&mut words)? },
             "down" => Self::Down { streams: next(&mut words)?, seconds: seconds(&mut words)? },
             "rtt" => Self::Rtt { count: next(&mut words)? },
+            "rtt_loaded" => Self::RttLoaded { count: next(&mut words)? },
             "connect" => Self::Connect { clients: next(&mut words)?, seconds: seconds(&mut words)? },
             "churn" => Self::Churn { count: next(&mut words)?, clients: next(&mut words)? },
+            "alive" => Self::Alive,
             "idle" => Self::Idle { count: next(&mut words)? },
             "paced" => Self::Paced { rate: next(&mut words)?, seconds: seconds(&mut words)? },
             "fin" => Self::Fin { quiet_ms: next(&mut words)?, count: next(&mut words)? },
@@ -137,9 +145,11 @@ mod tests {
             Order::Up { streams: 4, seconds: 2.0 },
             Order::Down { streams: 1, seconds: 0.5 },
             Order::Rtt { count: 100 },
+            Order::RttLoaded { count: 100 },
             Order::Connect { clients: 8, seconds: 2.0 },
             Order::Churn { count: 100_000, clients: 8 },
             Order::Idle { count: 10_000 },
+            Order::Alive,
             Order::Paced { rate: 20_000_000, seconds: 3.0 },
             Order::Fin { quiet_ms: 20, count: 200 },
             Order::Dns { count: 1_000, seconds: 2.0 },

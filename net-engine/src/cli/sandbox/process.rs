@@ -1,9 +1,11 @@
 //! The processes of a sandbox.
 #![allow(unsafe_code, reason = "fork and sigwaitinfo have no safe wrapper; each block says why it is sound")]
 
+use std::convert::Infallible;
 use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -14,7 +16,7 @@ use nix::sys::socket::{
     socketpair,
 };
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, read, setpgid, write};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, read, setpgid, write};
 
 use super::setup_error::{SetupError, Step};
 use super::{LinkKind, SandboxPlan, command, mounts, namespaces};
@@ -54,6 +56,49 @@ pub(crate) fn spawn(
             Ok((Sandbox { keeper: child, channel: ours }, descriptor, kind))
         }
     }
+}
+
+/// Splits a process off that does `work` with the other end of the channel that is returned, which carries
+/// messages whole. It dies with this one and has nothing else open but stdio; what is dumpable of this one is of
+/// it.
+///
+/// Call it before the process has threads.
+pub(crate) fn spawn_aside(work: impl FnOnce(OwnedFd) -> Infallible) -> Result<OwnedFd, SetupError> {
+    const STEP: &str = "a process for secrets";
+    const REMEDY: &str = "the system refuses a new process";
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (ours, theirs) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).step(STEP, REMEDY)?;
+    let parent = getpid();
+    // SAFETY: as in `spawn`.
+    match unsafe { fork() }.step(STEP, REMEDY)? {
+        ForkResult::Parent { .. } => Ok(ours),
+        ForkResult::Child => {
+            // Whatever happens, nothing of the parent's is dropped a second time.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                let is_orphan = die_with_parent().is_err() || getppid() != parent;
+                // The terminal's signals are for the command.
+                let is_apart = setpgid(Pid::from_raw(0), Pid::from_raw(0)).is_ok();
+                if !is_orphan && is_apart && close_all_but(&theirs).is_ok() {
+                    match work(theirs) {}
+                }
+            }));
+            std::process::exit(1)
+        }
+    }
+}
+
+/// Closes what this process has open, but for stdio and one descriptor. Nothing may use the others afterwards.
+fn close_all_but(kept: &OwnedFd) -> nix::Result<()> {
+    let kept = kept.as_raw_fd().cast_unsigned();
+    let ranges = [(3, kept.saturating_sub(1)), (kept.max(2) + 1, libc::c_uint::MAX)];
+    for (first, last) in ranges.into_iter().filter(|(first, last)| first <= last) {
+        // SAFETY: the caller never returns to what owns these descriptors.
+        if unsafe { libc::close_range(first, last, 0) } != 0 {
+            return Err(Errno::last());
+        }
+    }
+    Ok(())
 }
 
 impl Sandbox {

@@ -117,6 +117,12 @@ impl Ping {
             context.report_violation(flow, None, &violation);
             return Err(Unreachable::Prohibited);
         }
+        if context.is_kept_from_passing(flow, None) {
+            state.table.end(flow.guest, flow.upstream);
+            state.settle(context);
+            context.report_protocol(flow, None, "it would go past its proxy, which carries tcp alone");
+            return Err(Unreachable::Prohibited);
+        }
         let shaped = context.shape_of(flow, None);
         if let Some(shaped) = shaped
             && !context.stack.shapers().take_datagram(shaped, Direction::Egress, data.len(), now)

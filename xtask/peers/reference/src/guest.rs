@@ -10,19 +10,19 @@ use crate::tap::Tap;
 
 const DEVICE: &str = "eth0";
 
-/// What the engine says of its guest, and the file of whom it trusts.
+/// What the engine says of its guest, and the file of whom it must trust, if it is to trust anybody new.
 pub struct Guest {
     mac: String,
     mtu: u16,
     address: String,
     gateway: String,
-    trust: String,
+    trust: Option<String>,
 }
 
 impl Guest {
     pub fn new(
         network: &microsandbox_protocol::bootstrap::BootstrapNetwork,
-        trust: String,
+        trust: Option<String>,
     ) -> Result<Self> {
         let v4 = network.ipv4.as_ref().context("the host has no route for IPv4")?;
         Ok(Self {
@@ -49,6 +49,7 @@ impl Guest {
             bail!("the guest's network cannot be set up");
         }
         let (program, rest) = command.split_first().context("no command")?;
-        Ok(Command::new(program).args(rest).env("SSL_CERT_FILE", trust).status()?)
+        let trust = trust.map(|file| ("SSL_CERT_FILE", file));
+        Ok(Command::new(program).args(rest).envs(trust).status()?)
     }
 }

@@ -1,6 +1,6 @@
-//! The reference engine, driven through its public backend: `reference TRUST UPSTREAM_CA PORTS COMMAND…`
-//! runs the command in a network namespace whose only way out it is, opens TLS on PORTS, and writes
-//! whom the command must trust to TRUST.
+//! The reference engine, driven through its public backend: `reference COMMAND…` runs the command in a
+//! network namespace whose only way out it is. With `--tls TRUST UPSTREAM_CA PORTS` in front it opens TLS
+//! on PORTS, and writes whom the command must trust to TRUST.
 
 mod guest;
 mod tap;
@@ -25,20 +25,28 @@ use crate::guest::Guest;
 use crate::tap::{HEADER_BYTES, MAX_FRAME_BYTES, Tap};
 
 fn main() -> Result<ExitCode> {
-    let mut arguments = env::args().skip(1);
-    let mut next = || arguments.next().context("usage: reference TRUST UPSTREAM_CA PORTS COMMAND…");
-    let (trust, upstream_ca, ports) = (next()?, next()?, next()?);
+    let mut arguments = env::args().skip(1).peekable();
+    let tls = if arguments.next_if(|word| word == "--tls").is_some() {
+        let mut next = || arguments.next().context("usage: reference --tls TRUST UPSTREAM_CA PORTS COMMAND…");
+        Some((next()?, next()?, next()?))
+    } else {
+        None
+    };
     let command: Vec<String> = arguments.collect();
 
     rustls::crypto::ring::default_provider().install_default().map_err(|_| anyhow!("two providers"))?;
-    let ports = ports.split(',').map(str::parse::<u16>).collect::<Result<Vec<_>, _>>()?;
-    let config = json!({
-        "policy": NetworkPolicy::allow_all(),
-        "tls": { "enabled": true, "intercepted_ports": ports, "upstream_ca_cert": [upstream_ca] },
-    });
+    let mut config = json!({ "policy": NetworkPolicy::allow_all() });
+    if let Some((_, upstream_ca, ports)) = &tls {
+        let ports = ports.split(',').map(str::parse::<u16>).collect::<Result<Vec<_>, _>>()?;
+        config["tls"] =
+            json!({ "enabled": true, "intercepted_ports": ports, "upstream_ca_cert": [upstream_ca] });
+    }
     let config = ResolvedNetworkConfig::new(serde_json::from_value(config)?, None);
     let mut network = SmoltcpNetwork::new(config, 1, DeploymentProfile::SingleTenant)?;
-    fs::write(&trust, network.ca_cert_pem().context("it has no authority")?)?;
+    let trust = tls.map(|(trust, _, _)| trust);
+    if let Some(trust) = &trust {
+        fs::write(trust, network.ca_cert_pem().context("it has no authority")?)?;
+    }
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     network.start(runtime.handle().clone());

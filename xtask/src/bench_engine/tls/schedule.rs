@@ -1,19 +1,18 @@
 //! Whose turn it is: rounds, in each of which every system is started afresh and measured.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::bench_engine::axis::Axis;
 use crate::bench_engine::mitmproxy;
-use crate::bench_engine::network::{self, Network};
+use crate::bench_engine::network::Network;
 use crate::bench_engine::running::Running;
 use crate::bench_engine::samples::Samples;
 use crate::bench_engine::schedule::{self, Plan};
 use crate::bench_engine::tls::session::Session;
-use crate::bench_engine::tls::system::{REFERENCE, System};
+use crate::bench_engine::tls::system::System;
 use crate::bench_engine::tls::{certificates, report};
-use crate::peers;
 use crate::programs;
 use crate::workspace::Workspace;
 
@@ -63,7 +62,7 @@ impl<'b> Bench<'b> {
         let mut mitmproxy = None;
         systems.retain(|system| {
             let ready = match system {
-                System::Reference => reference(workspace, &network),
+                System::Reference => network.put_reference(workspace),
                 System::Mitmproxy => provide_mitmproxy(workspace, &network).map(|at| mitmproxy = Some(at)),
                 System::Ours | System::OursHttp | System::Splice | System::Direct => Ok(()),
             };
@@ -118,11 +117,6 @@ fn absent(system: System, why: String, samples: &mut Samples<System>) {
 fn remark(remark: String, samples: &mut Samples<System>) {
     eprintln!("{remark}");
     samples.remarks.push(remark);
-}
-
-fn reference(workspace: &Workspace, network: &Network) -> Result<()> {
-    let built: PathBuf = peers::build(workspace, "reference")?;
-    network::put(&network.host, Path::new(&built), REFERENCE).context("cannot be put inside")
 }
 
 fn provide_mitmproxy(workspace: &Workspace, network: &Network) -> Result<PathBuf> {

@@ -6,12 +6,11 @@ use clap::ValueEnum;
 
 use crate::bench_engine::launch::{Joined, Launch};
 use crate::bench_engine::mitmproxy;
-use crate::bench_engine::network::{ENGINE, SERVERS};
+use crate::bench_engine::network::{ENGINE, REFERENCE, SERVERS};
 use crate::bench_engine::tls::certificates;
 use crate::load::{ECHO_PORT, HTTP2_PORT, TLS_NAME, TLS_PORT};
 
-/// Where the reference is, inside, and whom its guest must trust.
-pub(super) const REFERENCE: &str = "/tmp/reference";
+/// Whom the reference's guest must trust.
 const REFERENCE_TRUST: &str = "/tmp/reference.pem";
 
 /// Where a program finds whom to trust.
@@ -80,7 +79,7 @@ impl System {
             Self::OursHttp => ours(&["--allow", TLS_NAME, "--allow", &format!("any:{ECHO_PORT}")]),
             Self::Splice => ours(&["--allow", "any", "--bypass", TLS_NAME]),
             Self::Reference => {
-                let words = [REFERENCE, REFERENCE_TRUST, certificates::AUTHORITY, &ports];
+                let words = [REFERENCE, "--tls", REFERENCE_TRUST, certificates::AUTHORITY, &ports];
                 Launch::new(words, Joined::ByItsRunner)
             }
             Self::Mitmproxy => {

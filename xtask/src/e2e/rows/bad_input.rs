@@ -32,6 +32,12 @@ pub(crate) const ROWS: &[Row] = &[
     rejected("bad_port", &["--allow", "web.test:66000"], &[Rejected(&["--allow", "66000"])]),
     rejected("bad_intercept_port", &["--intercept", "https"], &[Rejected(&["--intercept", "https"])]),
     rejected("bad_bypass_pattern", &["--bypass", "*"], &[Rejected(&["--bypass"])]),
+    rejected("unknown_limit", &["--limit", "max_flows=1"], &[Rejected(&["--limit", "max_flows"])]),
+    rejected(
+        "limit_out_of_bounds",
+        &["--limit", "max_header_bytes=1 KiB"],
+        &[Rejected(&["--limit", "max_header_bytes", "1024 is not between 8192 and 16777216"])],
+    ),
     rejected("bad_nameserver", &["--nameserver", "not an address"], &[Rejected(&["--nameserver"])]),
     rejected(
         "secret_without_a_host",

@@ -6,11 +6,13 @@
 use crate::e2e::row::Expect::{Err, Exit, NotOut, NotUpstream, Out, Rejected, Upstream};
 use crate::e2e::row::{Only, Row, rejected, row};
 
-/// Puts `hidden-{id}` into `{dir}/started/{id}.d/secret`, which has a symbolic link beside it.
+/// Puts `hidden-{id}` into `{dir}/started/{id}.d/secret`, which has a symbolic link beside it, and another file, so
+/// that the directory is not the secret's own.
 const WITH_SECRET_FILE: &[&str] = &[
     "sh",
     "-c",
-    "cd {dir}/started && mkdir {id}.d && echo hidden-{id} > {id}.d/secret && ln -s secret {id}.d/link; \
+    "cd {dir}/started && mkdir {id}.d && echo hidden-{id} > {id}.d/secret && ln -s secret {id}.d/link \
+     && touch {id}.d/neighbour; \
      exec \"$@\"",
     "sh",
 ];
@@ -155,6 +157,16 @@ pub(crate) const ROWS: &[Row] = &[
         &[Exit(0), NotOut("hidden-{id}"), Out("empty")],
     )
     .wrapped(WITH_SECRET_FILE)
+    .judged()
+    .only(Only::OncePerUser),
+    row(
+        "directory_of_a_secret_is_hidden",
+        &["--secret", SECRET_FILE],
+        "cd {dir}/started; ls -lA {id}.d; cat {id}.d/*; echo new > {id}.d/new || echo closed; \
+         mv {id}.d {id}.e || echo stays",
+        &[Exit(0), NotOut("hidden-{id}"), Out("total 0\n"), Out("closed"), Out("stays")],
+    )
+    .wrapped(&["sh", "-c", "mkdir {dir}/started/{id}.d; echo hidden-{id} > {dir}/started/{id}.d/secret; exec \"$@\"", "sh"])
     .judged()
     .only(Only::OncePerUser),
     row(

@@ -14,18 +14,22 @@ mod isolation;
 mod lines;
 mod names;
 mod ping;
+mod programs;
 mod publish;
 mod quic;
 mod reach;
 mod requests;
 mod resolver;
 mod secrets;
+mod secrets_change;
 mod shaping;
 mod silence;
 mod tls;
 mod transfer;
 mod trust_kit;
+mod unconfigured;
 mod virtual_ip;
+mod with_rights;
 
 use crate::e2e::row::Row;
 
@@ -44,15 +48,18 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("distrust", distrust::ROWS),
         ("trust_kit", trust_kit::ROWS),
         ("secrets", secrets::ROWS),
+        ("secrets_change", secrets_change::ROWS),
         ("transfer", transfer::ROWS),
         ("giant", giant::ROWS),
         ("endings", endings::ROWS),
         ("datagrams", datagrams::ROWS),
         ("ping", ping::ROWS),
+        ("programs", programs::ROWS),
         ("publish", publish::ROWS),
         ("quic", quic::ROWS),
         ("shaping", shaping::ROWS),
         ("guest", guest::ROWS),
+        ("unconfigured", unconfigured::ROWS),
         ("isolation", isolation::ROWS),
         ("bad_input", bad_input::ROWS),
     ]

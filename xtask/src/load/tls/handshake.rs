@@ -41,7 +41,7 @@ pub(in crate::load) fn run(servers: &Servers, clients: usize, seconds: f64, resu
     })?;
     let at = |q| quantile(&millis, q).unwrap_or_default();
     let per_s = millis.len() as f64 / began.elapsed().as_secs_f64();
-    Ok(Answer::Short { per_s, errors, p50_ms: at(0.5), p99_ms: at(0.99) })
+    Ok(Answer::Short { total: millis.len(), per_s, errors, p50_ms: at(0.5), p99_ms: at(0.99) })
 }
 
 /// How long each took, and how many failed.

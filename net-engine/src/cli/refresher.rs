@@ -1,0 +1,338 @@
+//! The process that reads the sources of secrets again while the command runs.
+//!
+//! The engine itself gives up executing programs and opening files before the command starts. What has to do
+//! both stays beside it, takes nothing from anybody and ends with it.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::exit;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
+
+use super::renewal::Renewal;
+use super::sources;
+
+/// A file that moves more often while it is read is looked at with the next change.
+const MAX_MOVES: usize = 4;
+
+/// What is to be read again, with the secrets' numbers.
+#[derive(Default)]
+pub(super) struct Refresher {
+    files: Vec<(u32, FileTask)>,
+    commands: Vec<(u32, CommandTask)>,
+}
+
+/// A file that is read when it was written or replaced.
+pub(super) struct FileTask {
+    /// As it was given.
+    path: PathBuf,
+    /// What it leads to.
+    file: PathBuf,
+    /// The device and the number of what was covered.
+    covered: Option<(u64, u64)>,
+    /// The directory that the command does not see.
+    hidden: Option<PathBuf>,
+}
+
+/// A command that runs again whenever its value's time is over.
+struct CommandTask {
+    command: String,
+    ttl: Duration,
+}
+
+impl Refresher {
+    pub(super) fn add_command(&mut self, number: u32, command: String, ttl: Duration) {
+        self.commands.push((number, CommandTask { command, ttl }));
+    }
+
+    pub(super) fn add_file(&mut self, number: u32, task: FileTask) {
+        self.files.push((number, task));
+    }
+
+    /// Whether there is nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.commands.is_empty()
+    }
+
+    /// Does it, in a process of its own, until nobody listens any more.
+    pub(super) fn work(self, channel: OwnedFd) -> Infallible {
+        let channel = &channel;
+        thread::scope(|scope| {
+            for (number, task) in self.commands {
+                scope.spawn(move || task.repeat(number, channel.as_fd()));
+            }
+            if !self.files.is_empty() {
+                let _ = watch(self.files, channel.as_fd());
+            }
+        });
+        exit(0)
+    }
+}
+
+impl CommandTask {
+    /// Until nobody listens.
+    fn repeat(&self, number: u32, channel: BorrowedFd<'_>) -> io::Result<Infallible> {
+        let mut renewed = now();
+        let mut wait = self.ttl;
+        loop {
+            thread::sleep(wait);
+            let outcome = sources::read_command_alone(&self.command);
+            let renewal = match outcome {
+                Ok(value) => {
+                    (renewed, wait) = (now(), self.ttl);
+                    Renewal::Value(value)
+                }
+                Err(error) => {
+                    wait = (self.ttl / 10).clamp(Duration::from_secs(1), Duration::from_secs(60));
+                    // One more time as long as it was good for.
+                    let left = (2 * self.ttl).saturating_sub(renewed.elapsed());
+                    if left.is_zero() {
+                        Renewal::Revoked(format!("{error:#}"))
+                    } else {
+                        let left = humantime::format_duration(Duration::from_secs(left.as_secs().max(1)));
+                        Renewal::Failed(format!("{error:#}; the value stays for {left}"))
+                    }
+                }
+            };
+            renewal.send(number, channel)?;
+        }
+    }
+}
+
+/// Reads files whenever they may have changed, until nobody listens or the system tells of no changes.
+fn watch(mut files: Vec<(u32, FileTask)>, channel: BorrowedFd<'_>) -> io::Result<()> {
+    let Ok(events) = Inotify::init(InitFlags::IN_CLOEXEC) else {
+        for (number, _) in &files {
+            let why = "its file is not read again: the system has no more inotify instances";
+            Renewal::Failed(why.to_owned()).send(*number, channel)?;
+        }
+        return Ok(());
+    };
+    for (number, task) in &mut files {
+        if let Err(error) = task.listen(&events) {
+            let why = format!("its file is not read again: its directory cannot be watched: {error}");
+            Renewal::Failed(why).send(*number, channel)?;
+        }
+        // It may have changed since it was first read.
+        task.follow(&events, *number, channel)?;
+    }
+    loop {
+        let batch = events.read_events()?;
+        for (number, task) in &mut files {
+            if task.is_among(&batch) {
+                task.follow(&events, *number, channel)?;
+            }
+        }
+    }
+}
+
+impl FileTask {
+    /// `path` leads to `file`, which has just been read, and is covered with the directory `hidden` if there is
+    /// one.
+    pub(super) fn new(path: PathBuf, file: PathBuf, hidden: Option<PathBuf>) -> Self {
+        let covered = fs::metadata(&file).ok().map(|found| (found.dev(), found.ino()));
+        Self { path, file, covered, hidden }
+    }
+
+    /// Where files may come to stand in its place.
+    fn directories(&self) -> BTreeSet<&Path> {
+        let own = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        [own.unwrap_or_else(|| Path::new("."))].into_iter().chain(self.file.parent()).collect()
+    }
+
+    /// Asks to be told of changes; of a directory that is watched already nothing is changed.
+    fn listen(&self, events: &Inotify) -> nix::Result<()> {
+        let changes = AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_DELETE;
+        self.directories()
+            .into_iter()
+            .try_for_each(|directory| events.add_watch(directory, changes).map(drop))
+    }
+
+    /// Tells what it says; once more where it has come to be elsewhere, which was not watched until then.
+    fn follow(&mut self, events: &Inotify, number: u32, channel: BorrowedFd<'_>) -> io::Result<()> {
+        for _ in 0..MAX_MOVES {
+            let before = self.file.clone();
+            self.read().send(number, channel)?;
+            if self.file == before {
+                break;
+            }
+            // What is watched already tells of the next change.
+            let _ = self.listen(events);
+        }
+        Ok(())
+    }
+
+    /// Whether it may have changed, by what has happened in directories.
+    fn is_among(&self, events: &[InotifyEvent]) -> bool {
+        let names = [self.path.file_name(), self.file.file_name()];
+        let is_named = |name: &OsString| names.iter().flatten().any(|own| *own == name.as_os_str());
+        let is_lost = |event: &InotifyEvent| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+        events.iter().any(|event| is_lost(event) || event.name.as_ref().is_some_and(is_named))
+            // A link on the way was replaced.
+            || fs::canonicalize(&self.path).is_ok_and(|file| file != self.file)
+    }
+
+    /// What it says now.
+    fn read(&mut self) -> Renewal {
+        const UNREADABLE: &str = "its file cannot be read";
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Renewal::Revoked("its file is gone".to_owned());
+            }
+            Err(error) => return Renewal::Failed(format!("{UNREADABLE}: {error}")),
+        };
+        let Ok(metadata) = file.metadata() else { return Renewal::Failed(UNREADABLE.to_owned()) };
+        if !metadata.is_file() {
+            return Renewal::Failed("its path leads to no file any more; the value stays".to_owned());
+        }
+        let found = fs::canonicalize(&self.path).unwrap_or_default();
+        let is_hidden = self.hidden.as_ref().is_some_and(|hidden| found.starts_with(hidden));
+        if !is_hidden && self.covered != Some((metadata.dev(), metadata.ino())) {
+            return Renewal::Failed(
+                "its file was replaced where the command sees the new one, whose value is not taken: keep it in a \
+                 directory with nothing but secrets in it, or write into it"
+                    .to_owned(),
+            );
+        }
+        self.file = found;
+        match sources::read_value(file) {
+            Ok(Some(value)) => Renewal::Value(value),
+            Ok(None) => Renewal::Revoked("its file is empty".to_owned()),
+            Err(error) => Renewal::Failed(format!("{error:#}")),
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the binary owns the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::cli::renewal::Renewals;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Text for what arrives: `=value`, `-revoked`, `!failed`.
+    async fn next(renewals: &Renewals) -> String {
+        let arrived = timeout(PATIENCE, renewals.next()).await.expect("in time").expect("somebody sends");
+        match arrived.1 {
+            Renewal::Value(value) => format!("={}", String::from_utf8_lossy(value.expose())),
+            Renewal::Failed(why) => format!("!{why}"),
+            Renewal::Revoked(why) => format!("-{why}"),
+        }
+    }
+
+    /// Until this arrives: a change may be told more than once.
+    async fn until(renewals: &Renewals, expected: &str) {
+        loop {
+            let arrived = next(renewals).await;
+            if arrived.starts_with(expected) {
+                return;
+            }
+        }
+    }
+
+    /// Watches in a thread, which ends with the tests.
+    fn watched(task: FileTask) -> Renewals {
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .expect("a pair");
+        thread::spawn(move || watch(vec![(0, task)], theirs.as_fd()));
+        Renewals::new(ours).expect("a reactor")
+    }
+
+    #[tokio::test]
+    async fn a_file_of_its_own_directory_is_written_replaced_removed_and_comes_back() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = fs::canonicalize(directory.path()).expect("a path");
+        let (file, next_file) = (root.join("key"), root.join("key.new"));
+        fs::write(&file, "one\n").expect("a file");
+        let renewals = watched(FileTask::new(file.clone(), file.clone(), Some(root)));
+        assert_eq!(next(&renewals).await, "=one");
+        fs::write(&file, "two\n").expect("a file");
+        until(&renewals, "=two").await;
+        fs::write(&next_file, "three").expect("a file");
+        fs::rename(&next_file, &file).expect("a move");
+        until(&renewals, "=three").await;
+        fs::remove_file(&file).expect("it goes");
+        until(&renewals, "-its file is gone").await;
+        fs::write(&file, "four").expect("a file");
+        until(&renewals, "=four").await;
+        fs::write(&file, "\n").expect("a file");
+        until(&renewals, "-its file is empty").await;
+    }
+
+    #[tokio::test]
+    async fn versions_behind_a_link_are_followed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = fs::canonicalize(directory.path()).expect("a path");
+        for (version, value) in [("..1", "one"), ("..2", "two")] {
+            fs::create_dir(root.join(version)).expect("a directory");
+            fs::write(root.join(version).join("key"), value).expect("a file");
+        }
+        symlink("..1", root.join("..data")).expect("a link");
+        symlink("..data/key", root.join("key")).expect("a link");
+        let renewals = watched(FileTask::new(root.join("key"), root.join("..1/key"), Some(root.clone())));
+        assert_eq!(next(&renewals).await, "=one");
+        symlink("..2", root.join("..new")).expect("a link");
+        fs::rename(root.join("..new"), root.join("..data")).expect("a move");
+        until(&renewals, "=two").await;
+        fs::write(root.join("..2/key"), "three").expect("a file");
+        until(&renewals, "=three").await;
+    }
+
+    #[tokio::test]
+    async fn what_replaces_a_file_where_the_command_sees_it_is_not_taken() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = fs::canonicalize(directory.path()).expect("a path");
+        let (file, other) = (root.join("key"), root.join("other"));
+        fs::write(&file, "one").expect("a file");
+        let renewals = watched(FileTask::new(file.clone(), file.clone(), None));
+        assert_eq!(next(&renewals).await, "=one");
+        fs::write(&file, "two").expect("a file");
+        until(&renewals, "=two").await;
+        fs::write(&other, "three").expect("a file");
+        fs::rename(&other, &file).expect("a move");
+        until(&renewals, "!its file was replaced where the command sees the new one").await;
+    }
+
+    #[tokio::test]
+    async fn a_command_runs_again_and_its_failures_are_told_until_the_value_is_too_old() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("value");
+        fs::write(&file, "one").expect("a file");
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .expect("a pair");
+        let command = format!("cat {} 2>/dev/null", file.display());
+        let task = CommandTask { command, ttl: Duration::from_secs(2) };
+        thread::spawn(move || task.repeat(0, theirs.as_fd()));
+        let renewals = Renewals::new(ours).expect("a reactor");
+        assert_eq!(next(&renewals).await, "=one");
+        fs::remove_file(&file).expect("it goes");
+        until(&renewals, "!cmd: the command failed").await;
+        until(&renewals, "-cmd: the command failed").await;
+        fs::write(&file, "two").expect("a file");
+        until(&renewals, "=two").await;
+    }
+}

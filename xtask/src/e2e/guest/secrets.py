@@ -1,0 +1,37 @@
+"""A guest that uses the placeholder in $TOKEN: one verb a way.
+
+usage: secrets.py VERB ARGUMENT...
+"""
+
+import http.client
+import os
+import ssl
+import sys
+import time
+
+TOKEN = os.environ["TOKEN"]
+
+
+def twice(host, path, marks):
+    """Two requests over one connection; between them something outside is asked for by MARKS.go, and has
+    happened once there is MARKS.done."""
+    connection = http.client.HTTPSConnection(host, timeout=30, context=ssl.create_default_context())
+    ports = []
+    for number in [1, 2]:
+        connection.request("GET", f"{path}-{number}", headers={"X-Token": TOKEN})
+        ports.append(connection.sock.getsockname()[1])
+        response = connection.getresponse()
+        response.read()
+        print(f"{number}: {response.status}", flush=True)
+        if number == 1:
+            open(f"{marks}.go", "w").close()
+            while not os.path.exists(f"{marks}.done"):
+                time.sleep(0.05)
+            # Until whoever has to see it has seen it.
+            time.sleep(4)
+    print("one connection" if ports[0] == ports[1] else "two connections")
+
+
+VERBS = [twice]
+if __name__ == "__main__":
+    dict((verb.__name__, verb) for verb in VERBS)[sys.argv[1]](*sys.argv[2:])
