@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use net_core::Shaping;
 use net_policy::{Policy, VirtualPoolError};
 use net_secrets::SecretSet;
 use thiserror::Error;
@@ -106,6 +107,7 @@ enum Command {
     Counters(oneshot::Sender<Counters>),
     SwapPolicy(Policy, oneshot::Sender<Result<usize, SwapError>>),
     SwapSecrets(SecretSet, oneshot::Sender<()>),
+    SwapShaping(Shaping, oneshot::Sender<()>),
     Publish(Publication, oneshot::Sender<io::Result<PublicationId>>),
     Withdraw(PublicationId, oneshot::Sender<bool>),
     Stop,
@@ -255,9 +257,10 @@ async fn run_guest(attach: Attach) {
                         Some(Command::Counters(reply)) => {
                             // A caller that went away needs no answer.
                             let udp = udp.counters();
+                            let stream_waits = stack.shapers().waits();
                             let names_held = context.tls.names_held();
                             let counters = stack.with(|gateway| gateway.counters());
-                            let _ = reply.send(Counters { udp, names_held, ..counters });
+                            let _ = reply.send(Counters { udp, names_held, stream_waits, ..counters });
                         }
                         Some(Command::SwapPolicy(policy, done)) => {
                             let swapped = context.swap_policy(policy);
@@ -265,6 +268,10 @@ async fn run_guest(attach: Attach) {
                         }
                         Some(Command::SwapSecrets(secrets, done)) => {
                             context.swap_secrets(secrets);
+                            let _ = done.send(());
+                        }
+                        Some(Command::SwapShaping(shaping, done)) => {
+                            context.swap_shaping(&shaping);
                             let _ = done.send(());
                         }
                         Some(Command::Publish(publication, done)) => {
@@ -364,6 +371,15 @@ impl Guest {
     pub async fn swap_secrets(&self, secrets: SecretSet) {
         let (done, wait) = oneshot::channel();
         if self.commands.send(Command::SwapSecrets(secrets, done)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Replaces the bounds on what the guest may send and receive; running flows go on under the new ones. What
+    /// rules bound is changed with [them](Self::swap_policy).
+    pub async fn swap_shaping(&self, shaping: Shaping) {
+        let (done, wait) = oneshot::channel();
+        if self.commands.send(Command::SwapShaping(shaping, done)).await.is_ok() {
             let _ = wait.await;
         }
     }

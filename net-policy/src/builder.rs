@@ -2,7 +2,7 @@ use thiserror::Error;
 
 use crate::{
     Action, Defaults, HttpCondition, HttpConditionError, InnerError, Policy, Preset, ProxyRuleError, Rule,
-    TargetError, VirtualIpError, parse_target,
+    ShapingError, TargetError, VirtualIpError, parse_target,
 };
 
 /// Makes a [`Policy`], rule by rule; what is wrong is said at the end.
@@ -52,6 +52,9 @@ pub enum RuleError {
     /// What it lets be inside of TLS.
     #[error(transparent)]
     Inner(#[from] InnerError),
+    /// Its flows are not bounded.
+    #[error(transparent)]
+    Shaping(#[from] ShapingError),
     /// A proxy on a rule that cannot have one.
     #[error(transparent)]
     Proxy(#[from] ProxyRuleError),

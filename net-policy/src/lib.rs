@@ -70,7 +70,7 @@ pub use request::{
 };
 pub use rule::{
     Action, DIRECT, Defaults, Inner, InnerError, Protocols, ProxyRuleError, Rule, RuleDirection, RuleId,
-    VirtualIpError,
+    ShapingError, VirtualIpError,
 };
 #[cfg(feature = "serde")]
 pub use schema::PolicyTextError;

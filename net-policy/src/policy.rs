@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use net_core::{Direction, HostName, Protocol};
+use net_core::{Direction, HostName, Protocol, Shaping};
 use thiserror::Error;
 
 use crate::compile::{Index, Position, Wanted};
@@ -166,6 +166,24 @@ impl Policy {
             && self.parts(rule).all(|(layer, rule)| {
                 layer.rule(rule).is_none_or(|rule| rule.is_opaque() || !rule.destination.is_domain())
             })
+    }
+
+    /// What the flows of a rule may carry, all of them together, and whose bound that is: that of the floor's
+    /// rule that agreed, where that has one.
+    pub fn shaping(&self, rule: RuleId) -> Option<(Layer, RuleId, Shaping)> {
+        let floor = self.floor.as_deref().zip(rule.of_floor());
+        let floor = floor.map(|(compiled, rule)| (Layer::Floor, compiled, rule));
+        let mut parts = floor.into_iter().chain([(Layer::Own, &*self.own, rule)]);
+        // Of one's own as of the floor's: a rule is the same whichever of the other layer agreed.
+        parts.find_map(|(layer, compiled, rule)| {
+            let own = RuleId::own(u32::try_from(rule.index()).ok()?);
+            Some((layer, own, compiled.rule(rule)?.shape()?))
+        })
+    }
+
+    /// Whether some rule bounds what its flows carry. Work grows with the rules.
+    pub fn has_shaping(&self) -> bool {
+        self.layers().any(|(_, layer)| layer.parts().0.iter().any(|rule| rule.shape().is_some()))
     }
 
     /// Whether a name shown by a flow to this port could lead to another rule than `rule`, which

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use net_core::{Direction, Protocol};
+use net_core::{Direction, Protocol, Shape, Shaping};
 use thiserror::Error;
 
 use crate::target::write_target;
@@ -164,6 +164,8 @@ impl RuleId {
     }
 }
 
+const UNBOUNDED: Shape = Shape { bandwidth: None, packets: None };
+
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -198,6 +200,9 @@ pub struct Rule {
     /// What may be inside of TLS that is opened. It means something only where the rule
     /// [can have it](Self::opaque).
     pub inner: Inner,
+    /// What the flows it allows may carry, all of them together. It means something only where the rule
+    /// [can have it](Self::shaped).
+    pub shaping: Shaping,
     /// The proxy by which connections go that it allows, or [`DIRECT`]; `None` leaves it to the proxies. It means
     /// something only where the rule [can have it](Self::by_proxy), and nothing for the decision.
     pub proxy: Option<String>,
@@ -220,6 +225,7 @@ impl Rule {
             http: None,
             virtual_ip: false,
             inner: Inner::Http,
+            shaping: Shaping { upload: UNBOUNDED, download: UNBOUNDED },
             proxy: None,
             expires: None,
             comment: None,
@@ -280,6 +286,28 @@ impl Rule {
         self.action == Action::Allow && self.http.is_none() && self.direction.covers(Direction::Egress)
     }
 
+    /// The same rule, whose flows carry no more than this, all of them together. Of streams bytes are counted,
+    /// of datagrams and echoes packets too.
+    ///
+    /// # Errors
+    /// [`ShapingError`] unless the rule allows flows from the guest.
+    pub fn shaped(self, shaping: Shaping) -> Result<Self, ShapingError> {
+        if self.may_be_shaped() || shaping.is_unbounded() {
+            Ok(Self { shaping, ..self })
+        } else {
+            Err(ShapingError)
+        }
+    }
+
+    /// What its flows may carry, if that is bounded.
+    pub(crate) fn shape(&self) -> Option<Shaping> {
+        Some(self.shaping).filter(|shaping| self.may_be_shaped() && !shaping.is_unbounded())
+    }
+
+    fn may_be_shaped(&self) -> bool {
+        self.action == Action::Allow && self.direction.covers(Direction::Egress)
+    }
+
     /// The same rule, whose connections go by the proxy of this name, or by none where it is [`DIRECT`].
     ///
     /// # Errors
@@ -330,6 +358,11 @@ pub struct VirtualIpError;
 #[error("inner = \"opaque\" is for rules that allow flows from the guest, and all requests")]
 pub struct InnerError;
 
+/// Why a rule's flows are not bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("upload, download and their packets are for rules that allow flows from the guest")]
+pub struct ShapingError;
+
 /// What a rule has for a proxy where its connections go by none.
 pub const DIRECT: &str = "direct";
 
@@ -363,6 +396,9 @@ impl fmt::Display for Rule {
         }
         if self.is_opaque() {
             f.write_str(" with anything inside TLS")?;
+        }
+        if let Some(shaping) = self.shape() {
+            write!(f, " at most {shaping}")?;
         }
         match self.chosen_proxy() {
             None => {}

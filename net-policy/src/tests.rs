@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use net_core::{Direction, HostName, Protocol};
+use net_core::{Direction, HostName, Protocol, Shape, Shaping};
 use proptest::prelude::*;
 
 use crate::{
     Action, DIRECT, Decision, Defaults, DenyReason, HostAddresses, HttpCondition, HttpConditionError, Inner,
-    InnerError, NameDecision, NameTable, Policy, ProxyRuleError, Query, RequestLine, Rule, RuleDirection,
-    RuleId, UnixTime, VirtualIpError, parse_target,
+    InnerError, Layer, NameDecision, NameTable, Policy, ProxyRuleError, Query, RequestLine, Rule,
+    RuleDirection, RuleId, ShapingError, UnixTime, VirtualIpError, parse_target,
 };
 
 mod answers;
@@ -1018,4 +1018,31 @@ fn the_corpus_of_paths_holds() {
         let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
         crate::fuzzing::paths_have_one_form(&text);
     }
+}
+
+#[test]
+fn a_bound_is_of_the_rule_or_of_the_floor_s_where_that_has_one() {
+    let shaping = |text: &str| Shaping {
+        upload: Shape { bandwidth: Some(text.parse().unwrap()), packets: None },
+        ..Shaping::default()
+    };
+    let (slow, fast) = (shaping("1 MB/s"), shaping("9 MB/s"));
+    let shaped = |text: &str, shaping| rule(text).shaped(shaping);
+    assert_eq!(shaped("deny a.example", slow), Err(ShapingError));
+    let ingress = Rule { direction: RuleDirection::Ingress, ..rule("allow any") };
+    assert_eq!(ingress.shaped(slow), Err(ShapingError));
+    // Where the fields are filled in by hand it means nothing.
+    let by_hand = Policy::new(vec![Rule { shaping: slow, ..rule("deny a.example") }]);
+    assert!(!by_hand.has_shaping() && by_hand.shaping(RuleId::own(0)).is_none());
+    let own = Policy::new(vec![rule("allow 9.9.9.9"), shaped("allow any", fast).unwrap()]);
+    assert!(own.has_shaping() && own.shaping(RuleId::own(0)).is_none());
+    assert_eq!(own.shaping(RuleId::own(1)), Some((Layer::Own, RuleId::own(1), fast)));
+    let floor = Policy::new(vec![rule("allow 9.9.9.9"), shaped("allow any", slow).unwrap()]);
+    let both = own.with_floor(&floor).unwrap();
+    let of = |own, floor| both.shaping(RuleId::own(own).over(RuleId::own(floor)));
+    // Two rules over one of the floor share its bound; one over two has its own.
+    assert_eq!(of(0, 1), Some((Layer::Floor, RuleId::own(1), slow)));
+    assert_eq!(of(1, 1), of(0, 1));
+    assert_eq!(of(1, 0), Some((Layer::Own, RuleId::own(1), fast)));
+    assert_eq!(of(0, 0), None);
 }

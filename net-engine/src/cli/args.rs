@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::authority_store::{KEPT_DAYS, KEPT_NAME};
 use super::sandbox::LinkKind;
 use super::secret_action::ActionKey;
+use super::shaping::ShapingArgs;
 
 /// What IPv6 asks of a link (RFC 8200, section 5), and what leaves room for an Ethernet header.
 pub(super) const MTU_RANGE: std::ops::RangeInclusive<i64> = 1280..=65_520;
@@ -287,6 +288,8 @@ pub(super) struct PolicyArgs {
     /// connect_timeout=10s; docs/config.md says where they are listed
     #[arg(long, value_name = "NAME=VALUE")]
     pub(super) limit: Vec<String>,
+    #[command(flatten)]
+    pub(super) shaping: ShapingArgs,
     #[command(flatten)]
     pub(super) authority: AuthorityArgs,
 }

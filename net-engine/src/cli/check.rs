@@ -14,7 +14,7 @@ use super::upstreams::UpstreamSettings;
 /// Prints the rules in the order they are tried, and what their owner may not have meant.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let (config, _) = Config::read(args.file())?;
-    let Settings { policy, upstreams, secrets, terminate_after, .. } =
+    let Settings { policy, upstreams, secrets, terminate_after, shaping, .. } =
         Settings::new(&PolicyArgs::default(), &config)?;
     for (index, rule) in policy.rules().iter().enumerate() {
         let comment = rule.comment.as_ref();
@@ -27,6 +27,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
         println!("  -  deny everything else");
     } else {
         println!("  -  {} everything else, {} it ingress", defaults.egress, defaults.ingress);
+    }
+    if !shaping.is_unbounded() {
+        println!("  -  in all at most {shaping}");
     }
     for secret in &secrets {
         println!("{secret}");

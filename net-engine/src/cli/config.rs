@@ -13,6 +13,7 @@ use super::args::{ConfigureArg, ConstraintsArg};
 use super::limits::LimitSetting;
 use super::secret_action::ActionKey;
 use super::secret_places::PlaceKeys;
+use super::shaping::{ShapingConfig, ShapingKeys};
 use super::sources;
 
 /// A setting as it was written, and where: what an error about it names.
@@ -76,8 +77,9 @@ pub(super) struct Config {
     pub(super) dns_denial: DenialConfig,
     pub(super) strict_hosts: Option<bool>,
     pub(super) readable_denials: Option<bool>,
+    pub(super) shaping: ShapingConfig,
     pub(super) limits: Vec<LimitSetting>,
-    /// The file's keys that are about no rules, as they were written.
+    /// The file's keys that hold from the next run on, as they were written.
     pub(super) others: toml::Table,
 }
 
@@ -229,6 +231,8 @@ struct Keys {
     dns_denial: DenialConfig,
     strict_hosts: Option<bool>,
     readable_denials: Option<bool>,
+    #[serde(default)]
+    shaping: ShapingKeys,
     #[serde(default)]
     limits: BTreeMap<String, Spanned<toml::Value>>,
 }
@@ -416,16 +420,17 @@ impl Config {
             dns_denial: keys.dns_denial,
             strict_hosts: keys.strict_hosts,
             readable_denials: keys.readable_denials,
+            shaping: keys.shaping.written(written),
             limits: keys.limits.into_iter().map(limit).collect(),
             others: others(text),
         })
     }
 }
 
-/// The keys of a file that are about no rules; the file has been parsed before.
+/// The keys of a file that are not taken over as they change; the file has been parsed before.
 fn others(text: &str) -> toml::Table {
     let mut table: toml::Table = text.parse().unwrap_or_default();
-    for key in ["deny", "allow", "rules", "preset", "defaults"] {
+    for key in ["deny", "allow", "rules", "preset", "defaults", "shaping"] {
         table.remove(key);
     }
     table

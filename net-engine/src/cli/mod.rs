@@ -26,6 +26,7 @@ mod seccomp;
 mod secret_action;
 mod secret_places;
 mod secret_settings;
+mod shaping;
 mod sources;
 mod trust;
 mod upstreams;

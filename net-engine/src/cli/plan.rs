@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
-use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
+use net_core::{HostName, HostPattern, Limits, Nat64Prefix, Shaping};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 
@@ -19,7 +19,7 @@ use super::secret_settings::SecretSettings;
 use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
-use super::{publish, resolver};
+use super::{publish, resolver, shaping};
 use crate::core::Autoconfiguration;
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
@@ -74,6 +74,7 @@ pub(super) struct Settings {
     strict_hosts: bool,
     readable_denials: bool,
     pub(super) nat64: Vec<Nat64Prefix>,
+    pub(super) shaping: Shaping,
     pub(super) secrets: Vec<SecretSettings>,
     pub(super) terminate_after: Option<NonZeroU32>,
     authority: AuthoritySettings,
@@ -134,6 +135,7 @@ impl Settings {
             strict_hosts: !flags.no_strict_hosts && config.strict_hosts.unwrap_or(true),
             readable_denials: flags.readable_denials || config.readable_denials.unwrap_or_default(),
             nat64: nat64_prefixes(&config.nat64)?,
+            shaping: shaping::shaping(&flags.shaping, &config.shaping)?,
             secrets: SecretSettings::all(flags, config)?,
             terminate_after: flags.terminate_after.or(config.terminate_after),
             authority: AuthoritySettings::new(&flags.authority, config)?,
@@ -218,6 +220,7 @@ impl Plan {
             strict_hosts: settings.strict_hosts,
             readable_denials: settings.readable_denials,
             nat64: settings.nat64,
+            shaping: settings.shaping,
             terminate_after: settings.terminate_after,
             proxies: read_proxies.proxies,
             reports_opened: args.verbose > 0,

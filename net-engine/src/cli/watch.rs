@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use net_core::Shaping;
 use net_policy::Policy;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -15,8 +16,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::args::PolicyArgs;
 use super::config::Config;
-use super::plan;
 use super::sandbox::Cover;
+use super::{plan, shaping};
 use crate::Guest;
 use crate::link::sys;
 
@@ -35,6 +36,7 @@ pub(super) struct Watch {
     flags: PolicyArgs,
     /// What was taken over last.
     policy: Policy,
+    shaping: Shaping,
     /// What the file said besides.
     others: toml::Table,
 }
@@ -91,7 +93,8 @@ impl Watch {
         let changes = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO;
         events.add_watch(&place.directory, changes).with_context(named)?;
         let directory = fs::File::open(&place.directory).with_context(named)?.into();
-        Ok(Self { events, directory, place, flags, policy, others: config.others.clone() })
+        let shaping = shaping::shaping(&flags.shaping, &config.shaping)?;
+        Ok(Self { events, directory, place, flags, policy, shaping, others: config.others.clone() })
     }
 
     /// The directory that is read in again.
@@ -100,7 +103,7 @@ impl Watch {
     }
 
     /// What the file says now.
-    fn read(&self) -> Result<(Policy, Config)> {
+    fn read(&self) -> Result<(Policy, Shaping, Config)> {
         let shown = self.place.shown.display().to_string();
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let file = openat(&self.directory, self.place.file.as_os_str(), flags, Mode::empty());
@@ -110,7 +113,8 @@ impl Watch {
             .and_then(|file| fs::File::from(file).take(MAX_FILE_BYTES).read_to_string(&mut text));
         read.with_context(|| format!("{shown}: cannot be read"))?;
         let config = Config::parse(&shown, &text)?;
-        Ok((plan::policy(&self.flags, &config)?, config))
+        let shaping = shaping::shaping(&self.flags.shaping, &config.shaping)?;
+        Ok((plan::policy(&self.flags, &config)?, shaping, config))
     }
 
     /// Whether the file is among what has changed. Takes all that has.
@@ -160,7 +164,7 @@ impl Watching {
     /// Has the guest live by what the file says now, and says so. A file that is wrong changes nothing.
     pub(super) async fn take_over(&mut self, guest: &Guest) {
         let file = self.watch.place.shown.display().to_string();
-        let (policy, config) = match self.watch.read() {
+        let (policy, shaping, config) = match self.watch.read() {
             Ok(read) => read,
             Err(error) => {
                 eprintln!("net-engine: {error:#}; the rules stay as they were");
@@ -182,8 +186,14 @@ impl Watching {
                 "net-engine: {file}: {rules} rules taken over, {ended} connections ended, in {took:.1} ms"
             );
         }
+        if shaping != self.watch.shaping {
+            guest.swap_shaping(shaping).await;
+            self.watch.shaping = shaping;
+            let bounds = if shaping.is_unbounded() { "none".to_owned() } else { shaping.to_string() };
+            eprintln!("net-engine: {file}: bounds taken over: {bounds}");
+        }
         if self.watch.others != config.others {
-            eprintln!("net-engine: {file}: what is no rule holds from the next run on");
+            eprintln!("net-engine: {file}: what is neither a rule nor shaping holds from the next run on");
             self.watch.others = config.others;
         }
     }
@@ -214,7 +224,7 @@ mod tests {
         fs::rename(directory.path(), &moved).expect("a move");
         fs::create_dir(directory.path()).expect("a directory");
         fs::write(&path, "allow = [\"any\"]\n").expect("a file");
-        let (policy, _) = watch.read().expect("the file");
+        let (policy, ..) = watch.read().expect("the file");
         assert_eq!(policy.rules()[0].to_string(), "allow a.example");
         fs::remove_dir_all(moved).expect("a directory");
     }

@@ -55,6 +55,11 @@ pub struct Counters {
     pub ring_bytes: u64,
     /// SYNs that wait for a decision or a dial now.
     pub syns_held: u64,
+    /// How often the link was left alone because more would have been too much for
+    /// [`GuestConfig::shaping`](crate::GuestConfig::shaping), of either direction.
+    pub link_waits: u64,
+    /// How often a stream waited because its rule's flows had carried enough.
+    pub stream_waits: u64,
     /// Datagrams, and who may send them.
     pub udp: UdpCounters,
     /// TLS streams whose name was new and has waited for its turn.
@@ -79,6 +84,8 @@ pub struct UdpCounters {
     pub filtered: u64,
     /// Datagrams that were dropped for lack of room, as on any link.
     pub lost: u64,
+    /// Datagrams of either direction that were dropped because their rule's flows had carried enough.
+    pub shaped: u64,
 }
 
 impl Counters {

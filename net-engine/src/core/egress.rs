@@ -16,6 +16,16 @@ use super::tcp_flow::{Refusal, TcpFlow, TcpState};
 const MIN_TIMER: Duration = Duration::from_millis(1);
 
 impl Gateway {
+    /// Bounds the frames that wait by bytes too, which on a slow link are time; at least one frame waits.
+    pub fn set_max_queued_bytes(&mut self, bytes: usize) {
+        self.wire.queue.set_max_bytes(bytes);
+    }
+
+    /// Counts that the link was left alone for its bounds.
+    pub(crate) fn note_link_wait(&mut self) {
+        self.wire.counters.link_waits += 1;
+    }
+
     /// The frame to send next.
     pub fn next_frame(&self) -> Option<&QueuedFrame> {
         self.wire.queue.front()

@@ -20,6 +20,14 @@ impl FlowId {
     }
 }
 
+#[cfg(test)]
+impl FlowId {
+    /// One of several that no gateway has.
+    pub(crate) fn numbered(index: usize) -> Self {
+        Self { index, generation: 0 }
+    }
+}
+
 struct Slot {
     generation: u64,
     flow: Option<TcpFlow>,

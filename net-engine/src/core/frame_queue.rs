@@ -13,10 +13,23 @@ pub struct QueuedFrame {
 }
 
 impl QueuedFrame {
+    /// Packets the link makes of it.
+    pub(crate) fn packets(&self) -> usize {
+        packets(&self.meta, self.len)
+    }
+
     /// The frame from its Ethernet header on.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.len]
     }
+}
+
+/// Packets a frame of `len` bytes is cut into.
+pub(crate) fn packets(meta: &FrameMeta, len: usize) -> usize {
+    meta.segmentation.map_or(1, |cut| {
+        let payload = len.saturating_sub(cut.header_bytes.into());
+        payload.div_ceil(usize::from(cut.size).max(1)).max(1)
+    })
 }
 
 /// Frames that wait for the link: of streams at most `capacity`, and of datagrams a few more.
@@ -27,6 +40,9 @@ impl QueuedFrame {
 #[derive(Debug)]
 pub(crate) struct FrameQueue {
     capacity: usize,
+    /// What may wait besides the frame that is beyond it: no bound but on links that are slow.
+    max_bytes: usize,
+    bytes: usize,
     waiting: VecDeque<QueuedFrame>,
     spare: Vec<Vec<u8>>,
     /// How many of `spare` were not needed since `trimmed`.
@@ -44,17 +60,23 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 impl FrameQueue {
     pub(crate) fn new(capacity: usize, now: Instant) -> Self {
         let (waiting, spare) = (VecDeque::new(), Vec::new());
-        Self { capacity: capacity.max(1), waiting, spare, untouched: 0, trimmed: now }
+        let (capacity, max_bytes) = (capacity.max(1), usize::MAX);
+        Self { capacity, max_bytes, bytes: 0, waiting, spare, untouched: 0, trimmed: now }
+    }
+
+    /// Bounds what waits by bytes too: on a slow link that is time.
+    pub(crate) fn set_max_bytes(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes.max(1);
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= self.capacity
+        self.waiting.len() >= self.capacity || self.bytes >= self.max_bytes
     }
 
     /// Whether datagrams should be asked for: beyond what streams may fill, or they would leave nothing to
     /// datagrams, which nobody sends again.
     pub(crate) fn has_room_for_datagrams(&self) -> bool {
-        self.waiting.len() < 2 * self.capacity
+        self.waiting.len() < 2 * self.capacity && self.bytes / 2 < self.max_bytes
     }
 
     /// Whether one more may come in, which may be many fragments: those that were asked for come several
@@ -75,6 +97,7 @@ impl FrameQueue {
         }
         let (meta, result) = fill(&mut buffer[..len]);
         self.waiting.push_back(QueuedFrame { meta, buffer, len });
+        self.bytes += len;
         result
     }
 
@@ -94,6 +117,7 @@ impl FrameQueue {
     /// Removes the front frame; its length in bytes.
     pub(crate) fn pop(&mut self) -> Option<usize> {
         let frame = self.waiting.pop_front()?;
+        self.bytes -= frame.len;
         self.spare.push(frame.buffer);
         Some(frame.len)
     }

@@ -45,6 +45,11 @@ pub enum Undelivery {
     Unreachable(Unreachable),
     /// It was to cross fewer routers than there are: what `traceroute` asks for.
     TimeExceeded,
+    /// It may not be cut, and a link on its way carries no packets of its size (RFC 1191, RFC 8201).
+    TooBig {
+        /// The largest that link carries, in bytes.
+        mtu: u16,
+    },
 }
 
 /// An error about a packet of the guest.
@@ -80,14 +85,25 @@ impl Undelivery {
         match self {
             Self::Unreachable(why) => (Icmpv4Message::DstUnreachable, why.code_v4()),
             Self::TimeExceeded => (Icmpv4Message::TimeExceeded, 0),
+            // Fragmentation needed and DF set.
+            Self::TooBig { .. } => (Icmpv4Message::DstUnreachable, 4),
         }
     }
 
-    /// Type and code (RFC 4443, sections 3.1 and 3.3).
+    /// The last two of the four bytes behind the checksum: the others are zero, or all where there is no MTU.
+    const fn mtu(self) -> u16 {
+        match self {
+            Self::Unreachable(_) | Self::TimeExceeded => 0,
+            Self::TooBig { mtu } => mtu,
+        }
+    }
+
+    /// Type and code (RFC 4443, sections 3.1 to 3.3).
     const fn kind_v6(self) -> (Icmpv6Message, u8) {
         match self {
             Self::Unreachable(why) => (Icmpv6Message::DstUnreachable, why.code_v6()),
             Self::TimeExceeded => (Icmpv6Message::TimeExceeded, 0),
+            Self::TooBig { .. } => (Icmpv6Message::PktTooBig, 0),
         }
     }
 }
@@ -122,9 +138,9 @@ pub(crate) fn push_error(wire: &mut Wire, from: IpAddr, packet: &[u8], why: Unde
             push_v4(wire, from, original.src_addr().into(), quote, |icmp| {
                 icmp.set_msg_type(kind);
                 icmp.set_msg_code(code);
-                // The four bytes after the checksum are unused and zero.
+                // Where an echo has its sequence number an error has its MTU (RFC 1191, section 4).
                 icmp.set_echo_ident(0);
-                icmp.set_echo_seq_no(0);
+                icmp.set_echo_seq_no(why.mtu());
             });
         }
         IpAddr::V6(_) => {
@@ -134,8 +150,9 @@ pub(crate) fn push_error(wire: &mut Wire, from: IpAddr, packet: &[u8], why: Unde
             push_v6(wire, from, original.src_addr().into(), quote, |icmp| {
                 icmp.set_msg_type(kind);
                 icmp.set_msg_code(code);
+                // RFC 4443, section 3.2: the lower half of the MTU.
                 icmp.set_echo_ident(0);
-                icmp.set_echo_seq_no(0);
+                icmp.set_echo_seq_no(why.mtu());
             });
         }
     }

@@ -209,6 +209,12 @@ impl<M, P> PortTable<M, P> {
         self.peers.get(slot).map(|peer| peer.ports.1)
     }
 
+    /// What was decided of the peer at an address.
+    pub(crate) fn state_at(&self, guest: SocketAddr, dialled: SocketAddr) -> Option<&P> {
+        let slot = *self.by_dialled.get(&(guest, dialled))?;
+        self.peers.get(slot).map(|peer| &peer.state)
+    }
+
     /// Ends a peer, if there is such a one.
     pub(crate) fn end(&mut self, guest: SocketAddr, upstream: SocketAddr) {
         if let Some(slot) = self.by_ports.get(&(guest, upstream)) {

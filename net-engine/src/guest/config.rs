@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
+use net_core::{HostName, HostPattern, Limits, Nat64Prefix, Shaping};
 use net_policy::dns::DenialStyle;
 use net_policy::{Policy, VirtualPools};
 use net_secrets::SecretSet;
@@ -135,6 +135,9 @@ pub struct GuestConfig {
     /// Whether flows that are opened are events too ([`Event::Opened`](crate::Event::Opened)); those
     /// that are refused always are.
     pub reports_opened: bool,
+    /// What the guest may send and receive, whatever it is: frames with their headers. What is too much waits
+    /// at its sender. What the flows of a rule may carry the rule says ([`Rule::shaped`](net_policy::Rule::shaped)).
+    pub shaping: Shaping,
     /// Bounds.
     pub limits: Limits,
 }
@@ -168,6 +171,7 @@ impl Default for GuestConfig {
             terminate_after: None,
             on_termination: None,
             reports_opened: false,
+            shaping: Shaping::default(),
             limits: Limits::default(),
         }
     }

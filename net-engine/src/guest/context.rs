@@ -3,6 +3,7 @@
 mod reports;
 mod secrets;
 mod sessions;
+mod shaping;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -60,6 +61,8 @@ pub(crate) struct Context {
     bypass: Vec<HostPattern>,
     refuses_ech: bool,
     policy: RefCell<Policy>,
+    /// Whether some rule of it bounds what its flows carry.
+    has_shaping: Cell<bool>,
     /// Counts the policies: the number of a rule means nothing under another one.
     generation: Cell<u64>,
     /// Of the rules of this policy that have denied something.
@@ -92,6 +95,7 @@ impl Context {
         let has_virtual = config.policy.has_virtual();
         let has_chosen_proxies = Cell::new(config.policy.chosen_proxies().next().is_some());
         let virtual_flows = VirtualFlows::new(config.virtual_pools, &config.limits, has_virtual);
+        stack.shape_link(&config.shaping);
         let hosts = Hosts::new(own, config.host_addresses, config.nat64, Instant::now());
         Self {
             stack,
@@ -118,6 +122,7 @@ impl Context {
             proxies: Proxies::new(config.proxies),
             has_chosen_proxies,
             addresses,
+            has_shaping: Cell::new(config.policy.has_shaping()),
             policy: RefCell::new(config.policy),
             generation: Cell::new(0),
             rule_labels: RefCell::default(),

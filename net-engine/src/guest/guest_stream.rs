@@ -2,9 +2,10 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use net_core::Direction;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Stack;
+use super::{Stack, now};
 use crate::core::{FlowId, StreamRead, StreamWrite};
 
 /// The engine's end of one of the guest's TCP connections.
@@ -29,15 +30,23 @@ impl GuestStream {
         context: &mut Context<'_>,
         take: impl FnOnce(&mut Context<'_>, &[u8]) -> (usize, R),
     ) -> Poll<io::Result<Option<R>>> {
-        let (poll, used) = self.stack.with(|gateway| {
-            let mut used = 0;
+        let (poll, is_changed) = self.stack.with(|gateway| {
+            let mut is_changed = false;
             let read = gateway.read(self.id, |bytes| {
-                let (count, result) = take(context, bytes);
-                used = count;
-                (count, result)
+                let Some(allowance) = self.allowance(Direction::Egress, context) else { return (0, None) };
+                let (count, result) = take(context, &bytes[..bytes.len().min(allowance)]);
+                self.note_carried(Direction::Egress, allowance, count);
+                is_changed = count > 0 || allowance < usize::MAX;
+                (count, Some(result))
             });
             let poll = match read {
-                StreamRead::Data(result) => Poll::Ready(Ok(Some(result))),
+                StreamRead::Data(Some(result)) => Poll::Ready(Ok(Some(result))),
+                // It waits for its bound; the driver learns until when.
+                StreamRead::Data(None) => {
+                    is_changed = true;
+                    gateway.register_reader(self.id, context.waker());
+                    Poll::Pending
+                }
                 StreamRead::Finished => Poll::Ready(Ok(None)),
                 StreamRead::Reset => Poll::Ready(Err(reset())),
                 StreamRead::Blocked => {
@@ -45,9 +54,9 @@ impl GuestStream {
                     Poll::Pending
                 }
             };
-            (poll, used)
+            (poll, is_changed)
         });
-        if used > 0 {
+        if is_changed {
             self.stack.wake_driver();
         }
         poll
@@ -59,27 +68,53 @@ impl GuestStream {
         context: &mut Context<'_>,
         fill: impl FnOnce(&mut Context<'_>, &mut [u8]) -> (usize, R),
     ) -> Poll<io::Result<R>> {
-        let (poll, used) = self.stack.with(|gateway| {
-            let mut used = 0;
+        let (poll, is_changed) = self.stack.with(|gateway| {
+            let mut is_changed = false;
             let write = gateway.write(self.id, |room| {
-                let (count, result) = fill(context, room);
-                used = count;
-                (count, result)
+                let Some(allowance) = self.allowance(Direction::Ingress, context) else { return (0, None) };
+                let most = room.len().min(allowance);
+                let (count, result) = fill(context, &mut room[..most]);
+                self.note_carried(Direction::Ingress, allowance, count);
+                is_changed = count > 0 || allowance < usize::MAX;
+                (count, Some(result))
             });
             let poll = match write {
-                StreamWrite::Room(result) => Poll::Ready(Ok(result)),
+                StreamWrite::Room(Some(result)) => Poll::Ready(Ok(result)),
+                // It waits for its bound; the driver learns until when.
+                StreamWrite::Room(None) => {
+                    is_changed = true;
+                    gateway.register_writer(self.id, context.waker());
+                    Poll::Pending
+                }
                 StreamWrite::Reset => Poll::Ready(Err(reset())),
                 StreamWrite::Blocked => {
                     gateway.register_writer(self.id, context.waker());
                     Poll::Pending
                 }
             };
-            (poll, used)
+            (poll, is_changed)
         });
-        if used > 0 {
+        if is_changed {
             self.stack.wake_driver();
         }
         poll
+    }
+
+    /// How much may be carried now by what the flow's rule says; `None` where it must wait, and then the
+    /// task is woken.
+    fn allowance(&self, direction: Direction, context: &Context<'_>) -> Option<usize> {
+        let mut shapers = self.stack.shapers();
+        // The clock is read for those alone that are bounded.
+        if !shapers.is_in_use() {
+            return Some(usize::MAX);
+        }
+        shapers.poll(self.id, direction, context.waker(), now())
+    }
+
+    fn note_carried(&self, direction: Direction, allowance: usize, bytes: usize) {
+        if allowance < usize::MAX {
+            self.stack.shapers().spend(self.id, direction, bytes, now());
+        }
     }
 
     /// Has the task woken when the guest sends or resets, whatever else it waits for.

@@ -1,13 +1,15 @@
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use net_core::{Direction, Shaping};
+use net_policy::{Layer, RuleId};
 use tokio::sync::Notify;
 
-use crate::core::{FlowId, Gateway};
+use crate::core::{FlowId, Gateway, LinkShaper, Shapers};
 
 /// The gateway of one guest, shared by the driver and the guest's sessions on one thread.
 ///
@@ -18,6 +20,10 @@ pub(crate) struct Stack(Rc<Shared>);
 
 struct Shared {
     gateway: RefCell<Gateway>,
+    /// What the guest may send and receive, whatever it is.
+    link_shaper: RefCell<Option<LinkShaper>>,
+    /// What rules let their flows carry.
+    shapers: RefCell<Shapers<(Layer, RuleId)>>,
     /// Flows whose stream was dropped.
     released: RefCell<Vec<FlowId>>,
     driver: Cell<Option<Waker>>,
@@ -30,6 +36,8 @@ impl Stack {
     pub(crate) fn new(gateway: Gateway) -> Self {
         Self(Rc::new(Shared {
             gateway: RefCell::new(gateway),
+            link_shaper: RefCell::new(None),
+            shapers: RefCell::new(Shapers::new()),
             released: RefCell::new(Vec::new()),
             driver: Cell::new(None),
             sent: Notify::new(),
@@ -45,6 +53,26 @@ impl Stack {
     /// Runs `work` on the gateway with the current time, where time matters. Never nested.
     pub(crate) fn with_now<R>(&self, work: impl FnOnce(&mut Gateway, Instant) -> R) -> R {
         self.with(|gateway| work(gateway, Instant::now()))
+    }
+
+    /// Bounds what the guest may send and receive from now on.
+    pub(crate) fn shape_link(&self, shaping: &Shaping) {
+        let mut shaper = LinkShaper::new(shaping);
+        let burst = shaper.as_mut().and_then(|shaper| shaper.gate(Direction::Ingress).burst_bytes());
+        // What waits in our queue cannot be overtaken: no more than passes at once.
+        self.with(|gateway| gateway.set_max_queued_bytes(burst.unwrap_or(usize::MAX)));
+        *self.0.link_shaper.borrow_mut() = shaper;
+        self.wake_driver();
+    }
+
+    /// What bounds the whole link. Not held while anything else is called.
+    pub(crate) fn link_shaper(&self) -> RefMut<'_, Option<LinkShaper>> {
+        self.0.link_shaper.borrow_mut()
+    }
+
+    /// What rules let their flows carry. Not held while anything else is called.
+    pub(crate) fn shapers(&self) -> RefMut<'_, Shapers<(Layer, RuleId)>> {
+        self.0.shapers.borrow_mut()
     }
 
     /// Waits until the guest has reset a flow, whoever reads it or does not. One waiter per flow.

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use net_core::Flow;
+use net_core::{Direction, Flow};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Ping, Udp, dns_session, session};
-use crate::core::{FlowId, Gateway, Ingress, Unreachable};
+use crate::core::{FlowId, Gateway, Ingress, Unreachable, packets};
 use crate::dns::{Lookups, answer_datagram};
 use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, Stack, now};
 use crate::link::{Link, MAX_FRAME_BYTES};
@@ -31,6 +31,8 @@ pub(crate) struct Driver {
     /// sent: what they read and write goes into the same acknowledgement, and what is for upstream does
     /// not wait for it.
     lets_sessions_answer: bool,
+    /// When the link may carry more, where that is what the last step waits for.
+    link_opens: Option<std::time::Instant>,
 }
 
 /// How far a step of the driver came.
@@ -45,7 +47,7 @@ impl Driver {
         let buffer = vec![0; MAX_FRAME_BYTES].into_boxed_slice();
         let lookups = Rc::new(Lookups::new(Rc::clone(&context)));
         let ping = Rc::new(Ping::new(Rc::clone(&context)));
-        Self { context, lookups, udp, ping, link, buffer, lets_sessions_answer: false }
+        Self { context, lookups, udp, ping, link, buffer, lets_sessions_answer: false, link_opens: None }
     }
 
     /// Runs until the link fails or ends.
@@ -59,6 +61,7 @@ impl Driver {
         stack.register_driver(task.waker());
         stack.release_noted();
         let mut budget = self.context.limits.max_frames_per_wakeup;
+        self.link_opens = None;
         loop {
             let received = match self.receive(task, &stack, budget) {
                 Ok(progress) => progress,
@@ -98,16 +101,29 @@ impl Driver {
     fn receive(&mut self, task: &mut TaskContext<'_>, stack: &Stack, budget: usize) -> io::Result<Progress> {
         let mut frames = 0;
         while frames < budget {
-            let Self { context, lookups, udp, ping, link, buffer, .. } = self;
+            let Self { context, lookups, udp, ping, link, buffer, link_opens, .. } = self;
             // One borrow and one look at the clock for a run of frames that ask for nothing.
             let batch = stack.with_now(|gateway, now| {
+                let mut shaper = stack.link_shaper();
                 while frames < budget && gateway.has_room() {
+                    if let Some(shaper) = &mut *shaper
+                        && let Some(opens) = shaper.gate(Direction::Egress).packet_at(now)
+                    {
+                        // What the link holds waits there: the guest's own queue is the buffer.
+                        *link_opens = link_opens.map_or(Some(opens), |at| Some(at.min(opens)));
+                        gateway.note_link_wait();
+                        return Ok(Batch::Drained);
+                    }
                     let Poll::Ready(received) = link.poll_receive(task, buffer) else {
                         return Ok(Batch::Drained);
                     };
                     let received = received?;
                     frames += 1;
                     let bytes = buffer.get(..received.len).ok_or(io::ErrorKind::InvalidData)?;
+                    if let Some(shaper) = &mut *shaper {
+                        let packets = packets(&received.meta, received.len);
+                        shaper.gate(Direction::Egress).spend(received.len, packets, now);
+                    }
                     let asked = match gateway.handle_frame(&received.meta, bytes, now) {
                         Ingress::Handled => continue,
                         Ingress::Syn { id, flow } => Asked::Session { id, flow },
@@ -170,12 +186,24 @@ impl Driver {
 
     /// Sends what is queued.
     fn send(&mut self, task: &mut TaskContext<'_>, stack: &Stack) -> io::Result<Progress> {
+        let mut shaper = stack.link_shaper();
         stack.with(|gateway| {
             let mut frames = 0;
             while let Some(frame) = gateway.next_frame() {
+                let mut gate = shaper.as_mut().map(|shaper| (shaper.gate(Direction::Ingress), now()));
+                if let Some((gate, now)) = &gate
+                    && let Some(opens) = gate.packet_at(*now)
+                {
+                    self.link_opens = self.link_opens.map_or(Some(opens), |at| Some(at.min(opens)));
+                    gateway.note_link_wait();
+                    return Ok(Progress { frames, is_done: false });
+                }
                 match self.link.poll_send(task, &frame.meta, frame.bytes()) {
                     Poll::Ready(taken) => taken?,
                     Poll::Pending => return Ok(Progress { frames, is_done: false }),
+                }
+                if let Some((gate, now)) = &mut gate {
+                    gate.spend(frame.bytes().len(), frame.packets(), *now);
                 }
                 gateway.frame_sent();
                 frames += 1;
@@ -190,8 +218,13 @@ impl Driver {
         mut timer: Pin<&mut Sleep>,
         stack: &Stack,
     ) -> Poll<io::Error> {
-        let deadlines =
-            [stack.with(Gateway::poll_timeout), self.udp.poll_timeout(), self.ping.poll_timeout()];
+        let deadlines = [
+            stack.with(Gateway::poll_timeout),
+            self.udp.poll_timeout(),
+            self.ping.poll_timeout(),
+            stack.shapers().poll_timeout(),
+            self.link_opens,
+        ];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             let deadline = Instant::from_std(deadline);
             // A deadline that moved away is found out when the old one fires: every datagram moves one.
@@ -199,6 +232,7 @@ impl Driver {
                 timer.as_mut().reset(deadline);
             }
             if timer.poll(task).is_ready() {
+                stack.shapers().handle_timeout(now());
                 self.udp.handle_timeout(now());
                 self.ping.handle_timeout(now());
                 task.waker().wake_by_ref();

@@ -227,6 +227,10 @@ fn why_of(error: &sock_extended_err) -> Option<Undelivery> {
         return Some(Undelivery::Unreachable(Unreachable::Prohibited));
     }
     let number = Errno::from_raw(i32::try_from(error.ee_errno).unwrap_or(0));
+    if number == Errno::EMSGSIZE {
+        // What the kernel knows of the way by now, whoever told it (ip(7)).
+        return Some(Undelivery::TooBig { mtu: u16::try_from(error.ee_info).unwrap_or(u16::MAX) });
+    }
     unreachable_by(number).map(Undelivery::Unreachable)
 }
 
@@ -326,6 +330,23 @@ mod tests {
                 }
             }
         });
+    }
+
+    #[test]
+    fn a_link_that_is_too_small_is_told_with_its_mtu() {
+        // What the kernel keeps of "fragmentation needed" and "packet too big" (ip(7), ipv6(7)).
+        for (origin, kind, code) in [(SO_EE_ORIGIN_ICMP, 3, 4), (SO_EE_ORIGIN_ICMP6, 2, 0)] {
+            let error = sock_extended_err {
+                ee_errno: u32::try_from(nix::libc::EMSGSIZE).unwrap(),
+                ee_origin: origin,
+                ee_type: kind,
+                ee_code: code,
+                ee_pad: 0,
+                ee_info: 1_340,
+                ee_data: 0,
+            };
+            assert_eq!(why_of(&error), Some(Undelivery::TooBig { mtu: 1_340 }));
+        }
     }
 
     #[test]

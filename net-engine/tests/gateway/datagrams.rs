@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use net_core::{Flow, Limits, Protocol};
-use net_engine::core::{DropReason, GuestAddresses, Ingress, Unreachable};
+use net_engine::core::{DropReason, GuestAddresses, IcmpError, Ingress, Undelivery, Unreachable};
 use net_engine::link::{FrameMeta, Segmentation, SegmentationKind};
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet, UdpPacket};
 
@@ -263,5 +263,31 @@ fn what_was_not_delivered_is_quoted_as_the_guest_has_sent_it() {
             let sent = &sent[ETHERNET_BYTES..];
             assert_eq!(quoted, &sent[..sent.len().min(most)], "{server}");
         }
+    }
+}
+
+#[test]
+fn a_link_on_the_way_that_is_too_small_is_told_with_its_mtu_by_whoever_said_so() {
+    let addresses = GuestAddresses::default();
+    for (server, router) in SERVERS.into_iter().zip(["198.51.100.1", "2001:db8::1"]) {
+        let mut world = World::new(Setup::default());
+        let (upstream, router) = (SocketAddr::new(server, 7), router.parse().unwrap());
+        let flow = Flow { protocol: Protocol::Udp, guest: guest(&addresses, server), upstream };
+        let error = IcmpError { why: Undelivery::TooBig { mtu: 1_340 }, from: Some(router) };
+        world.gateway.push_undelivered(&flow, &bytes(1_400), error);
+        let answers = world.answers(&[]);
+        // Where the source and the message begin: RFC 1191, section 4; RFC 4443, section 3.2.
+        let (source, message, kind) =
+            if server.is_ipv4() { (12..16, 20, [3, 4]) } else { (8..24, 40, [2, 0]) };
+        let packet = &answers[0][ETHERNET_BYTES..];
+        let from = match router {
+            IpAddr::V4(from) => from.octets().to_vec(),
+            IpAddr::V6(from) => from.octets().to_vec(),
+        };
+        assert_eq!((answers.len(), &packet[source]), (1, &from[..]));
+        assert_eq!(packet[message..message + 2], kind);
+        assert_eq!(packet[message + 4..message + 8], 1_340u32.to_be_bytes());
+        let sent = datagram(&addresses, upstream, &bytes(1_400));
+        assert_eq!(packet[message + 8..message + 500], sent[ETHERNET_BYTES..ETHERNET_BYTES + 492]);
     }
 }

@@ -29,6 +29,7 @@ mod resolver;
 mod secrets;
 #[allow(dead_code, reason = "other tests need more of it")]
 mod server;
+mod shaping;
 mod streaming;
 mod swap;
 mod tls;

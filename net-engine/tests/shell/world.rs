@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
-use net_core::Limits;
+use net_core::{Limits, Shaping};
 use net_engine::link::{self, LinkCapabilities};
 use net_engine::{
     Engine, Event, GuestConfig, HostTrust, Interception, Nameserver, Nameservers, Proxy, TerminationHook,
@@ -75,6 +75,7 @@ pub(crate) struct Setup {
     pub(crate) host_trust: Vec<HostTrust>,
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) limits: Limits,
+    pub(crate) shaping: Shaping,
     /// Who is asked for names; the zone's server unless others are given.
     pub(crate) nameservers: Vec<Nameserver>,
     pub(crate) dns_denial: DenialStyle,
@@ -175,6 +176,7 @@ impl World {
             redirects,
             proxies: setup.proxies,
             limits: setup.limits,
+            shaping: setup.shaping,
             strict_hosts: !setup.lax_hosts,
             readable_denials: setup.readable_denials,
             on_violation: setup.on_violation,

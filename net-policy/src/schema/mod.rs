@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use net_core::{Shape, Shaping};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -10,6 +11,8 @@ use crate::{
     Action, Defaults, HttpCondition, Inner, Method, PathPattern, Policy, Preset, Protocols, Rule,
     RuleDirection, RuleError, Target, UnixTime,
 };
+
+use self::rates::{BandwidthText, PacketRateText};
 
 /// A policy as it is written.
 #[derive(Serialize, Deserialize)]
@@ -59,6 +62,19 @@ pub(crate) struct RuleDef {
     /// anything; only for rules that allow flows from the guest and all requests.
     #[serde(default, skip_serializing_if = "is_default")]
     inner: Inner,
+    /// The bytes a second that all flows it allows may send together; like the three below it only for rules that
+    /// allow flows from the guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upload: Option<BandwidthText>,
+    /// The bytes a second that they may receive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    download: Option<BandwidthText>,
+    /// The datagrams and echoes a second that they may send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upload_packets: Option<PacketRateText>,
+    /// The datagrams and echoes a second that they may receive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    download_packets: Option<PacketRateText>,
     /// The proxy by which connections go that it allows, or `direct`; only for rules that allow flows from the
     /// guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,6 +105,10 @@ impl TryFrom<RuleDef> for Rule {
             paths,
             virtual_ip,
             inner,
+            upload,
+            download,
+            upload_packets,
+            download_packets,
             proxy,
             expires,
             comment,
@@ -99,7 +119,13 @@ impl TryFrom<RuleDef> for Rule {
         let rule = if has_condition { rule.for_requests(HttpCondition::new(methods, paths)?)? } else { rule };
         let rule = if virtual_ip { rule.virtually()? } else { rule };
         let rule = if inner == Inner::Opaque { rule.opaque()? } else { rule };
-        Ok(if let Some(proxy) = proxy { rule.by_proxy(proxy)? } else { rule })
+        let rule = if let Some(proxy) = proxy { rule.by_proxy(proxy)? } else { rule };
+        let shape = |bandwidth: Option<BandwidthText>, packets: Option<PacketRateText>| Shape {
+            bandwidth: bandwidth.map(|text| text.0),
+            packets: packets.map(|text| text.0),
+        };
+        let (upload, download) = (shape(upload, upload_packets), shape(download, download_packets));
+        Ok(rule.shaped(Shaping { upload, download })?)
     }
 }
 
@@ -108,6 +134,7 @@ impl From<Rule> for RuleDef {
         // What it cannot mean it is not written with: it would not be read again.
         let virtual_ip = rule.is_virtual();
         let inner = if rule.is_opaque() { Inner::Opaque } else { Inner::Http };
+        let Shaping { upload, download } = rule.shape().unwrap_or_default();
         let proxy = rule.chosen_proxy().map(str::to_owned);
         let Rule { name, direction, destination, protocols, ports, action, http, expires, comment, .. } =
             rule;
@@ -124,6 +151,10 @@ impl From<Rule> for RuleDef {
             paths,
             virtual_ip,
             inner,
+            upload: upload.bandwidth.map(BandwidthText),
+            download: download.bandwidth.map(BandwidthText),
+            upload_packets: upload.packets.map(PacketRateText),
+            download_packets: download.packets.map(PacketRateText),
             proxy,
             expires,
             comment,
@@ -181,6 +212,8 @@ macro_rules! as_text {
         }
     };
 }
+
+mod rates;
 
 as_text!(Target, "a string, such as \"example.com:443\"");
 as_text!(Method, "a string, such as \"GET\"");

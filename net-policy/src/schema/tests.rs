@@ -41,6 +41,13 @@ inner = "opaque"
 action = "allow"
 to = "web.example"
 inner = "http"
+
+[[rules]]
+action = "allow"
+to = "mirror.example"
+upload = "8 Mbit/s"
+download = "10 MB/s burst 2 MB"
+download_packets = "5000/s"
 "#;
 
 #[test]
@@ -56,12 +63,13 @@ fn a_written_policy_is_read() {
             "allow .api.example.com for GET,HEAD /v1/models/*,/health by an address of its own",
             "allow mqtt.example:8883 with anything inside TLS",
             "allow web.example",
+            "allow mirror.example at most up 1 MB/s, down 10 MB/s burst 2 MB, down 5000/s",
             "allow public",
         ]
     );
     assert_eq!(policy.rules()[0].comment.as_deref(), Some("until the mirror is up"));
     assert_eq!(policy.defaults(), Defaults { egress: Action::Deny, ingress: Action::Allow });
-    assert_eq!(policy.rules()[6].destination, Destination::Group(Group::Public));
+    assert_eq!(policy.rules()[7].destination, Destination::Group(Group::Public));
     // A preset is written as its rules.
     let toml = toml::to_string(&policy).expect("TOML");
     assert_eq!(Policy::from_toml(&toml).as_ref(), Ok(&policy), "{toml}");
@@ -124,6 +132,14 @@ fn an_error_names_line_and_key() {
         (
             "[[rules]]\naction = \"allow\"\nto = \"public\"\nvirtual_ip = true\n",
             "line 1: rules[0]: virtual_ip is for rules that allow a name, and flows from the guest",
+        ),
+        (
+            "[[rules]]\naction = \"deny\"\nto = \"public\"\nupload = \"1 MB/s\"\n",
+            "line 1: rules[0]: upload, download and their packets are for rules that allow flows from the guest",
+        ),
+        (
+            "[[rules]]\naction = \"allow\"\nto = \"public\"\ndownload = \"10 Mb/s\"\n",
+            "line 4: rules[0].download: \"10 Mb/s\": `b` is taken for bits and for bytes: write `Mbit/s` or `MB/s`",
         ),
         (
             "[[rules]]\naction = \"deny\"\nto = \"public\"\ninner = \"opaque\"\n",

@@ -140,6 +140,7 @@ impl Context {
             })
             .collect();
         let ended = verdicts.len();
+        self.reshape_sessions();
         for (id, flow, name, decision) in verdicts {
             self.report_denial(&flow, name, &decision);
             self.reset_session(id);
@@ -168,19 +169,25 @@ impl Context {
         if holds_pins {
             self.pins.borrow_mut().hold(flow.upstream.ip());
         }
+        let is_shaped = !matches!(stage, Stage::Dns | Stage::Inbound { .. });
         self.sessions.borrow_mut().insert(id, Session::new(flow, stage, holds_pins, task));
+        if is_shaped {
+            self.shape_session(id, &flow, None);
+        }
     }
 
     /// Notes that a session is carried for good, for `name` or for its address.
     pub(crate) fn settle_session(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
         self.report_opened(flow, name);
         self.with_session(id, |session| session.stage = Stage::Settled(name.cloned()));
+        self.shape_session(id, flow, name);
     }
 
     /// Notes that the TLS of a session is opened, for `name` or for its address.
     pub(crate) fn settle_opened(&self, id: FlowId, flow: &Flow, name: Option<&HostName>) {
         self.report_opened(flow, name);
         self.with_session(id, |session| session.stage = Stage::Opened(name.cloned()));
+        self.shape_session(id, flow, name);
     }
 
     /// Notes that a session left HTTP for a protocol in which no further request shows, for `name` where it is
@@ -226,7 +233,15 @@ impl Context {
 
     /// Notes a request's name for as long as it runs: see [`ShownName`](super::ShownName).
     pub(in crate::guest) fn show_name(&self, id: FlowId, name: &HostName) {
-        self.with_session(id, |session| session.shown.push(name.clone()));
+        let mut flow = None;
+        self.with_session(id, |session| {
+            session.shown.push(name.clone());
+            flow = Some(session.flow);
+        });
+        // What a stream carries is its newest request's, as far as anybody can tell.
+        if let Some(flow) = flow {
+            self.shape_session(id, &flow, Some(name));
+        }
     }
 
     pub(in crate::guest) fn hide_name(&self, id: FlowId, name: &HostName) {
@@ -249,6 +264,7 @@ impl Context {
         let session = self.sessions.borrow_mut().remove(&id);
         if let Some(session) = session {
             self.release_pins(&session);
+            self.unshape_session(id);
             session.task.abort();
         }
     }
@@ -257,7 +273,22 @@ impl Context {
         let session = self.sessions.borrow_mut().remove(&id);
         if let Some(session) = session {
             self.release_pins(&session);
+            self.unshape_session(id);
         }
+    }
+
+    /// Sessions that rules bound, each with the name it is for or has shown last.
+    pub(super) fn shown_sessions(&self) -> Vec<(FlowId, Flow, Option<HostName>)> {
+        let sessions = self.sessions.borrow();
+        let bounded = sessions
+            .iter()
+            .filter(|(_, session)| !matches!(session.stage, Stage::Dns | Stage::Inbound { .. }));
+        bounded
+            .map(|(id, session)| {
+                let name = session.shown.last().or_else(|| session.stage.name());
+                (*id, session.flow, name.cloned())
+            })
+            .collect()
     }
 
     fn release_pins(&self, session: &Session) {

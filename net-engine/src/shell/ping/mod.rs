@@ -11,14 +11,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
-use net_core::{Flow, TokenBucket};
+use net_core::{Direction, Flow, TokenBucket};
 use net_policy::Decision;
 
 use super::host_socket::SendError;
 use super::inbox::Inbox;
 use super::receiver::Sockets;
 use super::udp::unreachable_of;
-use crate::core::{Bounds, Echo, Ended, PortTable, Unreachable};
+use crate::core::{Bounds, Echo, Ended, PortTable, ShapedBy, Unreachable};
 use crate::guest::{Context, DialError, Event, LeakPlace, VirtualFlow};
 
 /// The ICMP echo of one guest.
@@ -40,6 +40,8 @@ struct State {
 
 /// A destination that was asked.
 struct Peer {
+    /// What bounds its rule's flows.
+    shaped: Option<ShapedBy>,
     held_pins: Option<IpAddr>,
     /// Where its address stands for a name it means no other meanwhile.
     _far: Option<VirtualFlow>,
@@ -121,12 +123,21 @@ impl Ping {
             context.report_protocol(flow, None, "it would go past its proxy, which carries tcp alone");
             return Err(Unreachable::Prohibited);
         }
-        if state.table.handle_egress(flow.guest, flow.upstream, now).is_none() {
+        let shaped = context.shape_of(flow, None);
+        if let Some(shaped) = shaped
+            && !context.stack.shapers().take_datagram(shaped, Direction::Egress, data.len(), now)
+        {
+            // Lost, as on any link.
+            return Ok(());
+        }
+        if let Some(outbound) = state.table.handle_egress(flow.guest, flow.upstream, now) {
+            outbound.peer.shaped = shaped;
+        } else {
             let held_pins = terms.rests_on_pins().then(|| flow.upstream.ip());
             if let Some(address) = held_pins {
                 context.with_policy(|_, pins, _| pins.hold(address));
             }
-            let peer = Peer { held_pins, _far: self.context.enter_virtual(flow) };
+            let peer = Peer { shaped, held_pins, _far: self.context.enter_virtual(flow) };
             let dialled = SocketAddr::new(context.dial_address(flow).ip(), flow.guest.port());
             state.table.open((flow.guest, flow.upstream), dialled, peer, Sockets::default, now);
             state.settle(context);

@@ -6,7 +6,7 @@ use super::super::host_socket::{HostSocket, Kind, Received};
 use super::super::receiver::{Batch, MAX_ERRORS, Receiver};
 use super::{Inbox, Ping, State};
 use crate::core::{ECHO_REPLIES, ECHO_REQUESTS, Echo};
-use net_core::{Flow, Protocol};
+use net_core::{Direction, Flow, Protocol};
 
 /// Opens a socket for what `guest`, an address and an identifier, asks.
 ///
@@ -47,6 +47,9 @@ fn take_batch(ping: &Ping, socket: &HostSocket, guest: SocketAddr) -> Batch {
         for (message, from) in inbox.datagrams() {
             if let Some((sequence, data)) = Echo::of_message(message, ECHO_REPLIES)
                 && let Some(upstream) = table.handle_ingress(guest, at(from), now)
+                && table.state_at(guest, at(from)).and_then(|peer| peer.shaped).is_none_or(|shaped| {
+                    context.stack.shapers().take_datagram(shaped, Direction::Ingress, data.len(), now)
+                })
             {
                 // Without room it is lost, as on any link.
                 let _ = gateway.push_echo(&Flow { protocol, guest, upstream }, sequence, data);

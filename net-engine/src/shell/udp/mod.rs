@@ -13,11 +13,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use net_core::{Flow, HostName, Protocol};
+use net_core::{Direction, Flow, HostName, Protocol};
 use net_policy::Decision;
 
-use crate::core::{Bounds, Ended, PortTable, Refusal, UdpCounters, Unreachable};
-use crate::guest::{Context, Datagram, DialError, Event, LeakPlace, Quic, Terms, VirtualFlow};
+use crate::core::{Bounds, Ended, PortTable, Refusal, ShapedBy, UdpCounters, Unreachable};
+use crate::guest::{Context, Datagram, DialError, Event, LeakPlace, Quic, Terms, VirtualFlow, now};
 use published::Published;
 use quic_gate::{ConnectionId, Held, QuicGates, Seen};
 
@@ -54,6 +54,8 @@ struct Peer {
     is_quic: bool,
     /// What those connections were allowed for.
     names: Vec<HostName>,
+    /// What bounds its rule's flows.
+    shaped: Option<ShapedBy>,
     /// The pins of this address do not expire while the guest sends there.
     held_pins: Option<IpAddr>,
     /// Where its address stands for a name it means no other meanwhile.
@@ -124,6 +126,7 @@ impl Udp {
                 ended += 1;
             }
             peer.is_watched = context.terms(&flow, None).must_look();
+            peer.shaped = context.shape_of(&flow, peer.names.last());
             refused.is_none()
         });
         state.settle(context);
@@ -255,6 +258,7 @@ impl State {
                 deny(context, flow, Some(name), "its flow has shown too many names");
                 return Err(Unreachable::Prohibited);
             }
+            outbound.peer.shaped = context.shape_of(flow, Some(&name));
             outbound.peer.names.push(name);
         }
         Ok(())
@@ -312,7 +316,8 @@ impl State {
         }
         let (is_quic, names) = (false, Vec::new());
         let _far = udp.context.enter_virtual(flow);
-        let peer = Peer { is_watched: terms.must_look(), is_quic, names, held_pins, _far };
+        let shaped = context.shape_of(flow, name);
+        let peer = Peer { is_watched: terms.must_look(), is_quic, names, shaped, held_pins, _far };
         let (ports, dialled) = ((flow.guest, flow.upstream), context.dial_address(flow));
         // Its socket is opened by the first datagram.
         self.table.open(ports, dialled, peer, Sockets::default, now);
@@ -337,6 +342,12 @@ impl State {
         {
             context.report_violation(flow, None, LeakPlace::Datagram, &violation);
             return Err(Unreachable::Prohibited);
+        }
+        if let Some(shaped) = outbound.peer.shaped
+            && !context.stack.shapers().take_datagram(shaped, Direction::Egress, payload.len(), now())
+        {
+            self.counters.shaped += 1;
+            return Ok(());
         }
         let sent = match outbound
             .mapping

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::super::host_socket::{HostSocket, Kind, Received};
 use super::super::receiver::{Batch, MAX_ERRORS, Receiver};
 use super::{State, Udp};
-use net_core::{Flow, Protocol};
+use net_core::{Direction, Flow, Protocol};
 
 /// System calls that receive from one socket before others get their turn: each takes a few datagrams.
 const MAX_BATCHES: usize = 4;
@@ -26,6 +26,7 @@ fn take_batch(udp: &Udp, socket: &HostSocket, guest: SocketAddr) -> Batch {
     let context = &*udp.context;
     let mut state = udp.state();
     let State { table, inbox, counters, .. } = &mut *state;
+    let is_shaped = context.stack.shapers().is_in_use();
     let batch = context.stack.with_now(|gateway, now| {
         for _ in 0..MAX_ERRORS {
             let Some(undelivered) = socket.take_undelivered(inbox.scratch()) else { break };
@@ -41,6 +42,12 @@ fn take_batch(udp: &Udp, socket: &HostSocket, guest: SocketAddr) -> Batch {
             }
             let received = socket.receive(inbox);
             for (payload, from) in inbox.datagrams() {
+                if let Some(Some(shaped)) = is_shaped.then(|| table.state_at(guest, from)?.shaped)
+                    && !context.stack.shapers().take_datagram(shaped, Direction::Ingress, payload.len(), now)
+                {
+                    counters.shaped += 1;
+                    continue;
+                }
                 match table.handle_ingress(guest, from, now) {
                     None => counters.filtered += 1,
                     Some(upstream) if gateway.push_datagram(upstream, guest, payload) => {

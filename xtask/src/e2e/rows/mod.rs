@@ -25,6 +25,7 @@ mod resolver;
 mod secrets;
 mod secrets_change;
 mod secrets_end;
+mod shaping;
 mod silence;
 mod tls;
 mod transfer;
@@ -62,6 +63,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("proxies", proxies::ROWS),
         ("publish", publish::ROWS),
         ("quic", quic::ROWS),
+        ("shaping", shaping::ROWS),
         ("guest", guest::ROWS),
         ("unconfigured", unconfigured::ROWS),
         ("isolation", isolation::ROWS),
