@@ -39,8 +39,9 @@ pub(crate) fn resuming_guest_config(
     alpn: Alpn,
     clock: Arc<dyn TimeProvider>,
 ) -> Arc<ServerConfig> {
-    /// A client may open two connections at once and use each ticket once (RFC 8446, appendix C.4).
-    const TICKETS: usize = 2;
+    /// Each connection brings one, so a client has as many as it had connections, each for one use (RFC 8446,
+    /// appendix C.4). More are paid for in every handshake and seldom used.
+    const TICKETS: usize = 1;
     let mut config = guest_config(leaf, alpn.protocols(), clock);
     let own = Arc::make_mut(&mut config);
     // Without randomness there is no handshake either.

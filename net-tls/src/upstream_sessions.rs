@@ -39,9 +39,9 @@ impl UpstreamSessions {
         }
     }
 
-    /// A handshake that is under way has verified certificates that hold until then.
-    pub(crate) fn begin(&self, server: &ServerName<'_>, now: UnixTime, until: UnixTime) {
-        let server = server.to_owned();
+    /// A handshake that is under way has verified certificates that hold until then, and that the server
+    /// has their key.
+    pub(crate) fn begin(&self, server: ServerName<'static>, now: UnixTime, until: UnixTime) {
         // Those of other certificates are not measured by the end of these.
         self.forget(&server);
         let at_most = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + MAX_AGE);

@@ -1,4 +1,6 @@
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -25,11 +27,25 @@ pub(crate) struct UpstreamVerifier {
     trust: UpstreamTrust,
     provider: Arc<CryptoProvider>,
     sessions: Arc<UpstreamSessions>,
+    /// Servers that have shown a chain and have yet to prove its key, one a thread at most: rustls asks about
+    /// the signature right after the chain, with nothing between (RFC 8446, section 4.4.3). Were it
+    /// otherwise, no session would be taken up again.
+    unproved: Mutex<HashMap<ThreadId, Unproved>>,
+}
+
+/// See [`UpstreamVerifier::unproved`].
+#[derive(Debug)]
+struct Unproved {
+    server: ServerName<'static>,
+    end_entity: CertificateDer<'static>,
+    since: UnixTime,
+    /// When the first of its certificates ends.
+    until: UnixTime,
 }
 
 impl UpstreamVerifier {
     pub(crate) fn new(trust: UpstreamTrust, sessions: Arc<UpstreamSessions>) -> Self {
-        Self { trust, provider: provider(), sessions }
+        Self { trust, provider: provider(), sessions, unproved: Mutex::default() }
     }
 
     fn verify(
@@ -52,6 +68,25 @@ impl UpstreamVerifier {
         }
         Ok(())
     }
+
+    fn take_unproved(&self) -> Option<Unproved> {
+        self.unproved.lock().unwrap_or_else(PoisonError::into_inner).remove(&thread::current().id())
+    }
+
+    /// Begins a line of sessions once the server has signed by the key of the chain it has shown: anybody can
+    /// show a chain.
+    fn settle(
+        &self,
+        certificate: &CertificateDer<'_>,
+        verified: Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let proved =
+            self.take_unproved().filter(|shown| verified.is_ok() && shown.end_entity == *certificate);
+        if let Some(Unproved { server, since, until, .. }) = proved {
+            self.sessions.begin(server, since, until);
+        }
+        verified
+    }
 }
 
 impl ServerCertVerifier for UpstreamVerifier {
@@ -63,10 +98,18 @@ impl ServerCertVerifier for UpstreamVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        drop(self.take_unproved());
         if self.trust.verifies() {
             self.verify(end_entity, intermediates, server, now)?;
         }
-        self.sessions.begin(server, now, end_of(end_entity, intermediates));
+        let unproved = Unproved {
+            server: server.to_owned(),
+            end_entity: end_entity.clone().into_owned(),
+            since: now,
+            until: end_of(end_entity, intermediates),
+        };
+        let mut all = self.unproved.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(thread::current().id(), unproved);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -77,7 +120,7 @@ impl ServerCertVerifier for UpstreamVerifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        self.settle(certificate, verify_tls12_signature(message, certificate, signature, algorithms))
     }
 
     fn verify_tls13_signature(
@@ -87,7 +130,7 @@ impl ServerCertVerifier for UpstreamVerifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        self.settle(certificate, verify_tls13_signature(message, certificate, signature, algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

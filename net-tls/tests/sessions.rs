@@ -18,11 +18,12 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, default_provider};
 use rustls::pki_types::{ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind, RootCertStore, ServerConfig,
-    ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, HandshakeKind, RootCertStore,
+    ServerConfig, ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
 };
 
 fn authority() -> Authority {
@@ -241,6 +242,33 @@ fn upstream_s_sessions_are_taken_up_again_for_an_hour() {
         clock.pass(Duration::from_secs(31 * 60));
         assert!(!resumes(&client, &server, "a.example"), "{version:?}");
         assert!(resumes(&client, &server, "a.example"), "{version:?}");
+    }
+}
+
+#[test]
+fn who_shows_a_chain_without_its_key_ends_and_prolongs_no_session() {
+    for version in VERSIONS {
+        let own = authority();
+        let chain = own.mint(&subject("a.example"), SystemTime::now()).expect("a leaf");
+        let chain = chain.certified_key().expect("a key of ours").cert.clone();
+        let another = own.mint(&subject("a.example"), SystemTime::now()).expect("a leaf");
+        let key = Arc::clone(&another.certified_key().expect("a key of ours").key);
+        let (server, client, clock) = upstream(own, version, SystemTime::now());
+        assert!(!resumes(&client, &server, "a.example"), "{version:?}");
+
+        let mut impostor = ServerConfig::clone(&server);
+        impostor.cert_resolver = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
+        // It cannot read the session it is shown.
+        let fresh = ServerConfig::builder().with_no_client_auth();
+        impostor.ticketer = fresh.with_cert_resolver(Arc::clone(&server.cert_resolver)).ticketer;
+        clock.pass(Duration::from_secs(50 * 60));
+        let refused = handshake(&client, &impostor.into(), "a.example").map(drop);
+        let expected = Error::InvalidCertificate(CertificateError::BadSignature);
+        assert_eq!(refused.expect_err("another key"), expected, "{version:?}");
+        // What was there before is there, and for as long as it was.
+        assert!(resumes(&client, &server, "a.example"), "{version:?}");
+        clock.pass(Duration::from_secs(11 * 60));
+        assert!(!resumes(&client, &server, "a.example"), "{version:?}");
     }
 }
 
