@@ -38,6 +38,7 @@ mod limits;
 mod nat64;
 mod timer;
 mod token_bucket;
+mod turnstile;
 
 pub use address::{AddressClass, embedded_ipv4, normalise};
 pub use fault::Fault;
@@ -48,6 +49,7 @@ pub use limits::Limits;
 pub use nat64::{Nat64Prefix, Nat64PrefixError};
 pub use timer::TimerQueue;
 pub use token_bucket::TokenBucket;
+pub use turnstile::{Entry, Ticket, Turn, Turnstile};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

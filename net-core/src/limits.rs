@@ -64,11 +64,19 @@ pub struct Limits {
     pub pin_grace: Duration,
     /// Leaf certificates kept.
     pub max_leaves: usize,
-    /// Leaf certificates minted, per second and as many at once; one that is kept is not minted. A
-    /// stream to another name is refused then.
+    /// Names for which TLS is opened and no leaf is kept, a second: each costs a minting and most often a
+    /// handshake with an upstream that is new as well. What is more waits, in the order it came, so that a
+    /// guest's new names do not starve its other flows, nor other guests.
     pub leaves_per_second: u32,
+    /// As many such names pass at once.
+    pub leaf_burst: u32,
+    /// How long such a name may wait: where more wait than pass in this time, a newcomer is refused at once.
+    pub max_leaf_wait: Duration,
     /// Bytes of one HTTP header block.
     pub max_header_bytes: usize,
+    /// Answers before the answer (102, 103) to one request that are passed on; together they are no more than
+    /// one header block.
+    pub max_interim_responses: usize,
     /// Streams of one HTTP/2 connection that the guest may have open.
     pub max_http2_streams: u32,
     /// What either side of an HTTP/2 connection may send on one stream before the other has taken it.
@@ -144,8 +152,11 @@ impl Default for Limits {
             max_virtual_names: 4_096,
             pin_grace: Duration::from_secs(60),
             max_leaves: 1_000,
-            leaves_per_second: 500,
+            leaves_per_second: 250,
+            leaf_burst: 500,
+            max_leaf_wait: Duration::from_secs(4),
             max_header_bytes: 64 << 10,
+            max_interim_responses: 16,
             max_http2_streams: 100,
             http2_stream_window_bytes: 1 << 20,
             http2_window_bytes: 2 << 20,

@@ -27,6 +27,14 @@ impl TokenBucket {
         self.interval <= self.depth.saturating_sub(missing)
     }
 
+    /// When there is a token to take: `now` where there is one, `None` where there never is.
+    #[must_use]
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        let room = self.depth.checked_sub(self.interval)?;
+        let due = self.full_at.and_then(|at| at.checked_sub(room)).map_or(now, |at| at.max(now));
+        due.checked_add(self.interval).map(|_| due)
+    }
+
     /// Takes one token; whether there was one. `now` that goes back counts as no time.
     #[must_use]
     pub fn take(&mut self, now: Instant) -> bool {
@@ -57,6 +65,8 @@ mod tests {
         let taken = |bucket: &mut TokenBucket, now| (0..10).filter(|_| bucket.take(now)).count();
         assert_eq!(taken(&mut bucket, now), 3);
         assert!(!bucket.has(now + Duration::from_millis(99)) && bucket.has(now + Duration::from_millis(100)));
+        assert_eq!(bucket.due(now), Some(now + Duration::from_millis(100)));
+        assert_eq!(bucket.due(now + Duration::from_secs(1)), Some(now + Duration::from_secs(1)));
         assert_eq!(taken(&mut bucket, now + Duration::from_millis(99)), 0);
         assert_eq!(taken(&mut bucket, now + Duration::from_millis(100)), 1);
         assert_eq!(taken(&mut bucket, now + Duration::from_secs(3_600)), 3);
@@ -70,6 +80,7 @@ mod tests {
         for (per_second, burst) in [(0, 5), (5, 0), (0, 0), (0, u32::MAX)] {
             let mut bucket = TokenBucket::new(per_second, burst);
             assert!(!bucket.take(now) && !bucket.take(now + Duration::from_secs(9)), "{per_second} {burst}");
+            assert_eq!(bucket.due(now), None, "{per_second} {burst}");
         }
     }
 

@@ -19,6 +19,7 @@ use crate::guest::{
     ViolationReport,
 };
 use crate::link::Link;
+use crate::proxy::{Proxies, ProxyListError};
 use crate::shell::{Driver, Publisher, Udp};
 
 /// Commands that wait for a worker or a guest; a caller waits when they are used up.
@@ -58,6 +59,9 @@ pub enum AttachError {
     /// Upstream's certificates would not be verified, whoever it is ([`GuestConfig::upstream_trust`]).
     #[error("upstream certificates would not be verified: name the hosts in host_trust that are not to be")]
     DangerousTrust,
+    /// The proxies are none that can be used ([`GuestConfig::proxies`]).
+    #[error(transparent)]
+    Proxies(#[from] ProxyListError),
     /// The host gave no randomness for sequence numbers.
     #[error("no randomness")]
     Randomness,
@@ -127,6 +131,7 @@ impl Engine {
         if !config.upstream_trust.verifies() {
             return Err(AttachError::DangerousTrust);
         }
+        Proxies::check(&config.proxies)?;
         let random_seed = getrandom::u64().map_err(|_| AttachError::Randomness)?;
         let addresses = match config.addresses {
             Some(addresses) => addresses,
@@ -250,7 +255,9 @@ async fn run_guest(attach: Attach) {
                         Some(Command::Counters(reply)) => {
                             // A caller that went away needs no answer.
                             let udp = udp.counters();
-                            let _ = reply.send(Counters { udp, ..stack.with(|gateway| gateway.counters()) });
+                            let names_held = context.tls.names_held();
+                            let counters = stack.with(|gateway| gateway.counters());
+                            let _ = reply.send(Counters { udp, names_held, ..counters });
                         }
                         Some(Command::SwapPolicy(policy, done)) => {
                             let swapped = context.swap_policy(policy);

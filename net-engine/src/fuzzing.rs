@@ -4,6 +4,11 @@ mod gateway;
 
 pub use gateway::Reached;
 
+/// Whatever a proxy answers, it leads to the same in one piece and byte by byte; whether to a connection.
+pub fn proxy_replies_are_read_in_any_pieces(bytes: &[u8]) -> bool {
+    crate::proxy::replies_are_read_in_any_pieces(bytes)
+}
+
 /// Whatever frames a guest sends, and whatever the shell does meanwhile: no panic, bounded state,
 /// nothing but the guest's own flows, and every frame back is for the guest.
 ///
@@ -100,6 +105,23 @@ mod tests {
         files
     }
 
+    /// What answers of proxies are made of.
+    const REPLIES: &[&[u8]] = &[
+        b"\x05\0",
+        b"\x05\x02",
+        b"\x01\0",
+        b"\x05\0\0\x01\0\0\0\0\0\0",
+        b"\x05\0\0\x03\x02ab\0\0",
+        b"\x05\x05",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 100 Wait\r\n",
+        b"HTTP/1.1 407 Who\r\n",
+        b"Via: x\r\n",
+        b"\r\n",
+        b"\n",
+        b"x",
+    ];
+
     #[test]
     fn the_corpus_holds() {
         let (mut opened, mut refused, mut answered, mut datagrams, mut reassembled) = (0, 0, 0, 0, 0);
@@ -136,6 +158,13 @@ mod tests {
     }
 
     #[test]
+    fn the_corpus_of_proxy_replies_holds() {
+        let all = corpus("proxy_reply");
+        let connected = all.iter().filter(|bytes| super::proxy_replies_are_read_in_any_pieces(bytes)).count();
+        assert!(connected >= 5 && all.len() - connected >= 5, "{connected} of {}", all.len());
+    }
+
+    #[test]
     fn the_corpus_of_hellos_holds() {
         let flights = corpus("hello_selection");
         let answered = flights.iter().filter_map(|flight| super::hellos_select_what_was_chosen(flight));
@@ -153,6 +182,15 @@ mod tests {
             let length = flight.len();
             flight[at % length] = byte;
             super::hellos_select_what_was_chosen(flight);
+        }
+
+        #[test]
+        fn any_proxy_reply_is_read_in_any_pieces(
+            kind in 0u8..4,
+            pieces in proptest::collection::vec(0usize..REPLIES.len(), 0..12),
+        ) {
+            let pieces = pieces.into_iter().flat_map(|piece| REPLIES[piece].iter().copied());
+            super::proxy_replies_are_read_in_any_pieces(&[kind].into_iter().chain(pieces).collect::<Vec<u8>>());
         }
 
         #[test]

@@ -41,6 +41,7 @@ pub mod fuzzing;
 mod guest;
 mod http;
 pub mod link;
+mod proxy;
 mod shell;
 mod tls;
 
@@ -50,6 +51,10 @@ pub use guest::{
     HostInterfaces, HostTrust, HostTrustError, InboundError, InterceptError, Interception, LeakPlace,
     Nameserver, NameserverError, Nameservers, Publication, PublicationId, RuleLabel, SwapError, Termination,
     TerminationHook, ViolationAction, ViolationReport,
+};
+pub use proxy::{
+    CredentialsError, Proxy, ProxyCredentials, ProxyError, ProxyListError, ProxyScheme, ProxyUrl,
+    ProxyUrlError,
 };
 
 #[cfg(doctest)]

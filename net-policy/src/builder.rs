@@ -1,8 +1,8 @@
 use thiserror::Error;
 
 use crate::{
-    Action, Defaults, HttpCondition, HttpConditionError, InnerError, Policy, Preset, Rule, TargetError,
-    VirtualIpError, parse_target,
+    Action, Defaults, HttpCondition, HttpConditionError, InnerError, Policy, Preset, ProxyRuleError, Rule,
+    TargetError, VirtualIpError, parse_target,
 };
 
 /// Makes a [`Policy`], rule by rule; what is wrong is said at the end.
@@ -52,6 +52,9 @@ pub enum RuleError {
     /// What it lets be inside of TLS.
     #[error(transparent)]
     Inner(#[from] InnerError),
+    /// A proxy on a rule that cannot have one.
+    #[error(transparent)]
+    Proxy(#[from] ProxyRuleError),
 }
 
 impl PolicyBuilder {

@@ -68,7 +68,10 @@ pub use request::{
     HttpCondition, HttpConditionError, MAX_PATH_BYTES, MAX_PATTERN_BYTES, MAX_WILDCARDS, Method, MethodError,
     PathPattern, PathPatternError, RequestLine,
 };
-pub use rule::{Action, Defaults, Inner, InnerError, Protocols, Rule, RuleDirection, RuleId, VirtualIpError};
+pub use rule::{
+    Action, DIRECT, Defaults, Inner, InnerError, Protocols, ProxyRuleError, Rule, RuleDirection, RuleId,
+    VirtualIpError,
+};
 #[cfg(feature = "serde")]
 pub use schema::PolicyTextError;
 #[cfg(feature = "schema")]

@@ -133,6 +133,32 @@ impl Policy {
             .any(|(layer, rule)| layer.rule(rule).is_some_and(|rule| rule.destination.is_domain()))
     }
 
+    /// Whether a rule, and the one of the floor that agreed, decides by name and by nothing else: at whatever address
+    /// the name is, no rule for addresses would have denied it before. Work grows with the rules before it.
+    pub fn rests_on_name_alone(
+        &self,
+        rule: RuleId,
+        direction: Direction,
+        protocol: Protocol,
+        port: u16,
+    ) -> bool {
+        let denies_addresses = |rule: &Rule| {
+            rule.action == Action::Deny
+                && !rule.destination.is_domain()
+                && rule.covers(direction, protocol, port)
+        };
+        self.parts(rule).all(|(layer, rule)| {
+            let before = layer.rules.get(..rule.index()).unwrap_or_default();
+            layer.rule(rule).is_some_and(|rule| rule.destination.is_domain())
+                && !before.iter().any(denies_addresses)
+        })
+    }
+
+    /// The proxies that rules name. Work grows with the rules.
+    pub fn chosen_proxies(&self) -> impl Iterator<Item = &str> {
+        self.rules().iter().filter_map(Rule::chosen_proxy)
+    }
+
     /// Whether anything may be inside of TLS that a rule allows, by the rule itself, and by that of the floor
     /// that agreed where that is for a name.
     pub fn is_opaque(&self, rule: RuleId) -> bool {

@@ -198,6 +198,9 @@ pub struct Rule {
     /// What may be inside of TLS that is opened. It means something only where the rule
     /// [can have it](Self::opaque).
     pub inner: Inner,
+    /// The proxy by which connections go that it allows, or [`DIRECT`]; `None` leaves it to the proxies. It means
+    /// something only where the rule [can have it](Self::by_proxy), and nothing for the decision.
+    pub proxy: Option<String>,
     /// From then on it matches nothing.
     pub expires: Option<UnixTime>,
     /// Why it is there; for whoever reads the rules.
@@ -217,6 +220,7 @@ impl Rule {
             http: None,
             virtual_ip: false,
             inner: Inner::Http,
+            proxy: None,
             expires: None,
             comment: None,
         }
@@ -276,6 +280,23 @@ impl Rule {
         self.action == Action::Allow && self.http.is_none() && self.direction.covers(Direction::Egress)
     }
 
+    /// The same rule, whose connections go by the proxy of this name, or by none where it is [`DIRECT`].
+    ///
+    /// # Errors
+    /// [`ProxyRuleError`] unless the rule allows flows from the guest.
+    pub fn by_proxy(self, proxy: String) -> Result<Self, ProxyRuleError> {
+        if self.may_have_a_proxy() { Ok(Self { proxy: Some(proxy), ..self }) } else { Err(ProxyRuleError) }
+    }
+
+    /// The proxy by which what it allows goes.
+    pub fn chosen_proxy(&self) -> Option<&str> {
+        self.proxy.as_deref().filter(|_| self.may_have_a_proxy())
+    }
+
+    fn may_have_a_proxy(&self) -> bool {
+        self.action == Action::Allow && self.direction.covers(Direction::Egress)
+    }
+
     /// Whether it matches nothing any more.
     pub fn is_expired(&self, wall: UnixTime) -> bool {
         self.expires.is_some_and(|expires| expires <= wall)
@@ -309,6 +330,14 @@ pub struct VirtualIpError;
 #[error("inner = \"opaque\" is for rules that allow flows from the guest, and all requests")]
 pub struct InnerError;
 
+/// What a rule has for a proxy where its connections go by none.
+pub const DIRECT: &str = "direct";
+
+/// Why a rule chooses no proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("proxy is for rules that allow flows from the guest")]
+pub struct ProxyRuleError;
+
 /// Whether flows of a protocol have ports; where they have none every port matches.
 pub(crate) fn has_ports(protocol: Protocol) -> bool {
     !matches!(protocol, Protocol::IcmpV4 | Protocol::IcmpV6)
@@ -334,6 +363,11 @@ impl fmt::Display for Rule {
         }
         if self.is_opaque() {
             f.write_str(" with anything inside TLS")?;
+        }
+        match self.chosen_proxy() {
+            None => {}
+            Some(DIRECT) => f.write_str(" by no proxy")?,
+            Some(proxy) => write!(f, " by proxy {proxy}")?,
         }
         if let Some(expires) = self.expires {
             write!(f, " until {expires}")?;

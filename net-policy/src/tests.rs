@@ -7,9 +7,9 @@ use net_core::{Direction, HostName, Protocol};
 use proptest::prelude::*;
 
 use crate::{
-    Action, Decision, Defaults, DenyReason, HostAddresses, HttpCondition, HttpConditionError, Inner,
-    InnerError, NameDecision, NameTable, Policy, Query, RequestLine, Rule, RuleDirection, RuleId, UnixTime,
-    VirtualIpError, parse_target,
+    Action, DIRECT, Decision, Defaults, DenyReason, HostAddresses, HttpCondition, HttpConditionError, Inner,
+    InnerError, NameDecision, NameTable, Policy, ProxyRuleError, Query, RequestLine, Rule, RuleDirection,
+    RuleId, UnixTime, VirtualIpError, parse_target,
 };
 
 mod answers;
@@ -487,6 +487,59 @@ fn only_what_allows_all_requests_lets_anything_be_inside() {
     for (floor, agrees) in floors.into_iter().chain([(opaque("allow a.example").unwrap(), true)]) {
         let floored = own.clone().with_floor(&Policy::new(vec![floor.clone()])).unwrap();
         assert_eq!(floored.is_opaque(RuleId::own(0).over(RuleId::own(0))), agrees, "{floor}");
+    }
+}
+
+#[test]
+fn only_what_allows_flows_from_the_guest_chooses_a_proxy() {
+    let by_proxy = |rule: Rule, proxy: &str| rule.by_proxy(proxy.to_owned());
+    assert_eq!(by_proxy(rule("deny any"), "corp"), Err(ProxyRuleError));
+    let ingress = Rule { direction: RuleDirection::Ingress, ..rule("allow any") };
+    assert_eq!(by_proxy(ingress, "corp"), Err(ProxyRuleError));
+    // Set by hand it means nothing.
+    let by_hand = Rule { proxy: Some("corp".to_owned()), ..rule("deny any") };
+    assert_eq!(by_hand.chosen_proxy(), None);
+    let corp = by_proxy(rule("allow a.example:443"), "corp").unwrap();
+    assert_eq!(corp.to_string(), "allow a.example:443 by proxy corp");
+    let none = by_proxy(rule("allow any"), DIRECT).unwrap();
+    assert_eq!(none.to_string(), "allow any by no proxy");
+    let policy = Policy::new(vec![by_hand, corp, none]);
+    assert_eq!(policy.chosen_proxies().collect::<Vec<_>>(), ["corp", DIRECT]);
+}
+
+#[test]
+fn a_decision_rests_on_a_name_alone_where_no_address_could_have_changed_it() {
+    let alone =
+        |policy: &Policy, rule| policy.rests_on_name_alone(rule, Direction::Egress, Protocol::Tcp, 443);
+    // The rules, the last of which decides.
+    const CASES: &[(&[&str], bool)] = &[
+        (&["allow a.example"], true),
+        (&["allow any"], false),
+        (&["allow public"], false),
+        (&["allow 10.0.0.0/8", "deny b.example", "allow a.example:443"], true),
+        (&["deny 10.0.0.0/8", "allow a.example"], false),
+        (&["deny metadata:443", "allow a.example"], false),
+        (&["deny any:80", "allow a.example"], true),
+        (&["allow a.example", "deny private"], false),
+    ];
+    for (rules, expected) in CASES {
+        let policy = Policy::new(rules.iter().map(|text| rule(text)).collect());
+        let last = RuleId::own(u32::try_from(rules.len() - 1).unwrap());
+        assert_eq!(alone(&policy, last), *expected, "{rules:?}");
+    }
+    let ingress = Rule { direction: RuleDirection::Ingress, ..rule("deny any") };
+    assert!(alone(&Policy::new(vec![ingress, rule("allow a.example")]), RuleId::own(1)));
+    // The default is for no name.
+    assert!(!alone(&Policy::default(), RuleId::after(&[])));
+    // Of a floor the same is asked.
+    let own = Policy::new(vec![rule("allow a.example")]);
+    for (floor, at, expected) in [
+        (vec![rule("allow .example")], 0, true),
+        (vec![rule("allow any")], 0, false),
+        (vec![rule("deny private"), rule("allow .example")], 1, false),
+    ] {
+        let floored = own.clone().with_floor(&Policy::new(floor.clone())).unwrap();
+        assert_eq!(alone(&floored, RuleId::own(0).over(RuleId::own(at))), expected, "{floor:?}");
     }
 }
 

@@ -339,14 +339,20 @@ pub fn websocket(bytes: &[u8]) {
     let [cut, mode, stream @ ..] = bytes else { return };
     let to = world.destination();
     let frames = |size| {
-        let feed: &mut dyn FnMut(Bytes) -> Result<Bytes, WebSocketError> = if mode % 2 == 0 {
+        let feed: &mut dyn FnMut(&mut Bytes) -> Result<Bytes, WebSocketError> = if mode % 2 == 0 {
             let mut rewriter = world.set.websocket_rewriter(&to, 1 << 20);
             &mut move |piece| rewriter.feed(piece)
         } else {
-            let Some(mut scrubber) = world.set.websocket_scrubber(&to) else { return (Vec::new(), Ok(())) };
+            let mut scrubber = world.set.websocket_scrubber(&to);
             &mut move |piece| scrubber.feed(piece)
         };
-        run(stream.chunks(size), |end| end.map_or(Ok(Bytes::new()), &mut *feed))
+        run(stream.chunks(size), |end| {
+            let (mut chunk, mut sent) = (end.unwrap_or_default(), Vec::new());
+            while !chunk.is_empty() {
+                sent.extend_from_slice(&feed(&mut chunk)?);
+            }
+            Ok::<_, WebSocketError>(sent.into())
+        })
     };
     let whole = frames(stream.len().max(1));
     let pieces = frames(1 + usize::from(*cut) % 40);

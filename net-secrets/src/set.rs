@@ -126,6 +126,10 @@ impl SecretSet {
         self.is_empty() && self.echoes.as_ref().is_none_or(|echoes| echoes.scrubs.is_empty())
     }
 
+    pub(crate) fn compiled(&self) -> Option<Arc<Compiled>> {
+        self.compiled.clone()
+    }
+
     fn bindings(&self) -> &[Binding] {
         self.compiled.as_ref().map(|compiled| compiled.bindings.as_slice()).unwrap_or_default()
     }
@@ -226,9 +230,10 @@ impl SecretSet {
         Some(Scrubber::new(Arc::clone(index)))
     }
 
-    /// The same for what upstream sends in a WebSocket.
-    pub fn websocket_scrubber(&self, from: &Destination<'_>) -> Option<WebSocketScrubber> {
-        Some(Frames::new(Scrubbing::new(self.scrubber(from)?), 0))
+    /// The same for what upstream sends in a WebSocket. Where no value is bound to the host it passes messages
+    /// on, and may be made to look for some later.
+    pub fn websocket_scrubber(&self, from: &Destination<'_>) -> WebSocketScrubber {
+        Frames::new(Scrubbing::new(self.scrubber(from)), 0)
     }
 
     /// What is to be done with a header of the guest's, as it sent it, that may be a credential of its

@@ -163,7 +163,7 @@ fn a_value_is_nowhere_but_in_its_store() {
         let mut websocket = set.websocket_rewriter(&to, 1 << 20);
         let frame =
             [&[0x81, 0xfe][..], &(placeholder.len() as u16).to_be_bytes(), &[0; 4], placeholder.as_bytes()];
-        drop(websocket.feed(Bytes::from(frame.concat())).expect("a frame"));
+        drop(websocket.feed(&mut Bytes::from(frame.concat())).expect("a frame"));
         // What upstream sends is its own; what we make of it is not to hold it.
         for size in [5, VALUE.len()] {
             let mut scrubber = set.scrubber(&to).expect("a scrubber");

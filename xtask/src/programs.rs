@@ -52,6 +52,19 @@ pub(crate) const JAVA: &[Program] = &[("java", "default-jdk-headless"), ("javac"
 /// The browser, and what tells it whom to trust.
 pub(crate) const CHROMIUM: &[Program] = &[("chromium", "chromium"), ("certutil", "libnss3-tools")];
 
+/// What people look at a network with.
+pub(crate) const NMAP: &[Program] = &[("nmap", "nmap")];
+pub(crate) const SOCAT: &[Program] = &[("socat", "socat")];
+pub(crate) const IPERF: &[Program] = &[("iperf3", "iperf3")];
+
+/// What sets up an interface that is not set up. Of dhcpcd only what starts by no service of its own.
+pub(crate) const AUTOCONFIGURATION: &[Program] =
+    &[("dhclient", "isc-dhcp-client"), ("udhcpc", "udhcpc"), ("dhcpcd", "dhcpcd-base"), ("rdisc6", "ndisc6")];
+
+/// What captures the end-to-end tests and judges the captures.
+pub(crate) const CAPTURE: &[Program] =
+    &[("tshark", "tshark"), ("dumpcap", "wireshark-common"), ("ethtool", "ethtool")];
+
 /// Who judges the certificates that net-tls makes.
 pub(crate) const JUDGES: &[Program] = &[("openssl", "openssl"), ("certtool", "gnutls-bin")];
 

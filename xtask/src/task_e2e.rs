@@ -8,7 +8,7 @@ use crate::workspace::Workspace;
 
 /// The end-to-end tests alone
 ///
-/// curl, openssl, dig, Python and ordinary clients up to Chromium under `net-engine run`, nginx and
+/// curl, openssl, dig, Python, clients of DHCP and ordinary clients up to Chromium under `net-engine run`, nginx and
 /// others behind it, in network namespaces that end with this command. Tests run over each link, as
 /// root and as an ordinary user, those whose outcome does not depend on it once; what cannot run here
 /// is named at the end.
@@ -18,6 +18,7 @@ use crate::workspace::Workspace;
                         cargo xtask e2e isolation              those of rows/isolation.rs\n  \
                         cargo xtask e2e clients                git, pip, npm, gRPC, Java, a browser…\n  \
                         cargo xtask e2e --link tap --user root\n  \
+                        cargo xtask e2e --captures             all of them, each frame judged by tshark\n  \
                         cargo xtask e2e dig --keep             keep servers' logs and outputs")]
 pub(crate) struct E2e {
     /// Only tests whose name contains this, or those of a table in xtask/src/e2e/rows
@@ -29,6 +30,9 @@ pub(crate) struct E2e {
     /// Only as this user
     #[arg(long, value_enum)]
     user: Option<User>,
+    /// Capture each test on the guest's side of the link, offloads off, and have tshark judge every frame
+    #[arg(long)]
+    captures: bool,
     /// Keep the directory with logs and outputs
     #[arg(long)]
     keep: bool,
@@ -36,8 +40,8 @@ pub(crate) struct E2e {
 
 impl E2e {
     pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
-        let Self { filter, link, user, keep } = self;
-        let choice = Choice { filter, link, user, keep, require_all: false };
+        let Self { filter, link, user, captures, keep } = self;
+        let choice = Choice { filter, link, user, captures, keep, require_all: false };
         for remark in e2e::play(workspace, &choice)? {
             eprintln!("note: {remark}");
         }

@@ -215,6 +215,13 @@ pub(super) struct RunArgs {
     /// How frames leave the command's namespace: a TAP device, or a veth pair with a packet socket
     #[arg(long, value_enum)]
     pub(super) link: Option<LinkArg>,
+    /// Who sets up the command's interface [default: static]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(super) configure: Option<ConfigureArg>,
+    /// Let no frame be longer than the MTU, nor without its checksums: slower, but what a capture shows is
+    /// what a wire would carry
+    #[arg(long)]
+    pub(super) no_offload: bool,
     /// The MTU of the command's interface, 1280 to 65520 [default: 1500]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(MTU_RANGE))]
     pub(super) mtu: Option<u16>,
@@ -269,6 +276,10 @@ pub(super) struct PolicyArgs {
     /// in front where it is so asked, and #NAME where the certificate of a tls:// address is for a name
     #[arg(long, value_name = "ADDR")]
     pub(super) nameserver: Vec<String>,
+    /// Connect by this proxy to whatever is not on this machine: socks5://, socks5h://, http:// or https:// with
+    /// HOST:PORT behind it. Credentials, and what does not go by it, are said in a file
+    #[arg(long, value_name = "URL")]
+    pub(super) proxy: Vec<String>,
     /// Trust these certificate authorities too, upstream
     #[arg(long, value_name = "FILE")]
     pub(super) upstream_ca: Vec<PathBuf>,
@@ -389,6 +400,17 @@ impl From<ProtocolArg> for net_core::Protocol {
             ProtocolArg::Udp => Self::Udp,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ConfigureArg {
+    /// The engine, before the command starts: addresses, routes and the MTU
+    #[default]
+    Static,
+    /// Nobody: it is up and nothing more, and who asks by DHCP or for a router is answered. The command has
+    /// no right to set it up; its kernel finds IPv6 by itself, the rest is for whoever enters its namespace
+    None,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

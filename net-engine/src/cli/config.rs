@@ -9,7 +9,7 @@ use net_policy::{Defaults, Preset, Rule};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::args::ConstraintsArg;
+use super::args::{ConfigureArg, ConstraintsArg};
 use super::limits::LimitSetting;
 use super::secret_action::ActionKey;
 use super::secret_places::PlaceKeys;
@@ -60,6 +60,7 @@ pub(super) struct Config {
     pub(super) nameservers: Vec<Written>,
     pub(super) upstream_ca: Vec<Written>,
     pub(super) upstream: Vec<UpstreamConfig>,
+    pub(super) proxies: Vec<ProxyConfig>,
     pub(super) ca_dir: Option<Written>,
     pub(super) ca_cert: Option<Written>,
     pub(super) ca_key: Option<Written>,
@@ -67,6 +68,8 @@ pub(super) struct Config {
     pub(super) dangerous_tls_keylog: Option<Written>,
     pub(super) publish: Vec<Written>,
     pub(super) link: Option<LinkConfig>,
+    pub(super) configure: ConfigureArg,
+    pub(super) offload: Option<bool>,
     /// With the place it was written.
     pub(super) mtu: Option<(String, u16)>,
     pub(super) host_alias: Option<Written>,
@@ -110,6 +113,53 @@ pub(super) struct UpstreamConfig {
     /// A source of the key, not to be shown: it may be a command with a value in it.
     pub(super) client_key: Option<Written>,
     pub(super) dangerous_skip_verification: bool,
+}
+
+/// A proxy.
+#[derive(Clone, Debug)]
+pub(super) struct ProxyConfig {
+    /// The file, the line and `proxy`.
+    pub(super) place: String,
+    /// Not to be shown: somebody may have put a password there.
+    pub(super) url: Written,
+    pub(super) name: Option<Written>,
+    pub(super) hosts: Option<Vec<Written>>,
+    pub(super) except: Vec<Written>,
+    pub(super) ca: Vec<Written>,
+    /// Sources, not to be shown: each may be a command with a value in it.
+    pub(super) username: Option<Written>,
+    pub(super) password: Option<Written>,
+    pub(super) connect_timeout: Option<Written>,
+    pub(super) by_address: bool,
+    pub(super) others: OthersConfig,
+}
+
+impl ProxyConfig {
+    /// A proxy of which nothing but the url is said.
+    pub(super) fn of_flag(url: Written) -> Self {
+        Self {
+            place: url.place.clone(),
+            url,
+            name: None,
+            hosts: None,
+            except: Vec::new(),
+            ca: Vec::new(),
+            username: None,
+            password: None,
+            connect_timeout: None,
+            by_address: false,
+            others: OthersConfig::Refuse,
+        }
+    }
+}
+
+/// What becomes of what no proxy carries.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OthersConfig {
+    #[default]
+    Refuse,
+    Direct,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -159,6 +209,8 @@ struct Keys {
     upstream_ca: Vec<Spanned<String>>,
     #[serde(default)]
     upstream: Vec<Spanned<UpstreamKeys>>,
+    #[serde(default)]
+    proxy: Vec<Spanned<ProxyKeys>>,
     ca_dir: Option<Spanned<String>>,
     ca_cert: Option<Spanned<String>>,
     ca_key: Option<Spanned<String>>,
@@ -168,6 +220,9 @@ struct Keys {
     #[serde(default)]
     publish: Vec<Spanned<String>>,
     link: Option<LinkConfig>,
+    #[serde(default)]
+    configure: ConfigureArg,
+    offload: Option<bool>,
     mtu: Option<Spanned<u16>>,
     host_alias: Option<Spanned<String>>,
     #[serde(default)]
@@ -209,6 +264,25 @@ struct UpstreamKeys {
     client_key: Option<Spanned<String>>,
     #[serde(default)]
     dangerous_skip_verification: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+struct ProxyKeys {
+    url: Spanned<String>,
+    name: Option<Spanned<String>>,
+    hosts: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    except: Vec<Spanned<String>>,
+    #[serde(default)]
+    ca: Vec<Spanned<String>>,
+    username: Option<Spanned<String>>,
+    password: Option<Spanned<String>>,
+    connect_timeout: Option<Spanned<String>>,
+    #[serde(default)]
+    by_address: bool,
+    #[serde(default)]
+    udp: OthersConfig,
 }
 
 impl Config {
@@ -290,6 +364,23 @@ impl Config {
             name,
             value: value.into_inner(),
         };
+        let proxy = |keys: Spanned<ProxyKeys>| {
+            let place = place("proxy", keys.span().start);
+            let keys = keys.into_inner();
+            ProxyConfig {
+                place,
+                url: written("proxy.url", keys.url),
+                name: keys.name.map(|name| written("proxy.name", name)),
+                hosts: keys.hosts.map(|hosts| list("proxy.hosts", hosts)),
+                except: list("proxy.except", keys.except),
+                ca: list("proxy.ca", keys.ca),
+                username: keys.username.map(|source| written("proxy.username", source)),
+                password: keys.password.map(|source| written("proxy.password", source)),
+                connect_timeout: keys.connect_timeout.map(|time| written("proxy.connect_timeout", time)),
+                by_address: keys.by_address,
+                others: keys.udp,
+            }
+        };
         Ok(Self {
             deny: list("deny", keys.deny),
             allow: list("allow", keys.allow),
@@ -310,6 +401,7 @@ impl Config {
             nameservers: list("nameservers", keys.nameservers),
             upstream_ca: list("upstream_ca", keys.upstream_ca),
             upstream: keys.upstream.into_iter().map(upstream).collect(),
+            proxies: keys.proxy.into_iter().map(proxy).collect(),
             ca_dir: keys.ca_dir.map(|path| written("ca_dir", path)),
             ca_cert: keys.ca_cert.map(|path| written("ca_cert", path)),
             ca_key: keys.ca_key.map(|path| written("ca_key", path)),
@@ -317,6 +409,8 @@ impl Config {
             dangerous_tls_keylog: keys.dangerous_tls_keylog.map(|path| written("dangerous_tls_keylog", path)),
             publish: list("publish", keys.publish),
             link: keys.link,
+            configure: keys.configure,
+            offload: keys.offload,
             mtu: keys.mtu.map(|mtu| (place("mtu", mtu.span().start), mtu.into_inner())),
             host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),
             dns_denial: keys.dns_denial,
@@ -365,8 +459,8 @@ mod tests {
             ("\nmtu = \"big\"\n", "f.toml line 2: mtu: invalid type: string \"big\", expected u16"),
             ("[[secrets]]\nenv = \"A\"\n", "f.toml line 1: secrets[0]: missing field `source`"),
             (
-                "[[secrets]]\nenv = \"A\"\nsource = \"env:A\"\nhosts = []\nusage = { places = [\"websocket\"] }\n",
-                "f.toml line 5: secrets[0].usage.places[0]: unknown variant `websocket`",
+                "[[secrets]]\nenv = \"A\"\nsource = \"env:A\"\nhosts = []\nusage = { places = [\"cookies\"] }\n",
+                "f.toml line 5: secrets[0].usage.places[0]: unknown variant `cookies`",
             ),
             ("allow = []\ndeny = [\n", "f.toml line 2: "),
             ("terminate_after = 0\n", "f.toml line 1: terminate_after: invalid value: integer `0`"),

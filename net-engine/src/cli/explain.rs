@@ -14,6 +14,7 @@ use super::config::Config;
 use super::plan::{self, Settings};
 use crate::HostInterfaces;
 use crate::core::GuestAddresses;
+use crate::proxy::{Proxies, Route, Towards};
 
 /// What a name is taken to resolve to unless something else is said: public, and no service that a rule
 /// is likely to name (PCP anycast, RFC 7723).
@@ -98,6 +99,31 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         println!("where it is not HTTP, or is not looked into:\n{}", policy.explain_unseen(&query));
     }
     let is_allowed = matches!(explanation.decision(), Decision::Allow { .. } | Decision::PerRequest { .. });
+    if is_allowed && is_resolved {
+        let rule = match explanation.decision() {
+            Decision::Allow { rule } | Decision::PerRequest { rule } => Some(rule),
+            Decision::Deny { .. } | Decision::NeedName => None,
+        };
+        let chosen = rule.and_then(|rule| policy.rule(rule)).and_then(|rule| rule.chosen_proxy());
+        let proxies = settings.proxies.iter().map(|one| one.proxy(Vec::new())).collect();
+        let towards = Towards { name: name.as_ref(), address, port: Some(port) };
+        if let Route::Via(proxy) = Proxies::new(proxies).route(chosen, towards, &hosts) {
+            let protocol = args.protocol.into();
+            let is_told_name = proxy.tells_names()
+                && name.is_some()
+                && rule
+                    .is_some_and(|rule| policy.rests_on_name_alone(rule, Direction::Egress, protocol, port));
+            let way = match (protocol == Protocol::Tcp, is_told_name, proxy.lets_others_pass()) {
+                (true, true, _) => format!("by proxy {proxy}, which is told the name"),
+                (true, false, _) => format!("by proxy {proxy}, which is told the address"),
+                (false, _, true) => format!("past proxy {proxy}, which carries tcp alone"),
+                (false, _, false) => {
+                    format!("refused all the same: it would go past proxy {proxy}, which carries tcp alone")
+                }
+            };
+            println!("{way}");
+        }
+    }
     if is_allowed && !is_resolved {
         println!("denied all the same: the name leads nowhere");
     }

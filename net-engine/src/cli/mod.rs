@@ -14,6 +14,7 @@ mod key_log;
 mod limits;
 mod own_directory;
 mod plan;
+mod proxies;
 mod publish;
 mod refresher;
 mod renewal;

@@ -7,11 +7,12 @@ use net_core::{HostName, HostPattern, Limits, Nat64Prefix};
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, parse_target};
 
-use super::args::{LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
+use super::args::{ConfigureArg, LinkArg, MTU_RANGE, PolicyArgs, RunArgs};
 use super::authority::AuthoritySettings;
 use super::config::{Config, DenialConfig, LinkConfig, Written};
 use super::held_secrets::{HeldSecrets, ReadSecrets};
 use super::limits::{self, LimitSetting};
+use super::proxies::ProxySettings;
 use super::refresher::Refresher;
 use super::sandbox::{Cover, LinkKind};
 use super::secret_settings::SecretSettings;
@@ -19,6 +20,7 @@ use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
 use super::{publish, resolver};
+use crate::core::Autoconfiguration;
 use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 
 const DEFAULT_MTU: u16 = 1500;
@@ -28,6 +30,10 @@ const DEFAULT_INTERCEPTED_PORT: u16 = 443;
 pub(super) struct Plan {
     pub(super) guest: GuestConfig,
     pub(super) link: Option<LinkKind>,
+    /// Whether frames may be longer than the MTU, and without their checksums.
+    pub(super) offload: bool,
+    /// Whether the interface is set up before the command starts.
+    pub(super) is_configured: bool,
     pub(super) mtu: u16,
     /// What the command trusts, where TLS is opened.
     pub(super) trust: Option<TrustFiles>,
@@ -53,6 +59,8 @@ pub(super) struct Plan {
 pub(super) struct Settings {
     pub(super) policy: Policy,
     link: Option<LinkKind>,
+    offload: bool,
+    configure: ConfigureArg,
     mtu: u16,
     ports: BTreeSet<u16>,
     bypass: Vec<HostPattern>,
@@ -60,6 +68,7 @@ pub(super) struct Settings {
     nameservers: Vec<Written>,
     anchors: Anchors,
     pub(super) upstreams: Vec<UpstreamSettings>,
+    pub(super) proxies: Vec<ProxySettings>,
     pub(super) host_alias: HostName,
     dns_denial: DenialStyle,
     strict_hosts: bool,
@@ -98,13 +107,17 @@ impl Settings {
         let anchors = Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?;
         let upstreams = config.upstream.iter().map(|one| UpstreamSettings::new(one, &anchors.upstream));
         let upstreams = upstreams.collect::<Result<_>>()?;
+        let policy = policy(flags, config)?;
+        let proxies = ProxySettings::new(&config.proxies, &flags.proxy, &anchors.upstream, &policy)?;
         Ok(Self {
-            policy: policy(flags, config)?,
+            policy,
             link: match config.link {
                 Some(LinkConfig::Tap) => Some(LinkKind::Tap),
                 Some(LinkConfig::Packet) => Some(LinkKind::Packet),
                 Some(LinkConfig::Auto) | None => None,
             },
+            offload: config.offload.unwrap_or(true),
+            configure: config.configure,
             mtu,
             ports: intercepted_ports(flags, config)?,
             bypass: patterns(&joined(&config.bypass, "--bypass", &flags.bypass))?,
@@ -112,6 +125,7 @@ impl Settings {
             nameservers,
             anchors,
             upstreams,
+            proxies,
             host_alias,
             dns_denial: match config.dns_denial {
                 DenialConfig::Refused => DenialStyle::Refused,
@@ -154,6 +168,9 @@ impl Plan {
         let Identities { trust: host_trust, removed_variables: of_keys, covers: over_keys } = identities;
         removed_variables.extend(of_keys);
         covers.extend(over_keys);
+        let read_proxies = ProxySettings::read(settings.proxies)?;
+        removed_variables.extend(read_proxies.removed_variables);
+        covers.extend(read_proxies.covers);
         let watched = match &args.config {
             Some(path) if args.watch => Some(Place::find(path)?),
             Some(_) | None => None,
@@ -161,7 +178,9 @@ impl Plan {
         covers.extend(watched.as_ref().map(Place::cover));
         // A source may be a command with a value in it.
         if let Some(path) = config_file
-            && (!config.secrets.is_empty() || config.upstream.iter().any(|one| one.client_key.is_some()))
+            && (!config.secrets.is_empty()
+                || config.upstream.iter().any(|one| one.client_key.is_some())
+                || config.proxies.iter().any(|one| one.password.is_some()))
         {
             covers.push(Cover { path, field: "--config".to_owned() });
         }
@@ -179,9 +198,9 @@ impl Plan {
             Some(authority) => Some(anchors.for_command(authority.certificate_pem())?),
             None => None,
         };
+        let is_configured = args.configure.unwrap_or(settings.configure) == ConfigureArg::Static;
         let guest = GuestConfig {
-            // The interface is set up before the command starts.
-            autoconfiguration: None,
+            autoconfiguration: (!is_configured).then(Autoconfiguration::default),
             policy: settings.policy,
             interception: Interception {
                 ports: settings.ports,
@@ -200,15 +219,19 @@ impl Plan {
             readable_denials: settings.readable_denials,
             nat64: settings.nat64,
             terminate_after: settings.terminate_after,
+            proxies: read_proxies.proxies,
             reports_opened: args.verbose > 0,
             limits: settings.limits,
             ..GuestConfig::default()
         };
         let link = args.link.map_or(settings.link, LinkArg::kind);
+        let offload = settings.offload && !args.no_offload;
         let mtu = args.mtu.unwrap_or(settings.mtu);
         Ok(Self {
             guest,
             link,
+            offload,
+            is_configured,
             mtu,
             trust,
             removed_variables,

@@ -74,7 +74,11 @@ fn by_name(text: &str, look_up: impl Fn(&str, u16) -> Result<Vec<SocketAddr>>) -
     addresses.into_iter().map(with).collect()
 }
 
-fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+/// The addresses of a name, by the host's own means.
+///
+/// # Errors
+/// One line that names it.
+pub(super) fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     let found = (host, port).to_socket_addrs();
     Ok(found
         .with_context(|| format!("{host} cannot be resolved: give its address, or check the name"))?

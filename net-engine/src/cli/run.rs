@@ -67,6 +67,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     let sandbox_plan = SandboxPlan {
         link: plan.link,
         addresses: GuestAddresses::default(),
+        is_configured: plan.is_configured,
         mtu: plan.mtu,
         has_terminal: fs::File::open("/dev/tty").is_ok(),
         command,
@@ -99,9 +100,16 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     }
     // After the sandbox was split off: its command keeps the limits it was given.
     raise_descriptor_limit();
-    let link: Box<dyn Link> = match kind {
-        LinkKind::Tap => Box::new(TapLink::from_descriptor(descriptor, plan.mtu)),
-        LinkKind::Packet => Box::new(PacketLink::from_descriptor(descriptor, plan.mtu)),
+    let link: Box<dyn Link> = match (kind, plan.offload) {
+        (LinkKind::Tap, true) => Box::new(TapLink::from_descriptor(descriptor, plan.mtu)),
+        (LinkKind::Tap, false) => {
+            let link = TapLink::from_descriptor(descriptor, plan.mtu).without_offload();
+            Box::new(link.context("the TAP device keeps its offloads")?)
+        }
+        (LinkKind::Packet, true) => Box::new(PacketLink::from_descriptor(descriptor, plan.mtu)),
+        (LinkKind::Packet, false) => {
+            Box::new(PacketLink::from_descriptor(descriptor, plan.mtu).without_offload())
+        }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
     let outside = Outside { publications, is_verbose: verbose > 0 };

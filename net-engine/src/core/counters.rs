@@ -57,6 +57,8 @@ pub struct Counters {
     pub syns_held: u64,
     /// Datagrams, and who may send them.
     pub udp: UdpCounters,
+    /// TLS streams whose name was new and has waited for its turn.
+    pub names_held: u64,
     /// Frames dropped, by [`DropReason`] in the order of its variants.
     pub dropped: [u64; 7],
 }

@@ -13,6 +13,7 @@ use rustls::KeyLog;
 
 use super::{HostInterfaces, HostTrust, Nameservers, ViolationReport};
 use crate::core::{Autoconfiguration, GuestAddresses};
+use crate::proxy::Proxy;
 
 /// Which TLS streams are opened, and by whose authority.
 #[derive(Debug, Default)]
@@ -116,6 +117,9 @@ pub struct GuestConfig {
     /// Destinations that are dialled elsewhere. The policy sees where the guest wanted to go, the
     /// host connects to the other address.
     pub redirects: HashMap<SocketAddr, SocketAddr>,
+    /// The proxies by which connections go that are not for the host itself. Of those a connection may go by the
+    /// first is taken, unless its rule chooses one ([`Rule::proxy`](net_policy::Rule::proxy)).
+    pub proxies: Vec<Proxy>,
     /// Whether what was allowed by a name is held to it: every request on a stream is for the stream's name,
     /// and a stream of a rule for a name is HTTP where HTTP is to be expected, or ends.
     pub strict_hosts: bool,
@@ -157,6 +161,7 @@ impl Default for GuestConfig {
             nat64: Vec::new(),
             virtual_pools: VirtualPools::default(),
             redirects: HashMap::new(),
+            proxies: Vec::new(),
             strict_hosts: true,
             readable_denials: false,
             on_violation: ViolationAction::default(),

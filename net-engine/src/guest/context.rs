@@ -29,6 +29,7 @@ use super::{
     VirtualFlows, intercepted_names,
 };
 use crate::core::{FlowId, GuestAddresses};
+use crate::proxy::Proxies;
 
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
@@ -50,6 +51,9 @@ pub(crate) struct Context {
     pub(crate) readable_denials: bool,
     addresses: GuestAddresses,
     redirects: HashMap<SocketAddr, SocketAddr>,
+    pub(super) proxies: Proxies,
+    /// Whether rules of the policy name some.
+    pub(super) has_chosen_proxies: Cell<bool>,
     intercepted_ports: BTreeSet<u16>,
     /// Whether its end was told.
     authority_reported: Cell<bool>,
@@ -86,6 +90,7 @@ impl Context {
         let Interception { ports, bypass, refuse_ech, authority } = config.interception;
         let own = addresses.gateways().chain(addresses.gateway_link_local());
         let has_virtual = config.policy.has_virtual();
+        let has_chosen_proxies = Cell::new(config.policy.chosen_proxies().next().is_some());
         let virtual_flows = VirtualFlows::new(config.virtual_pools, &config.limits, has_virtual);
         let hosts = Hosts::new(own, config.host_addresses, config.nat64, Instant::now());
         Self {
@@ -95,6 +100,7 @@ impl Context {
                 UpstreamSide::new(config.upstream_trust, config.host_trust),
                 config.dangerous_tls_key_log,
                 &config.limits,
+                events.clone(),
             ),
             held_bytes: HeldBytes::new(config.limits.max_held_bytes),
             events,
@@ -109,6 +115,8 @@ impl Context {
             readable_denials: config.readable_denials,
             limits: config.limits,
             redirects: config.redirects,
+            proxies: Proxies::new(config.proxies),
+            has_chosen_proxies,
             addresses,
             policy: RefCell::new(config.policy),
             generation: Cell::new(0),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use net_core::Fault;
 use thiserror::Error;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::core::{Refusal, Unreachable};
+use crate::proxy::{ProxyError, connect_tcp};
 
 /// Why upstream was not reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -27,6 +28,9 @@ pub enum DialError {
     /// The host lets this process ask nobody for an echo: `net.ipv4.ping_group_range` leaves its group out.
     #[error("this host lets nobody ping: put the engine's group into net.ipv4.ping_group_range")]
     EchoForbidden,
+    /// A proxy did not connect.
+    #[error("by its proxy: {0}")]
+    Proxy(ProxyError),
     /// The host ran out of something, or forbids the connection.
     #[error("this host could not dial: {0}")]
     Host(io::ErrorKind),
@@ -39,6 +43,7 @@ impl DialError {
             Self::Refused | Self::NetworkUnreachable | Self::HostUnreachable | Self::TimedOut => {
                 Fault::Upstream
             }
+            Self::Proxy(_) => Fault::Upstream,
             Self::EchoForbidden | Self::Host(_) => Fault::Host,
         }
     }
@@ -50,7 +55,24 @@ impl DialError {
             Self::NetworkUnreachable => Refusal::Unreachable(Unreachable::Network),
             Self::HostUnreachable => Refusal::Unreachable(Unreachable::Host),
             Self::TimedOut => Refusal::Silence,
+            Self::Proxy(error) => refusal_by_proxy(error),
         }
+    }
+}
+
+/// What a guest is told that knows of no proxy: what it would have seen had it been told by the network.
+#[allow(clippy::wildcard_enum_match_arm, reason = "every other error is the proxy's own")]
+fn refusal_by_proxy(error: ProxyError) -> Refusal {
+    match error {
+        ProxyError::TimedOut | ProxyError::Http(504) => Refusal::Silence,
+        ProxyError::Unreached(_) | ProxyError::Socks(3) => Refusal::Unreachable(Unreachable::Network),
+        ProxyError::Socks(5) => Refusal::Reset,
+        ProxyError::Socks(2 | 7 | 8)
+        | ProxyError::Http(400..500)
+        | ProxyError::CredentialsWanted
+        | ProxyError::CredentialsRefused
+        | ProxyError::Unknown => Refusal::Unreachable(Unreachable::Prohibited),
+        _ => Refusal::Unreachable(Unreachable::Host),
     }
 }
 
@@ -72,12 +94,5 @@ impl From<io::Error> for DialError {
 /// # Errors
 /// [`DialError`]; `TimedOut` after `timeout`.
 pub(crate) async fn dial(address: SocketAddr, timeout: Duration) -> Result<TcpStream, DialError> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A peer that vanished without a word is noticed by the kernel, not by the idle timeout alone.
-    socket.set_keepalive(true)?;
-    socket.set_nodelay(true)?;
-    match tokio::time::timeout(timeout, socket.connect(address)).await {
-        Ok(connected) => Ok(connected?),
-        Err(_elapsed) => Err(DialError::TimedOut),
-    }
+    Ok(connect_tcp(address, timeout).await?)
 }

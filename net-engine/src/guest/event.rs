@@ -10,6 +10,7 @@ use net_core::{Flow, HostName};
 use tokio::sync::Notify;
 
 use super::{Denial, DeniedRequest, DialError, InboundError, InterceptError, LeakPlace};
+use crate::proxy::ProxyError;
 
 /// Something the embedder may want to know.
 ///
@@ -69,6 +70,17 @@ pub enum Event {
         real: Option<IpAddr>,
         /// What went wrong.
         error: DialError,
+    },
+    /// A proxy did not connect an allowed flow.
+    ProxyFailed {
+        /// The flow's 5-tuple.
+        flow: Flow,
+        /// The name it was for, where one is known.
+        name: Option<HostName>,
+        /// The proxy's name and its url, without credentials.
+        proxy: String,
+        /// What it answered.
+        error: ProxyError,
     },
     /// Somebody was connected to a port of the guest's that is published, if the owner wants to know.
     InboundOpened {
@@ -140,6 +152,11 @@ pub enum Event {
         /// The field of [`net_core::Limits`].
         limit: &'static str,
     },
+    /// A limit makes newcomers wait. Said again after ten seconds, if they still do.
+    LimitHolds {
+        /// The field of [`net_core::Limits`].
+        limit: &'static str,
+    },
     /// The link ended; the guest is gone.
     LinkClosed {
         /// What the link said.
@@ -163,6 +180,9 @@ impl fmt::Display for Event {
             Self::NameRefused { name, why } => write!(f, "denied dns {name}: {why}"),
             Self::DialFailed { flow, name, real, error } => {
                 write!(f, "failed {}: {error}", Target(flow, name.as_ref(), *real))
+            }
+            Self::ProxyFailed { flow, name, proxy, error } => {
+                write!(f, "failed {}: proxy {proxy}: {error}", Target(flow, name.as_ref(), None))
             }
             Self::InboundOpened { peer, guest_port } => write!(f, "opened {peer} to port {guest_port}"),
             Self::InboundDenied { peer, guest_port, why } => {
@@ -191,6 +211,7 @@ impl fmt::Display for Event {
                 write!(f, "violation {}: {why}, in {place}", Target(flow, name.as_ref(), None))
             }
             Self::LimitReached { limit } => write!(f, "refused: limit {limit} is reached"),
+            Self::LimitHolds { limit } => write!(f, "held: limit {limit} is reached, newcomers wait"),
             Self::LinkClosed { reason } => write!(f, "link closed: {reason}"),
         }
     }

@@ -30,6 +30,12 @@ pub(crate) struct Room {
     bytes: usize,
 }
 
+impl Room {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Room {
     fn drop(&mut self) {
         self.used.fetch_sub(self.bytes, Ordering::Relaxed);

@@ -61,8 +61,8 @@ pub enum InterceptError {
     /// No certificate could be minted for the name.
     #[error("no certificate could be minted")]
     Mint,
-    /// The guest asks for more new names a second than
-    /// [`Limits::leaves_per_second`](net_core::Limits::leaves_per_second).
+    /// The guest asks for more new names than may wait:
+    /// [`Limits::max_leaf_wait`](net_core::Limits::max_leaf_wait).
     #[error("the guest asks for certificates of too many names at once")]
     MintLimit,
     /// The authority's name constraints do not permit the name: the policy has grown since it was made,

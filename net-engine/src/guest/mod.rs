@@ -24,6 +24,7 @@ mod inner;
 mod intercept_error;
 mod intercepted_names;
 mod nameservers;
+mod new_names;
 mod prefixed;
 mod proof;
 mod publication;
@@ -35,6 +36,7 @@ mod tls_parts;
 mod upstream_side;
 mod violation_report;
 mod virtual_flows;
+mod way;
 
 pub(crate) use activity::Activity;
 pub(crate) use bound_rule::BoundRule;
@@ -45,7 +47,7 @@ pub(crate) use context::{Context, DnsPlace, Stage};
 pub use denial::{Denial, RuleLabel};
 pub use denied_request::DeniedRequest;
 pub use dial::DialError;
-pub(crate) use dial::dial;
+use dial::dial;
 pub use event::Event;
 pub(crate) use event::EventQueue;
 pub(crate) use farewell::{ACCESS_DENIED, FAREWELL, fail, send_alert};
@@ -62,6 +64,8 @@ pub use intercept_error::{GuestAlert, InterceptError};
 pub(crate) use intercepted_names::intercepted_names;
 pub(crate) use nameservers::{DNS_OVER_TLS_PORT, DNS_PORT, Resolvers};
 pub use nameservers::{DnsTransport, Nameserver, NameserverError, Nameservers};
+pub(crate) use new_names::Admission;
+use new_names::NewNames;
 pub(crate) use prefixed::Prefixed;
 pub(crate) use proof::Proof;
 pub(crate) use publication::Listener;
@@ -73,8 +77,9 @@ pub use swap_error::SwapError;
 pub(crate) use tls_parts::TlsParts;
 pub(crate) use upstream_side::UpstreamSide;
 pub use violation_report::{LeakPlace, ViolationReport};
+pub(crate) use virtual_flows::VirtualFlow;
 use virtual_flows::{Far, VirtualFlows};
-pub(crate) use virtual_flows::{VirtualFlow, dial_flow};
+pub(crate) use way::dial_flow;
 
 /// The clock of the shell.
 pub(crate) fn now() -> std::time::Instant {

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use net_core::{Limits, TokenBucket};
+use net_core::Limits;
 use net_tls::{
     Alpn, AlpnMemory, AlpnOffer, AlpnQuestion, Authority, AuthorityCertificate, FaultMirror, LeafCache,
     LeafSubject, MintError, UpstreamFault, system_clock,
@@ -10,7 +10,7 @@ use net_tls::{
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, KeyLog, ServerConfig};
 
-use super::{InterceptError, StreamInfo, UpstreamSide};
+use super::{Admission, EventQueue, InterceptError, NewNames, StreamInfo, UpstreamSide};
 
 /// How long it is thought that an upstream chooses what it has chosen.
 const ALPN_LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -20,8 +20,7 @@ pub(crate) struct TlsParts {
     /// Without it no TLS is opened.
     leaves: Option<LeafCache>,
     clock: Arc<dyn TimeProvider>,
-    /// New leaves: signing one is the dearest thing a guest's first bytes can ask for.
-    mints: RefCell<TokenBucket>,
+    new_names: NewNames,
     upstream: RefCell<UpstreamSide>,
     /// Kept for as many names as there are leaves.
     choices: RefCell<AlpnMemory>,
@@ -35,6 +34,7 @@ impl TlsParts {
         upstream: UpstreamSide,
         key_log: Option<Arc<dyn KeyLog>>,
         limits: &Limits,
+        events: EventQueue,
     ) -> Self {
         let leaves = authority.map(|authority| {
             let leaves = LeafCache::new(authority, limits.max_leaves);
@@ -46,7 +46,7 @@ impl TlsParts {
         Self {
             leaves,
             clock: system_clock(),
-            mints: RefCell::new(TokenBucket::new(limits.leaves_per_second, limits.leaves_per_second)),
+            new_names: NewNames::new(limits, events),
             upstream: RefCell::new(upstream.with_key_log(key_log)),
             choices: RefCell::new(AlpnMemory::new(limits.max_leaves, ALPN_LIFETIME)),
             mirror: RefCell::default(),
@@ -63,17 +63,33 @@ impl TlsParts {
         self.leaves.as_ref().map(|leaves| leaves.authority().certificate())
     }
 
-    /// The guest's end: a leaf for `subject`, and the protocol it is told.
+    /// Lets a stream for `subject` be opened: at once where its leaf is kept, else when it is the turn of its
+    /// name. Before it has cost an upstream's handshake, so that whatever passes is carried.
+    ///
+    /// # Errors
+    /// At once: [`InterceptError::NeedsNewAuthority`], [`InterceptError::MintLimit`], and
+    /// [`InterceptError::Mint`] without an authority.
+    pub(crate) async fn admit(&self, subject: &LeafSubject) -> Result<Admission<'_>, InterceptError> {
+        let leaves = self.leaves.as_ref().ok_or(InterceptError::Mint)?;
+        if !leaves.authority().certificate().permits(subject) {
+            return Err(InterceptError::NeedsNewAuthority);
+        }
+        self.new_names.pass(subject, || leaves.has(subject, now())).await
+    }
+
+    /// How many streams have waited for the turn of their names.
+    pub(crate) fn names_held(&self) -> u64 {
+        self.new_names.held()
+    }
+
+    /// The guest's end: a leaf for what was admitted, and the protocol it is told.
     pub(crate) fn guest_config(
         &self,
-        subject: &LeafSubject,
+        admitted: &Admission<'_>,
         alpn: Alpn,
     ) -> Result<Arc<ServerConfig>, InterceptError> {
         let leaves = self.leaves.as_ref().ok_or(InterceptError::Mint)?;
-        if !leaves.has(subject, now()) {
-            self.may_mint(leaves.authority(), subject)?;
-        }
-        leaves.get_or_mint_config(subject, alpn, &self.clock, now()).map_err(refusal)
+        leaves.get_or_mint_config(admitted.subject(), alpn, &self.clock, now()).map_err(refusal)
     }
 
     /// What the upstream of a stream chose the last time, if that is a good guess at what it will choose.
@@ -91,45 +107,21 @@ impl TlsParts {
         self.choices.borrow_mut().forget(question);
     }
 
-    /// Whether a stream for `subject` can be opened now: what could not be is refused before it has cost an
-    /// upstream's handshake.
-    pub(crate) fn may_open(&self, subject: &LeafSubject) -> Result<(), InterceptError> {
-        let leaves = self.leaves.as_ref().ok_or(InterceptError::Mint)?;
-        if !leaves.authority().certificate().permits(subject) {
-            return Err(InterceptError::NeedsNewAuthority);
-        }
-        if leaves.has(subject, now()) || self.mints.borrow().has(super::now()) {
-            return Ok(());
-        }
-        Err(InterceptError::MintLimit)
-    }
-
-    fn may_mint(&self, authority: &Authority, subject: &LeafSubject) -> Result<(), InterceptError> {
-        if !authority.certificate().permits(subject) {
-            return Err(InterceptError::NeedsNewAuthority);
-        }
-        if !self.mints.borrow_mut().take(super::now()) {
-            return Err(InterceptError::MintLimit);
-        }
-        Ok(())
-    }
-
     /// The guest's end with the fault upstream's certificate had, from an issuer the guest does not
     /// trust where that is the fault. It chooses a protocol: some guests miss one before they look at a name.
     pub(crate) fn faulty_config(
         &self,
-        subject: &LeafSubject,
+        admitted: &Admission<'_>,
         fault: UpstreamFault,
         offer: AlpnOffer,
     ) -> Result<Arc<ServerConfig>, InterceptError> {
         let authority = self.leaves.as_ref().ok_or(InterceptError::Mint)?.authority();
-        self.may_mint(authority, subject)?;
         let mut mirror = self.mirror.borrow_mut();
         let mirror = match &mut *mirror {
             Some(mirror) => mirror,
             none => none.insert(FaultMirror::generate(now()).map_err(|_| InterceptError::Mint)?),
         };
-        let leaf = mirror.leaf(authority, subject, fault, now()).map_err(refusal)?;
+        let leaf = mirror.leaf(authority, admitted.subject(), fault, now()).map_err(refusal)?;
         Ok(net_tls::guest_config(leaf, offer.protocols(), system_clock()))
     }
 
@@ -158,13 +150,29 @@ fn refusal(error: MintError) -> InterceptError {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use net_tls::{AuthorityParams, NameConstraints, UpstreamTrust};
 
     use super::*;
 
     fn parts(params: &AuthorityParams, limits: &Limits) -> TlsParts {
         let authority = Authority::generate(params, now()).expect("an authority");
-        TlsParts::new(Some(authority), UpstreamSide::new(UpstreamTrust::default(), Vec::new()), None, limits)
+        TlsParts::new(
+            Some(authority),
+            UpstreamSide::new(UpstreamTrust::default(), Vec::new()),
+            None,
+            limits,
+            EventQueue::new(1),
+        )
+    }
+
+    /// What does not wait.
+    fn at_once<R>(work: impl Future<Output = R>) -> R {
+        work.now_or_never().expect("it does not wait")
+    }
+
+    fn config(tls: &TlsParts, subject: &LeafSubject) -> Result<Arc<ServerConfig>, InterceptError> {
+        tls.guest_config(&at_once(tls.admit(subject))?, Alpn::Nothing)
     }
 
     fn name(text: &str) -> LeafSubject {
@@ -174,12 +182,18 @@ mod tests {
     #[test]
     fn many_names_are_few_leaves_and_those_that_are_kept_go_on() {
         const NAMES: u32 = 100_000;
-        let limits = Limits { leaves_per_second: 4, max_leaves: 3, ..Limits::default() };
+        let limits = Limits {
+            leaves_per_second: 4,
+            leaf_burst: 4,
+            max_leaf_wait: Duration::ZERO,
+            max_leaves: 3,
+            ..Limits::default()
+        };
         let tls = parts(&AuthorityParams::default(), &limits);
         let begun = super::super::now();
         let mut minted = 0;
         for index in 0..NAMES {
-            match tls.guest_config(&name(&format!("h{index}.test")), Alpn::Nothing) {
+            match config(&tls, &name(&format!("h{index}.test"))) {
                 Ok(_) => minted += 1,
                 Err(error) => assert_eq!(error, InterceptError::MintLimit),
             }
@@ -191,17 +205,25 @@ mod tests {
         // The last is kept, and needs no token.
         let mut names = (0..NAMES).rev().map(|index| name(&format!("h{index}.test")));
         let kept = names.find(|subject| leaves.has(subject, now())).expect("one is kept");
-        assert!((0..10).all(|_| tls.guest_config(&kept, Alpn::Nothing).is_ok()));
+        assert!((0..10).all(|_| config(&tls, &kept).is_ok()));
     }
 
     #[test]
-    fn what_could_not_be_minted_is_not_opened_and_what_is_kept_is() {
-        let limits = Limits { leaves_per_second: 1, ..Limits::default() };
+    fn what_is_admitted_has_its_token_however_long_upstream_takes() {
+        let limits = Limits {
+            leaves_per_second: 1,
+            leaf_burst: 1,
+            max_leaf_wait: Duration::ZERO,
+            ..Limits::default()
+        };
         let tls = parts(&AuthorityParams::default(), &limits);
-        assert_eq!(tls.may_open(&name("a.test")), Ok(()));
-        tls.guest_config(&name("a.test"), Alpn::Nothing).expect("a leaf");
-        assert_eq!(tls.may_open(&name("a.test")), Ok(()));
-        assert_eq!(tls.may_open(&name("b.test")), Err(InterceptError::MintLimit));
+        let (a, b) = (name("a.test"), name("b.test"));
+        let admitted = at_once(tls.admit(&a)).expect("a token");
+        // While its upstream is asked, another name finds none.
+        assert_eq!(at_once(tls.admit(&b)).map(drop), Err(InterceptError::MintLimit));
+        assert!(tls.guest_config(&admitted, Alpn::Nothing).is_ok());
+        drop(admitted);
+        assert!(config(&tls, &a).is_ok());
     }
 
     #[test]
@@ -213,13 +235,9 @@ mod tests {
         let tls = parts(&params, &limits);
         let outside = [name("b.test"), LeafSubject::Address([10, 0, 0, 1].into())];
         for subject in &outside {
-            for fault in [UpstreamFault::Expired, UpstreamFault::UnknownIssuer] {
-                let refused = tls.faulty_config(subject, fault, AlpnOffer::Nothing).map(drop);
-                assert_eq!(refused, Err(InterceptError::NeedsNewAuthority), "{subject:?}");
-            }
-            let refused = tls.guest_config(subject, Alpn::Nothing).map(drop);
+            let refused = at_once(tls.admit(subject)).map(drop);
             assert_eq!(refused, Err(InterceptError::NeedsNewAuthority), "{subject:?}");
         }
-        assert!(tls.guest_config(&name("x.a.test"), Alpn::Nothing).is_ok());
+        assert!(config(&tls, &name("x.a.test")).is_ok());
     }
 }

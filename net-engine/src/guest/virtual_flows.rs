@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use net_core::{Flow, HostName, Limits};
 use net_policy::{VirtualAddresses, VirtualPools};
-use tokio::net::TcpStream;
 
-use super::{Context, DialError, dial};
+use super::Context;
 
 /// Real addresses of a name that one flow tries; each has its share of the time a dial may take.
 const MAX_TRIED: usize = 4;
@@ -147,7 +146,7 @@ impl Context {
     }
 
     /// Has a flow lead to the next address of its name that is allowed, if there is one.
-    fn try_next(&self, flow: &Flow) -> bool {
+    pub(super) fn try_next(&self, flow: &Flow) -> bool {
         loop {
             let mut flows = self.virtual_flows.borrow_mut();
             let Some(carried) = flows.carried.get_mut(flow) else { return false };
@@ -164,7 +163,7 @@ impl Context {
         }
     }
 
-    fn untried(&self, flow: &Flow) -> u32 {
+    pub(super) fn untried(&self, flow: &Flow) -> u32 {
         let flows = self.virtual_flows.borrow();
         let untried = flows.carried.get(flow).map_or(0, |carried| carried.untried.len());
         u32::try_from(untried).unwrap_or(u32::MAX)
@@ -186,23 +185,5 @@ impl Context {
     pub(super) fn reached(&self, flow: &Flow) -> SocketAddr {
         let upstream = flow.upstream;
         self.real_address(flow).map_or(upstream, |real| SocketAddr::new(real, upstream.port()))
-    }
-}
-
-/// Connects to a flow's upstream, which is allowed: where that is a name, to the first of its addresses that
-/// answers.
-///
-/// # Errors
-/// [`DialError`], that of the last address.
-pub(crate) async fn dial_flow(context: &Context, flow: &Flow) -> Result<TcpStream, DialError> {
-    let deadline = Instant::now() + context.limits.connect_timeout;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / context.untried(flow).saturating_add(1);
-        match dial(context.dial_address(flow), share).await {
-            Ok(connected) => return Ok(connected),
-            Err(error) if !context.try_next(flow) => return Err(error),
-            Err(_) => {}
-        }
     }
 }

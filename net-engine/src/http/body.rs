@@ -13,7 +13,9 @@ use super::incoming::Incoming;
 #[derive(Debug, Error)]
 pub(crate) enum BodyError {
     #[error(transparent)]
-    Http(#[from] hyper::Error),
+    Http1(#[from] hyper::Error),
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
     #[error(transparent)]
     Violation(#[from] Violation),
     #[error(transparent)]

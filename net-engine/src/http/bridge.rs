@@ -5,7 +5,6 @@ use std::rc::Rc;
 use bytes::Bytes;
 use net_core::Flow;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::exchange::Exchange;
@@ -20,6 +19,7 @@ use crate::guest::{
     Context, Denial, GuestStream, HttpVersion, Inner, InnerTerms, InterceptError, LeakPlace, Prefixed,
     StreamInfo,
 };
+use crate::proxy::UpstreamStream;
 
 /// Carries a stream whose TLS was opened on both sides: by `versions` HTTP of the guest and of upstream,
 /// unless `terms` let it be something else.
@@ -146,13 +146,13 @@ pub(crate) async fn bridge_plain(
     context: &Rc<Context>,
     info: StreamInfo,
     guest: GuestStream,
-    upstream: Option<TcpStream>,
+    upstream: Option<UpstreamStream>,
     prefix: Bytes,
     version: HttpVersion,
 ) -> Result<(), InterceptError> {
     let upstream = match upstream {
         Some(upstream) => Upstream::connected(Sender::handshake(upstream, version, context).await?),
-        None => Upstream::unconnected(context.dial_address(&info.flow)),
+        None => Upstream::unconnected(info.flow),
     };
     let id = info.id;
     let exchange = Exchange::new(Rc::clone(context), info, Sides::plain(version));
@@ -165,7 +165,7 @@ pub(crate) async fn bridge_opaque(
     context: &Context,
     (id, flow): (FlowId, &Flow),
     guest: GuestStream,
-    mut upstream: TcpStream,
+    mut upstream: UpstreamStream,
     prefix: Bytes,
 ) -> Result<(), InterceptError> {
     let mut guest = Guarded::new(Prefixed::new(prefix, guest), context.secrets().detector());
@@ -176,9 +176,8 @@ pub(crate) async fn bridge_opaque(
         () = context.stack.guest_reset(id) => false,
     };
     if !carried {
-        // An error on either side resets both. Failing to set it means a FIN: less exact, equally
-        // final.
-        let _ = upstream.set_zero_linger();
+        // An error on either side resets both.
+        upstream.reset_on_drop();
     }
     let Some(violation) = guest.violation() else { return Ok(()) };
     context.report_violation(flow, None, LeakPlace::Stream, violation);

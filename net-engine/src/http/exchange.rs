@@ -1,10 +1,10 @@
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
 use http::uri::{self, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
@@ -21,10 +21,12 @@ use super::guest_body::GuestBody;
 use super::headers;
 use super::held::HeldBody;
 use super::incoming::Incoming;
+use super::interim::Interims;
 use super::refusal::{Form, Refusal};
 use super::request_filter::{RequestContent, RequestFilter};
 use super::response_filter::ResponseFilter;
 use super::sides::Sides;
+use super::websocket::{self, WebSocket};
 use super::worst::Worst;
 use crate::core::FlowId;
 use crate::guest::{BoundRule, Context, Denial, HeldBytes, HttpVersion, LeakPlace, ShownName, StreamInfo};
@@ -37,13 +39,16 @@ pub(super) struct Exchange {
     /// The rule every request must lead to; set by the first one where the SYN could not tell.
     rule: Cell<Option<BoundRule>>,
     state: Cell<State>,
+    /// What is to follow HTTP, where that is looked into.
+    websocket: RefCell<Option<WebSocket>>,
     /// Why every request is denied, where the stream itself is.
     denied: Option<Denial>,
     /// Whether a request was read.
     has_begun: Cell<bool>,
 }
 
-const NO_UPGRADE: &str = "another protocol inside this connection is not carried beside secrets";
+const NO_UPGRADE: &str =
+    "another protocol than WebSocket inside this connection is not carried beside secrets";
 
 /// How a stream goes on after the response in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +69,6 @@ pub(super) struct Admitted {
     request: Request<Filtered<RequestFilter>>,
     /// What the body's filter found, for the answer to the guest.
     found: Arc<OnceLock<String>>,
-    /// Whether the guest may wait for an answer before it sends the body: over HTTP/2 hyper tells nobody to
-    /// continue.
-    awaits_answer: bool,
     /// Where values may be put into the body: whether one was.
     rewriting: Option<Rc<Cell<bool>>>,
     rest: Rest,
@@ -82,6 +84,21 @@ pub(super) struct Rest {
     decided: Option<RequestLine>,
     /// The protocol the guest offers to switch to.
     upgrade: Option<HeaderValue>,
+    interims: Interims,
+    /// What that is to pass, beside secrets.
+    websocket: Option<WebSocket>,
+}
+
+impl Rest {
+    /// Makes an answer before the answer the guest's; `None` where it is not passed on.
+    pub(super) fn interim(&mut self, head: Response<()>) -> Option<Response<()>> {
+        self.interims.pass(head, self.scrubber.as_mut().map(ResponseFilter::current))
+    }
+
+    /// The name the request shows, where the session is not for one.
+    pub(super) fn shown(&self) -> Option<&HostName> {
+        self.shown.as_ref().map(ShownName::name)
+    }
 }
 
 impl Exchange {
@@ -93,6 +110,7 @@ impl Exchange {
             sides,
             rule,
             state: Cell::new(State::Open),
+            websocket: RefCell::default(),
             has_begun: Cell::new(false),
             denied: None,
         }
@@ -128,6 +146,11 @@ impl Exchange {
         self.state.get() == State::Switched
     }
 
+    /// What follows HTTP, where that is a WebSocket to look into.
+    pub(super) fn take_websocket(&self) -> Option<WebSocket> {
+        self.websocket.take()
+    }
+
     /// Checks a request and makes it upstream's, or answers it.
     pub(super) fn admit(&self, request: Request<Incoming>) -> Result<Admitted, Refusal> {
         self.has_begun.set(true);
@@ -160,12 +183,16 @@ impl Exchange {
             // It has no such offers, and may ignore one.
             upgrade = None;
         }
-        if upgrade.is_some() && !secrets.looks_for_nothing() {
-            // What follows is no HTTP, and nothing here could look into it.
-            return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
+        let mut websocket = None;
+        if let Some(protocol) = upgrade.as_ref().filter(|_| !secrets.looks_for_nothing()) {
+            if !websocket::is_offered(protocol) {
+                // What follows is no HTTP, and nothing here could look into it.
+                return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
+            }
+            websocket::offer_no_extension(&mut parts.headers);
+            websocket = Some(WebSocket::new(&self.context, &self.info, name, &secrets));
         }
         let scrubber = ResponseFilter::new(&self.context, &secrets, &to);
-        let awaits_answer = self.sides.guest == HttpVersion::Http2 && parts.headers.contains_key(EXPECT);
         if !secrets.is_empty() {
             let sent = headers::withhold_credentials(&mut parts.headers, &secrets, &to);
             sent.map_err(|why| self.refuse_credential(name, why))?;
@@ -206,8 +233,9 @@ impl Exchange {
             }
             Some(_) | None => None,
         };
-        let rest = Rest { scrubber, method, shown, decided, upgrade };
-        Ok(Admitted { request: Request::from_parts(parts, body), found, awaits_answer, rewriting, rest })
+        let interims = Interims::new(&self.context.limits);
+        let rest = Rest { scrubber, method, shown, decided, upgrade, interims, websocket };
+        Ok(Admitted { request: Request::from_parts(parts, body), found, rewriting, rest })
     }
 
     /// Writes a request for the HTTP upstream speaks; `None` where its target cannot be.
@@ -340,19 +368,29 @@ impl Exchange {
         response: Response<Incoming>,
         rest: Rest,
     ) -> Result<Response<GuestBody>, Refusal> {
-        let Rest { mut scrubber, method, shown, decided, upgrade } = rest;
+        let Rest { mut scrubber, method, shown, decided, upgrade, interims: _, websocket } = rest;
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some(protocol) = upgrade else {
                 return Err(self.refuse(StatusCode::BAD_GATEWAY, "upstream switched protocols unasked"));
             };
-            if !self.context.secrets().looks_for_nothing() {
+            let is_unread = websocket.is_none();
+            if is_unread && !self.context.secrets().looks_for_nothing() {
                 // They have come since the guest asked.
                 return Err(self.refuse(StatusCode::FORBIDDEN, NO_UPGRADE));
             }
+            if !is_unread && websocket::has_extension(&parts.headers) {
+                let why = "upstream chose an extension of WebSocket that it was not offered";
+                return Err(self.refuse(StatusCode::BAD_GATEWAY, why));
+            }
             self.state.set(State::Switched);
-            self.context.settle_tunnel(self.info.id, shown.as_ref().map(ShownName::name), decided);
-            headers::to_guest(&mut parts.headers, None);
+            self.websocket.replace(websocket);
+            let name = shown.as_ref().map(ShownName::name);
+            self.context.settle_tunnel(self.info.id, name, decided, is_unread);
+            headers::to_guest(&mut parts.headers, scrubber.as_mut().map(ResponseFilter::current));
+            if scrubber.is_some() {
+                parts.extensions.remove::<ReasonPhrase>();
+            }
             headers::put_upgrade(&mut parts.headers, protocol);
             return Ok(Response::from_parts(parts, GuestBody::empty()));
         }
@@ -363,6 +401,8 @@ impl Exchange {
         let says_close =
             headers::words(&parts.headers, CONNECTION).any(|word| word.eq_ignore_ascii_case("close"));
         headers::to_guest(&mut parts.headers, scrubber.as_mut().map(ResponseFilter::current));
+        // It is a request's (RFC 9113, section 8.2.2).
+        parts.headers.remove(TE);
         let has_no_body = method == Method::HEAD
             || parts.status == StatusCode::NO_CONTENT
             || parts.status == StatusCode::NOT_MODIFIED;
@@ -452,7 +492,7 @@ impl Admitted {
     /// response.
     ///
     /// A body of a stated length is read whole first, as far as `limits` and the room in `held`
-    /// permit, unless the guest may not send it yet.
+    /// permit.
     ///
     /// # Errors
     /// What a body that was read whole was found to hold, or that it could not be read.
@@ -461,12 +501,11 @@ impl Admitted {
         limits: &Limits,
         held: &HeldBytes,
     ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, Rest), BodyError> {
-        let Self { request, found, awaits_answer, rewriting, rest } = self;
+        let Self { request, found, rewriting, rest } = self;
         let (mut parts, body) = request.into_parts();
         let stated = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let to_hold = stated.filter(|bytes| {
-            !awaits_answer && body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes)
-        });
+        let to_hold =
+            stated.filter(|bytes| body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes));
         // A body that values are put into may grow.
         let room = |bytes| if rewriting.is_some() { limits.max_held_body_bytes } else { bytes };
         let body = match to_hold.and_then(|bytes| Some((bytes, held.take(room(bytes))?))) {

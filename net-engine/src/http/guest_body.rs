@@ -17,6 +17,7 @@ pub(super) struct GuestBody {
     _shown: Option<ShownName>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "nearly all are upstream's: a box would be one more for each")]
 enum Source {
     /// Our own words, or none.
     Own(Full<Bytes>),

@@ -2,7 +2,8 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, ETAG, EXPECT, HOST,
     HeaderName, IF_RANGE, PROXY_AUTHENTICATE, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method, Request};
+use http_body::Body;
 use net_secrets::{
     CredentialVerdict, Destination, DigestError, Scrubber, SecretSet, Violation, is_digest, renew_digest,
 };
@@ -164,6 +165,24 @@ pub(super) fn has_sound_length(headers: &HeaderMap) -> bool {
     let is_number =
         |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
     lengths.next().is_none_or(is_number) && lengths.next().is_none()
+}
+
+/// Has HTTP/1.1 send a body of no stated length in chunks, whatever the method: hyper takes a GET to have none.
+pub(super) fn frame_body<B: Body>(request: &mut Request<B>) {
+    let body = request.body();
+    let is_unframed = !body.is_end_stream() && body.size_hint().exact().is_none();
+    if is_unframed && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// States a body's length in a head of HTTP/2 where it is known and not stated, as it would be by HTTP/1: of none
+/// at all only where the method expects one.
+pub(super) fn state_length(parts: &mut http::request::Parts, length: Option<u64>) {
+    let expects_none = matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE);
+    if let Some(length) = length.filter(|length| *length != 0 || !expects_none) {
+        parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
 }
 
 /// Whether a message went through a transfer coding besides the one hyper undoes (RFC 9112, section

@@ -6,16 +6,23 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming as Http1Incoming;
 
 use super::body::BodyError;
+use super::http2_body::Http2Body;
 
 /// A body as its sender sends it, whatever HTTP it comes over.
 pub(super) enum Incoming {
-    /// One that hyper reads.
-    Hyper(Http1Incoming),
+    Http1(Http1Incoming),
+    Http2(Http2Body),
 }
 
 impl From<Http1Incoming> for Incoming {
     fn from(body: Http1Incoming) -> Self {
-        Self::Hyper(body)
+        Self::Http1(body)
+    }
+}
+
+impl From<Http2Body> for Incoming {
+    fn from(body: Http2Body) -> Self {
+        Self::Http2(body)
     }
 }
 
@@ -28,7 +35,8 @@ impl Body for Incoming {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
-            Self::Hyper(body) => Pin::new(body)
+            Self::Http2(body) => Pin::new(body).poll_frame(context),
+            Self::Http1(body) => Pin::new(body)
                 .poll_frame(context)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyError::from))),
         }
@@ -36,13 +44,15 @@ impl Body for Incoming {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Hyper(body) => body.is_end_stream(),
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Hyper(body) => body.size_hint(),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }

@@ -2,27 +2,37 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::client::conn::http1;
+use hyper::ext::on_informational;
+use hyper_util::rt::TokioIo;
+use net_core::{Flow, HostName};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, OnceCell, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Notify, OnceCell, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::exchange::UpstreamBody;
+use super::headers;
+use super::http2_sender::Http2Sender;
 use super::incoming::Incoming;
+use super::send_error::SendError;
 use super::tunnel::TunnelEnd;
-use crate::guest::{Context, DialError, HttpVersion, InterceptError, dial};
+use crate::guest::{Context, DialError, HttpVersion, InterceptError, dial_flow};
 
 /// hyper does not start with less.
 const MIN_BUFFER_BYTES: usize = 8 << 10;
 
-/// The bytes of a header block that hyper is to take.
+/// Where answers before the answer go, if the guest can have them.
+pub(super) type Inform<'i> = Option<&'i mut dyn FnMut(Response<()>)>;
+
+/// Answers before the answer that wait for their turn.
+const INTERIMS: usize = 8;
+
+/// The bytes of a header block that either side may send.
 pub(super) fn header_bytes(context: &Context) -> usize {
     context.limits.max_header_bytes.max(MIN_BUFFER_BYTES)
 }
@@ -33,23 +43,11 @@ pub(super) fn window_bytes(limit: usize) -> u32 {
     u32::try_from(limit).unwrap_or(MAX).min(MAX)
 }
 
-/// Runs what hyper's HTTP/2 needs on the guest's own thread.
-#[derive(Clone, Copy)]
-pub(super) struct LocalTasks;
-
-impl<F> hyper::rt::Executor<F> for LocalTasks
-where
-    F: Future<Output: 'static> + 'static,
-{
-    fn execute(&self, task: F) {
-        spawn_local(task);
-    }
-}
-
 /// Upstream's end of a stream, connected now or with the first request.
 pub(super) struct Upstream {
     sender: RefCell<Option<Sender>>,
-    address: Option<SocketAddr>,
+    /// The flow that is not dialled yet.
+    undialled: Option<Flow>,
     /// How the one dial went. Requests that come first at the same time wait for it together.
     dialled: OnceCell<Result<(), InterceptError>>,
     /// One, which a request of HTTP/1.1 has until its response begins. Then hyper sees to the rest.
@@ -63,8 +61,8 @@ impl Upstream {
     }
 
     /// A connection to make when the first request was admitted.
-    pub(super) fn unconnected(address: SocketAddr) -> Self {
-        Self::new(None, Some(address))
+    pub(super) fn unconnected(flow: Flow) -> Self {
+        Self::new(None, Some(flow))
     }
 
     /// None at all.
@@ -72,19 +70,20 @@ impl Upstream {
         Self::new(None, None)
     }
 
-    fn new(sender: Option<Sender>, address: Option<SocketAddr>) -> Self {
+    fn new(sender: Option<Sender>, undialled: Option<Flow>) -> Self {
         let (dialled, turns) = (OnceCell::new(), Semaphore::new(1));
-        Self { sender: RefCell::new(sender), address, dialled, turns }
+        Self { sender: RefCell::new(sender), undialled, dialled, turns }
     }
 
-    /// Who sends the next request: over HTTP/1.1 one after the other.
+    /// Who sends the next request, which shows `shown`: over HTTP/1.1 one after the other.
     pub(super) async fn sender(
         &self,
         context: &Context,
+        shown: Option<&HostName>,
         version: HttpVersion,
     ) -> Result<Lent<'_>, InterceptError> {
-        if let Some(address) = self.address {
-            let dialled = self.dialled.get_or_init(|| self.dial(address, context, version)).await;
+        if let Some(flow) = &self.undialled {
+            let dialled = self.dialled.get_or_init(|| self.dial(flow, shown, context, version)).await;
             (*dialled)?;
         }
         let turn = match version {
@@ -97,11 +96,12 @@ impl Upstream {
 
     async fn dial(
         &self,
-        address: SocketAddr,
+        flow: &Flow,
+        shown: Option<&HostName>,
         context: &Context,
         version: HttpVersion,
     ) -> Result<(), InterceptError> {
-        let stream = dial(address, context.limits.connect_timeout).await?;
+        let stream = dial_flow(context, flow, shown).await?;
         self.put_back(Sender::handshake(stream, version, context).await?);
         Ok(())
     }
@@ -154,9 +154,14 @@ impl Lent<'_> {
         }
     }
 
-    pub(super) async fn send(&mut self, request: Request<UpstreamBody>) -> hyper::Result<Response<Incoming>> {
+    /// Sends a request; `inform` is given the answers before the answer.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<UpstreamBody>,
+        inform: Inform<'_>,
+    ) -> Result<Response<Incoming>, SendError> {
         let sender = self.sender.as_mut().expect("it is taken by drop only");
-        sender.send(request).await
+        sender.send(request, inform).await
     }
 }
 
@@ -176,7 +181,7 @@ pub(super) struct Sender {
 
 enum Requests {
     Http1(http1::SendRequest<UpstreamBody>),
-    Http2(http2::SendRequest<UpstreamBody>),
+    Http2(Http2Sender),
 }
 
 /// What is shared with the task that drives the connection.
@@ -204,7 +209,6 @@ impl Sender {
     where
         U: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let stream = TokioIo::new(stream);
         let (free, freed) = oneshot::channel();
         let connection = Rc::new(Connection {
             listener: Rc::default(),
@@ -217,22 +221,14 @@ impl Sender {
                 let (requests, driven) = http1::Builder::new()
                     .preserve_header_case(true)
                     .max_buf_size(header_bytes(context))
-                    .handshake(stream)
+                    .handshake(TokioIo::new(stream))
                     .await
                     .map_err(|_| InterceptError::UpstreamHttp)?;
                 connection.drive(drive_http1(driven, free), farewell);
                 Requests::Http1(requests)
             }
             HttpVersion::Http2 => {
-                let max_bytes = u32::try_from(header_bytes(context)).unwrap_or(u32::MAX);
-                let (requests, driven) = http2::Builder::new(LocalTasks)
-                    .timer(TokioTimer::new())
-                    .max_header_list_size(max_bytes)
-                    .initial_stream_window_size(window_bytes(context.limits.http2_stream_window_bytes))
-                    .initial_connection_window_size(window_bytes(context.limits.http2_window_bytes))
-                    .handshake(stream)
-                    .await
-                    .map_err(|_| InterceptError::UpstreamHttp)?;
+                let (requests, driven) = Http2Sender::handshake(stream, context).await?;
                 // How the connection ended shows in the response that was waited for.
                 connection.drive(async move { drop(driven.await) }, farewell);
                 Requests::Http2(requests)
@@ -245,16 +241,14 @@ impl Sender {
         *self.connection.listener.borrow_mut() = Some(Rc::clone(over));
     }
 
-    async fn send(&mut self, request: Request<UpstreamBody>) -> hyper::Result<Response<Incoming>> {
+    async fn send(
+        &mut self,
+        request: Request<UpstreamBody>,
+        inform: Inform<'_>,
+    ) -> Result<Response<Incoming>, SendError> {
         match &mut self.requests {
-            Requests::Http1(requests) => {
-                requests.ready().await?;
-                Ok(requests.send_request(request).await?.map(Incoming::from))
-            }
-            Requests::Http2(requests) => {
-                requests.ready().await?;
-                Ok(requests.send_request(request).await?.map(Incoming::from))
-            }
+            Requests::Http1(requests) => send_http1(requests, request, inform).await,
+            Requests::Http2(requests) => Ok(requests.send(request, inform).await?.map(Incoming::from)),
         }
     }
 }
@@ -273,6 +267,34 @@ impl Connection {
                 over.notify_one();
             }
         });
+    }
+}
+
+async fn send_http1(
+    requests: &mut http1::SendRequest<UpstreamBody>,
+    mut request: Request<UpstreamBody>,
+    inform: Inform<'_>,
+) -> Result<Response<Incoming>, SendError> {
+    headers::frame_body(&mut request);
+    requests.ready().await?;
+    let Some(inform) = inform else {
+        return Ok(requests.send_request(request).await?.map(Incoming::from));
+    };
+    let (tell, mut told) = mpsc::channel(INTERIMS);
+    on_informational(&mut request, move |head| {
+        let mut own = Response::new(());
+        *own.status_mut() = head.status();
+        *own.headers_mut() = head.headers().clone();
+        // More of them than anybody has read so far say nothing new.
+        let _ = tell.try_send(own);
+    });
+    let mut sent = std::pin::pin!(requests.send_request(request));
+    loop {
+        tokio::select! {
+            biased;
+            Some(head) = told.recv() => inform(head),
+            response = &mut sent => return Ok(response?.map(Incoming::from)),
+        }
     }
 }
 

@@ -7,11 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use net_core::Limits;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::core::FlowId;
-use crate::guest::{Activity, Stack};
+use crate::guest::{Activity, FAREWELL, Stack};
 
 /// What is read before it is written, each way: some TLS records, which are then sent with one system call.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -178,6 +178,19 @@ pub(super) async fn pass_on_end<G: Duplex>(
         }
         Err(_) => {}
     }
+}
+
+/// Closes our half and reads on until the guest closes its own, for [`FAREWELL`] at most: a reset for what it
+/// still sends would take the last answer from it (RFC 9112, section 9.6).
+pub(super) async fn close_lingering(mut guest: Box<dyn Duplex>) {
+    let closing = async {
+        if guest.shutdown().await.is_err() {
+            return;
+        }
+        let mut ignored = [0; 4096];
+        while guest.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
+    };
+    let _ = timeout(FAREWELL, closing).await;
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ const SEND_BUFFER_BYTES: libc::c_int = 4 << 20;
 pub struct PacketLink {
     descriptor: VnetFd,
     mtu: u16,
+    offload: bool,
 }
 
 impl PacketLink {
@@ -49,13 +50,21 @@ impl PacketLink {
 
     /// A link over a descriptor of [`PacketLink::open`]; `mtu` is the guest's interface's.
     pub fn from_descriptor(descriptor: OwnedFd, mtu: u16) -> Self {
-        Self { descriptor: VnetFd::new(descriptor), mtu }
+        Self { descriptor: VnetFd::new(descriptor), mtu, offload: true }
+    }
+
+    /// The same with complete frames that fit the MTU towards the guest. What its interface does to the
+    /// frames it sends is its own: they are understood either way.
+    #[must_use]
+    pub fn without_offload(mut self) -> Self {
+        self.offload = false;
+        self
     }
 }
 
 impl Link for PacketLink {
     fn capabilities(&self) -> LinkCapabilities {
-        LinkCapabilities { mtu: self.mtu, offload: true }
+        LinkCapabilities { mtu: self.mtu, offload: self.offload }
     }
 
     fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {

@@ -41,6 +41,13 @@ pub(super) fn offer_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Has the guest's kernel send complete frames that fit the MTU.
+pub(super) fn withdraw_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open and the argument is a plain integer.
+    unsafe { set_offload(tun.as_raw_fd(), 0) }?;
+    Ok(())
+}
+
 /// Registers a descriptor with the reactor of this thread.
 pub(super) fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` names the same open descriptor for its whole life, which the returned

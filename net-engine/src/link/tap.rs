@@ -13,6 +13,7 @@ use super::{FrameMeta, Link, LinkCapabilities, Received, sys};
 pub struct TapLink {
     descriptor: VnetFd,
     mtu: u16,
+    offload: bool,
 }
 
 impl TapLink {
@@ -35,13 +36,25 @@ impl TapLink {
 
     /// A link over a descriptor of [`TapLink::open`]; `mtu` is the interface's.
     pub fn from_descriptor(descriptor: OwnedFd, mtu: u16) -> Self {
-        Self { descriptor: VnetFd::new(descriptor), mtu }
+        Self { descriptor: VnetFd::new(descriptor), mtu, offload: true }
+    }
+
+    /// The same with complete frames that fit the MTU, both ways. Call it before the first frame.
+    ///
+    /// # Errors
+    /// Where the kernel does not let go of the offloads.
+    pub fn without_offload(mut self) -> io::Result<Self> {
+        if let Some(descriptor) = self.descriptor.unregistered() {
+            sys::withdraw_offloads(descriptor)?;
+        }
+        self.offload = false;
+        Ok(self)
     }
 }
 
 impl Link for TapLink {
     fn capabilities(&self) -> LinkCapabilities {
-        LinkCapabilities { mtu: self.mtu, offload: true }
+        LinkCapabilities { mtu: self.mtu, offload: self.offload }
     }
 
     fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {

@@ -1,5 +1,5 @@
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -49,6 +49,14 @@ impl VnetFd {
     /// `descriptor` is non-blocking.
     pub(crate) fn new(descriptor: OwnedFd) -> Self {
         Self { state: State::Idle(descriptor), pause: None }
+    }
+
+    /// The descriptor, before the first poll.
+    pub(crate) fn unregistered(&self) -> Option<BorrowedFd<'_>> {
+        match &self.state {
+            State::Idle(descriptor) => Some(descriptor.as_fd()),
+            State::Registered(_) | State::Failed => None,
+        }
     }
 
     pub(crate) fn poll_receive(

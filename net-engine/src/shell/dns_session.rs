@@ -30,7 +30,7 @@ async fn serve(lookups: Rc<Lookups>, id: FlowId, flow: Flow, is_tls: bool) {
     let Some(guest) = accept(&lookups.context, id) else { return };
     if !is_tls {
         serve_stream(&lookups, guest).await;
-    } else if let Err((error, name)) = Box::pin(serve_tls(&lookups, &flow, guest)).await {
+    } else if let Err((error, name)) = Box::pin(serve_tls(&lookups, id, &flow, guest)).await {
         lookups.context.events.push(Event::InterceptFailed { flow, name, error });
     }
 }
@@ -38,6 +38,7 @@ async fn serve(lookups: Rc<Lookups>, id: FlowId, flow: Flow, is_tls: bool) {
 /// The guest is shown a leaf for the name it wants, or for the address.
 async fn serve_tls(
     lookups: &Rc<Lookups>,
+    id: FlowId,
     flow: &Flow,
     guest: GuestStream,
 ) -> Result<(), (InterceptError, Option<HostName>)> {
@@ -59,7 +60,11 @@ async fn serve_tls(
     // RFC 7858 has none; clients that offer one offer `dot` (IANA's ALPN registry).
     let offers = hello.alpn.iter().any(|offered| Alpn::of(Some(offered)) == Some(Alpn::Dot));
     let alpn = if offers { Alpn::Dot } else { Alpn::Nothing };
-    let config = match context.tls.guest_config(&subject, alpn) {
+    let admitted = tokio::select! {
+        admitted = context.tls.admit(&subject) => admitted,
+        () = context.stack.guest_reset(id) => return Ok(()),
+    };
+    let config = match admitted.and_then(|admitted| context.tls.guest_config(&admitted, alpn)) {
         Ok(config) => config,
         Err(error) => return Err((fail(&guest, error).await, name)),
     };

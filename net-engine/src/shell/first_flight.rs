@@ -3,10 +3,10 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use net_core::{HostName, Limits};
 use net_sni::{ClientHello, MAX_HELLO_BYTES, NameError, ParseError, Sniffer, Status};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::guest::{GuestStream, HttpVersion, InterceptError, Wait};
+use crate::proxy::UpstreamStream;
 
 /// What the first bytes of a stream show.
 pub(crate) enum FirstFlight {
@@ -37,10 +37,10 @@ pub(crate) struct Hello {
 pub(crate) async fn first_flight(
     guest: &GuestStream,
     wait: Wait,
-    upstream: Option<&TcpStream>,
+    upstream: Option<&mut UpstreamStream>,
     limits: &Limits,
 ) -> Result<FirstFlight, InterceptError> {
-    let (upstream, first_byte) = match wait {
+    let (mut upstream, first_byte) = match wait {
         Wait::ForName => (None, limits.hello_timeout),
         Wait::ForEither => (upstream, limits.hello_timeout),
         Wait::Unhurried => (upstream, limits.tcp_idle_timeout),
@@ -50,7 +50,7 @@ pub(crate) async fn first_flight(
     let mut recogniser = Recogniser::default();
     loop {
         let is_first = prefix.is_empty();
-        let more = timeout_at(deadline, read_more(guest, upstream, &mut prefix)).await;
+        let more = timeout_at(deadline, read_more(guest, upstream.as_deref_mut(), &mut prefix)).await;
         if is_first {
             deadline = deadline.min(Instant::now() + limits.hello_timeout);
         }
@@ -92,7 +92,7 @@ enum More {
     ServerSpoke,
 }
 
-async fn read_more(guest: &GuestStream, upstream: Option<&TcpStream>, prefix: &mut Vec<u8>) -> More {
+async fn read_more(guest: &GuestStream, upstream: Option<&mut UpstreamStream>, prefix: &mut Vec<u8>) -> More {
     let from_guest = poll_fn(|context| {
         guest.poll_read_with(context, |_, bytes| {
             prefix.extend_from_slice(bytes);
@@ -102,7 +102,7 @@ async fn read_more(guest: &GuestStream, upstream: Option<&TcpStream>, prefix: &m
     let from_upstream = async {
         match upstream {
             // An upstream that closes at once has spoken too.
-            Some(upstream) => drop(upstream.readable().await),
+            Some(upstream) => upstream.spoke().await,
             None => std::future::pending().await,
         }
     };

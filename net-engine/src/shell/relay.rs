@@ -8,7 +8,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::guest::GuestStream;
+use crate::core::FlowId;
+use crate::guest::{Context as GuestContext, GuestStream};
+use crate::http::carry;
+use crate::proxy::UpstreamStream;
 
 /// Bytes a relay moves before other tasks of the thread get their turn.
 const BUDGET_BYTES: usize = 1 << 20;
@@ -46,6 +49,29 @@ pub(crate) async fn relay(guest: &GuestStream, upstream: &mut TcpStream, limits:
         }
     }
     end
+}
+
+/// Moves bytes both ways until both halves are closed, whatever carries upstream's: what goes inside of another
+/// stream is buffered on its way.
+pub(crate) async fn relay_upstream(
+    context: &GuestContext,
+    id: FlowId,
+    mut guest: GuestStream,
+    mut upstream: UpstreamStream,
+) {
+    if let Some(socket) = upstream.as_plain() {
+        relay(&guest, socket, &context.limits).await;
+        return;
+    }
+    let carried = tokio::select! {
+        biased;
+        carried = carry(&mut guest, &mut upstream, &context.limits) => carried.is_ok(),
+        () = context.stack.guest_reset(id) => false,
+    };
+    if !carried {
+        upstream.reset_on_drop();
+        guest.abort();
+    }
 }
 
 /// Has the kernel send RST when the socket is dropped: the guest's reset is passed on.

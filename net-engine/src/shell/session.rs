@@ -6,16 +6,16 @@ use bytes::Bytes;
 use net_core::Flow;
 use net_policy::Decision;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
 use super::first_flight::{FirstFlight, Hello, first_flight};
-use super::relay;
+use super::relay::relay_upstream;
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::guest::{
     ACCESS_DENIED, Context, Event, GuestStream, HttpVersion, InterceptError, LeakPlace, Opaque, Stage,
     StreamInfo, Tls, dial_flow, fail, send_alert,
 };
 use crate::http;
+use crate::proxy::UpstreamStream;
 use crate::tls::{deny, intercept};
 
 /// Decides a new flow; where it may go on, a task of the guest's thread carries it.
@@ -34,7 +34,12 @@ pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
         context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
         return;
     }
-    let run = run(Rc::clone(context), id, flow, decision);
+    // Where a name that is about to come says by which way, it is waited for.
+    let may_dial = match decision {
+        Decision::Allow { .. } | Decision::PerRequest { .. } => !context.way_needs_name(&flow, &terms),
+        Decision::Deny { .. } | Decision::NeedName => false,
+    };
+    let run = run(Rc::clone(context), id, flow, may_dial);
     let work = async move {
         // To the end of the session.
         let _far = far;
@@ -71,11 +76,11 @@ impl Drop for LeaveOnDrop {
     }
 }
 
-async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
+async fn run(context: Rc<Context>, id: FlowId, flow: Flow, may_dial: bool) {
     let mut upstream = None;
-    if let Decision::Allow { .. } | Decision::PerRequest { .. } = decision {
+    if may_dial {
         // Upstream first: the guest's SYN waits, so that it sees the refusal upstream gave.
-        match dial_flow(&context, &flow).await {
+        match dial_flow(&context, &flow, None).await {
             Ok(connected) => upstream = Some(connected),
             Err(error) => {
                 context.report_dial_failure(&flow, error);
@@ -88,9 +93,9 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, decision: Decision) {
     let Some(guest) = accept(&context, id) else { return };
     // The policy may have changed while upstream was dialled.
     let ended = match upstream {
-        Some(mut upstream) if !context.terms(&flow, None).must_look() => {
+        Some(upstream) if !context.terms(&flow, None).must_look() => {
             context.settle_session(id, &flow, None);
-            relay(&guest, &mut upstream, &context.limits).await;
+            relay_upstream(&context, id, guest, upstream).await;
             Ok(())
         }
         // On the heap: a flow that is only relayed, or only waits, does not carry the room for TLS.
@@ -129,7 +134,7 @@ struct Opening<'c> {
     flow: Flow,
     guest: GuestStream,
     /// `None` where only a name can tell whether it may be dialled.
-    upstream: Option<TcpStream>,
+    upstream: Option<UpstreamStream>,
 }
 
 impl Opening<'_> {
@@ -137,10 +142,10 @@ impl Opening<'_> {
     ///
     /// Terms are asked for at each step, and used at once: the policy may change while somebody is
     /// silent.
-    async fn look_into(self) -> Ended {
+    async fn look_into(mut self) -> Ended {
         let Self { context, ref flow, .. } = self;
         let wait = context.terms(flow, None).wait(self.upstream.is_some());
-        let flight = match first_flight(&self.guest, wait, self.upstream.as_ref(), &context.limits).await {
+        let flight = match first_flight(&self.guest, wait, self.upstream.as_mut(), &context.limits).await {
             Ok(flight) => flight,
             Err(error) => return Err((fail(&self.guest, error).await, None)),
         };
@@ -163,7 +168,7 @@ impl Opening<'_> {
             Some(upstream) if http::nothing_at_stake(context, &info) => {
                 context.settle_session(id, &flow, None);
                 context.note_unread(id);
-                return splice(context, guest, upstream, &prefix).await;
+                return splice(context, id, guest, upstream, &prefix).await;
             }
             upstream => upstream,
         };
@@ -177,6 +182,13 @@ impl Opening<'_> {
     /// A stream that is neither TLS nor HTTP, or on which upstream spoke first.
     async fn opaque(self, prefix: Bytes) -> Ended {
         let Self { context, id, flow, guest, upstream } = self;
+        let upstream = match upstream {
+            // A name was waited for that says by which way, and did not come.
+            None if context.way_needs_name(&flow, &context.terms(&flow, None)) => {
+                dial_allowed(context, id, &flow).await
+            }
+            upstream => upstream,
+        };
         let terms = context.terms(&flow, None);
         let upstream = match terms.opaque(upstream) {
             Opaque::Carry(upstream) => upstream,
@@ -193,7 +205,7 @@ impl Opening<'_> {
         context.settle_session(id, &flow, None);
         if context.secrets().is_empty() {
             context.note_unread(id);
-            return splice(context, guest, upstream, &prefix).await;
+            return splice(context, id, guest, upstream, &prefix).await;
         }
         let ended = http::bridge_opaque(context, (id, &flow), guest, upstream, prefix).await;
         ended.map_err(|error| (error, None))
@@ -243,7 +255,7 @@ impl Opening<'_> {
             Some(connected) => connected,
             None => {
                 let dialled = tokio::select! {
-                    dialled = dial_flow(context, &flow) => dialled,
+                    dialled = dial_flow(context, &flow, name.as_ref()) => dialled,
                     () = context.stack.guest_reset(id) => return Ok(()),
                 };
                 match dialled {
@@ -256,17 +268,33 @@ impl Opening<'_> {
             }
         };
         if opened_by.is_none() {
-            return splice(context, guest, upstream, &prefix).await;
+            return splice(context, id, guest, upstream, &prefix).await;
         }
         let info = StreamInfo::new(id, flow, name.clone(), opened_by);
         intercept(context, info, guest, upstream, prefix, hello.alpn).await.map_err(|error| (error, name))
     }
 }
 
+/// Dials a flow that shows no name, where its address alone lets it go.
+async fn dial_allowed(context: &Context, id: FlowId, flow: &Flow) -> Option<UpstreamStream> {
+    let Decision::Allow { .. } = context.terms(flow, None).unseen else { return None };
+    let dialled = tokio::select! {
+        dialled = dial_flow(context, flow, None) => dialled,
+        () = context.stack.guest_reset(id) => return None,
+    };
+    dialled.inspect_err(|error| context.report_dial_failure(flow, *error)).ok()
+}
+
 /// Passes a stream on as it is, from its first byte on.
-async fn splice(context: &Context, guest: GuestStream, mut upstream: TcpStream, prefix: &[u8]) -> Ended {
+async fn splice(
+    context: &Context,
+    id: FlowId,
+    guest: GuestStream,
+    mut upstream: UpstreamStream,
+    prefix: &[u8],
+) -> Ended {
     if upstream.write_all(prefix).await.is_ok() {
-        relay(&guest, &mut upstream, &context.limits).await;
+        relay_upstream(context, id, guest, upstream).await;
     } else {
         guest.abort();
     }

@@ -10,7 +10,7 @@ use crate::guest::{
 use crate::http;
 
 /// Opens a TLS stream that is denied, to tell the guest so by HTTP; by an alert where the authority may not
-/// sign for its name.
+/// sign for its name, or too many names are new.
 pub(crate) async fn deny(
     context: &Rc<Context>,
     info: StreamInfo,
@@ -27,7 +27,11 @@ pub(crate) async fn deny(
         AlpnOffer::Http1 | AlpnOffer::Http1First => Alpn::Http1,
         AlpnOffer::Http2 | AlpnOffer::Http2First => Alpn::Http2,
     };
-    let Ok(config) = context.tls.guest_config(&subject, told) else {
+    let admitted = tokio::select! {
+        admitted = context.tls.admit(&subject) => admitted,
+        () = context.stack.guest_reset(info.id) => return Ok(()),
+    };
+    let Ok(config) = admitted.and_then(|admitted| context.tls.guest_config(&admitted, told)) else {
         send_alert(&guest, ACCESS_DENIED).await;
         return Ok(());
     };

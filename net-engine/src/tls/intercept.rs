@@ -5,16 +5,16 @@ use bytes::Bytes;
 use net_tls::{Alpn, AlpnOffer, AlpnQuestion, LeafSubject, UpstreamFault, fatal_alert};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, server};
 
 use super::upstream::{ConnectError, Connected, connect};
 use crate::guest::{
-    Context, DialError, FAREWELL, GuestAlert, GuestStream, HttpVersion, Inner, InnerProtocol, InterceptError,
-    Prefixed, StreamInfo, dial_flow, fail,
+    Admission, Context, DialError, FAREWELL, GuestAlert, GuestStream, HttpVersion, Inner, InnerProtocol,
+    InterceptError, Prefixed, StreamInfo, dial_flow, fail,
 };
 use crate::http;
+use crate::proxy::UpstreamStream;
 
 type GuestTls = server::TlsStream<Prefixed<GuestStream>>;
 
@@ -27,16 +27,20 @@ pub(crate) async fn intercept(
     context: &Rc<Context>,
     mut info: StreamInfo,
     guest: GuestStream,
-    upstream: TcpStream,
+    upstream: UpstreamStream,
     prefix: Bytes,
     protocols: Vec<Vec<u8>>,
 ) -> Result<(), InterceptError> {
     let opening = Opening::new(context, &info, protocols);
     let id = info.id;
     let opened = async {
+        let admitted = match context.tls.admit(&opening.question.subject).await {
+            Ok(admitted) => admitted,
+            Err(error) => return Err(fail(&guest, error).await),
+        };
         match opening.recall() {
-            Some(remembered) => opening.at_once(remembered, &info, guest, upstream, prefix).await,
-            None => opening.in_turn(&info, guest, upstream, prefix).await,
+            Some(remembered) => opening.at_once(&admitted, remembered, &info, guest, upstream, prefix).await,
+            None => opening.in_turn(&admitted, &info, guest, upstream, prefix).await,
         }
     };
     let Opened { guest, told, upstream } = tokio::select! {
@@ -117,24 +121,22 @@ impl<'c> Opening<'c> {
     /// Upstream's handshake, then the guest's: a fault of the one is mirrored in the other.
     async fn in_turn(
         &self,
+        admitted: &Admission<'_>,
         info: &StreamInfo,
         guest: GuestStream,
-        upstream: TcpStream,
+        upstream: UpstreamStream,
         prefix: Bytes,
     ) -> Result<Opened, InterceptError> {
-        if let Err(error) = self.context.tls.may_open(&self.question.subject) {
-            return Err(fail(&guest, error).await);
-        }
         let upstream = match self.connect(info, upstream).await {
             Ok(connected) => connected,
             Err(ConnectFailed::Dial(error)) => {
                 guest.abort();
                 return Err(error.into());
             }
-            Err(ConnectFailed::Tls(fault)) => return Err(self.mirror(fault, guest, prefix).await),
+            Err(ConnectFailed::Tls(fault)) => return Err(self.mirror(admitted, fault, guest, prefix).await),
         };
         let told = self.question.offer.answer(upstream.chosen);
-        let mut config = match self.context.tls.guest_config(&self.question.subject, told) {
+        let mut config = match self.context.tls.guest_config(admitted, told) {
             Ok(config) => config,
             Err(error) => return Err(fail(&guest, error).await),
         };
@@ -150,14 +152,15 @@ impl<'c> Opening<'c> {
     /// alert: a certificate that tells it more is not shown any more.
     async fn at_once(
         &self,
+        admitted: &Admission<'_>,
         remembered: Alpn,
         info: &StreamInfo,
         guest: GuestStream,
-        upstream: TcpStream,
+        upstream: UpstreamStream,
         prefix: Bytes,
     ) -> Result<Opened, InterceptError> {
         let told = self.question.offer.answer(remembered);
-        let config = match self.context.tls.guest_config(&self.question.subject, told) {
+        let config = match self.context.tls.guest_config(admitted, told) {
             Ok(config) => config,
             Err(error) => return Err(fail(&guest, error).await),
         };
@@ -176,7 +179,7 @@ impl<'c> Opening<'c> {
 
     /// Upstream's handshake with what the guest offers; where upstream speaks none of it, with the other
     /// HTTP, which is carried over. What it chose is remembered for the next time.
-    async fn connect(&self, info: &StreamInfo, upstream: TcpStream) -> Result<Connected, ConnectFailed> {
+    async fn connect(&self, info: &StreamInfo, upstream: UpstreamStream) -> Result<Connected, ConnectFailed> {
         let connected = self.connect_either(info, upstream).await;
         match &connected {
             Ok(upstream) if self.others.is_empty() => self.context.tls.learn(&self.question, upstream.chosen),
@@ -189,12 +192,13 @@ impl<'c> Opening<'c> {
     async fn connect_either(
         &self,
         info: &StreamInfo,
-        upstream: TcpStream,
+        upstream: UpstreamStream,
     ) -> Result<Connected, ConnectFailed> {
         let (context, offer) = (self.context, self.question.offer);
         match (connect(context, info, upstream, offer, &self.others).await, offer.other()) {
             (Err(ConnectError::NoProtocol), Some(other)) => {
-                let again = dial_flow(context, &info.flow).await.map_err(ConnectFailed::Dial)?;
+                let again =
+                    dial_flow(context, &info.flow, info.name.as_ref()).await.map_err(ConnectFailed::Dial)?;
                 Ok(connect(context, info, again, other, &[]).await?)
             }
             (connected, _) => Ok(connected?),
@@ -203,13 +207,18 @@ impl<'c> Opening<'c> {
 
     /// Shows the guest a certificate with upstream's fault, so that its own verifier says what is
     /// wrong. Nothing is relayed even if it accepts it.
-    async fn mirror(&self, fault: UpstreamFault, guest: GuestStream, prefix: Bytes) -> InterceptError {
+    async fn mirror(
+        &self,
+        admitted: &Admission<'_>,
+        fault: UpstreamFault,
+        guest: GuestStream,
+        prefix: Bytes,
+    ) -> InterceptError {
         let error = InterceptError::UpstreamTls(fault);
         // Without a certificate there is none to mirror: an alert says what happened.
         let is_of_certificate = !matches!(fault, UpstreamFault::TimedOut | UpstreamFault::HandshakeFailed);
-        let subject = &self.question.subject;
         let config = if is_of_certificate {
-            self.context.tls.faulty_config(subject, fault, self.question.offer).ok()
+            self.context.tls.faulty_config(admitted, fault, self.question.offer).ok()
         } else {
             None
         };

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use net_tls::{Alpn, AlpnOffer, UpstreamFault};
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, client};
 
 use super::read_ahead::ReadAhead;
 use crate::guest::{Context, Event, Proof, StreamInfo};
+use crate::proxy::UpstreamStream;
 
 /// Upstream's end, once its handshake is over and its certificate verified.
 pub(super) struct Connected {
-    pub(super) stream: client::TlsStream<ReadAhead<TcpStream>>,
+    pub(super) stream: client::TlsStream<ReadAhead<UpstreamStream>>,
     /// What its certificate proves.
     pub(super) proof: Proof,
     /// The protocol it chose, if it is one of HTTP.
@@ -52,7 +52,7 @@ impl ConnectError {
 pub(super) async fn connect(
     context: &Context,
     info: &StreamInfo,
-    upstream: TcpStream,
+    upstream: UpstreamStream,
     offer: AlpnOffer,
     others: &[Vec<u8>],
 ) -> Result<Connected, ConnectError> {

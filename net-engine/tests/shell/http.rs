@@ -329,12 +329,13 @@ fn another_protocol_is_carried_where_no_secret_is_at_stake() {
             let world =
                 World::new(Setup { allow: ALLOW_A, redirects, with_secret, ..Setup::default() }).await;
             let mut stream = world.connect(HOST_A, 80).await;
-            stream.write_all(ASK.as_bytes()).await.unwrap();
             if with_secret {
+                stream.write_all(ASK.replace("websocket", "other").as_bytes()).await.unwrap();
                 let response = read_responses(&mut stream, 1).await;
                 assert_eq!(statuses(&response), ["403"], "{response}");
                 return;
             }
+            stream.write_all(ASK.as_bytes()).await.unwrap();
             let (mut server, request) = asked(accepted).await;
             let request = request.to_ascii_lowercase();
             assert!(

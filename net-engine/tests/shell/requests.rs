@@ -301,25 +301,32 @@ fn a_new_policy_decides_from_the_next_request_on() {
 
 #[test]
 fn what_left_http_stays_as_long_as_its_request_is_allowed() {
-    run(async {
-        let (address, accepted) = one_connection().await;
-        let redirects = vec![((HOST_A.1, 80), address)];
-        let world = world(all_but(&[], &["/admin/**"]), Setup { redirects, ..Setup::default() }).await;
-        let mut stream = world.connect(HOST_A, 80).await;
-        let ask =
-            "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-        stream.write_all(ask.as_bytes()).await.unwrap();
-        let (mut server, _) = asked(accepted).await;
-        let switch =
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello";
-        server.write_all(switch.as_bytes()).await.unwrap();
-        read_until(&mut stream, "\r\n\r\nhello").await;
-        world.handle.swap_policy(all_but(&["PUT"], &[])).await.unwrap();
-        let mut byte = [0; 1];
-        stream.write_all(b"x").await.unwrap();
-        timeout(PATIENCE, server.read_exact(&mut byte)).await.expect("a byte up").unwrap();
-        world.handle.swap_policy(all_but(&[], &["/chat"])).await.unwrap();
-        let read = timeout(PATIENCE, stream.read(&mut byte)).await.expect("the guest hears of it");
-        assert!(read.is_err(), "the guest saw {read:?}");
-    });
+    // Beside secrets as well, where its messages are looked into.
+    for with_secret in [false, true] {
+        run(async {
+            let (address, accepted) = one_connection().await;
+            let redirects = vec![((HOST_A.1, 80), address)];
+            let setup = Setup { redirects, with_secret, ..Setup::default() };
+            let world = world(all_but(&[], &["/admin/**"]), setup).await;
+            let mut stream = world.connect(HOST_A, 80).await;
+            let ask =
+                "GET /chat HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+            stream.write_all(ask.as_bytes()).await.unwrap();
+            let (mut server, _) = asked(accepted).await;
+            let switch =
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+            server.write_all(switch.as_bytes()).await.unwrap();
+            server.write_all(b"\x81\x05hello").await.unwrap();
+            read_until(&mut stream, "hello").await;
+            world.handle.swap_policy(all_but(&["PUT"], &[])).await.unwrap();
+            let frame = b"\x81\x81\0\0\0\0x";
+            let mut seen = [0; 7];
+            stream.write_all(frame).await.unwrap();
+            timeout(PATIENCE, server.read_exact(&mut seen)).await.expect("a frame up").unwrap();
+            assert_eq!(&seen, frame);
+            world.handle.swap_policy(all_but(&[], &["/chat"])).await.unwrap();
+            let read = timeout(PATIENCE, stream.read(&mut seen)).await.expect("the guest hears of it");
+            assert!(read.is_err(), "the guest saw {read:?}");
+        });
+    }
 }

@@ -5,15 +5,14 @@ use std::time::Duration;
 use h2::RecvStream;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::server::{Identity, Local, asked, http_recorder, one_connection};
-use crate::wire::{read_responses, read_until, statuses};
 use crate::world::{HOST_A, PATIENCE, Setup, World, run};
 
-fn setup(identity: &Identity, server: std::net::SocketAddr, with_secret: bool) -> Setup {
+pub(crate) fn setup(identity: &Identity, server: std::net::SocketAddr, with_secret: bool) -> Setup {
     Setup {
         allow: &["a.example"],
         redirects: vec![((HOST_A.1, 443), server), ((HOST_A.1, 80), server)],
@@ -25,25 +24,30 @@ fn setup(identity: &Identity, server: std::net::SocketAddr, with_secret: bool) -
 }
 
 /// A guest that speaks HTTP/2 frame by frame.
-async fn http2_guest(world: &World) -> h2::client::SendRequest<Bytes> {
+pub(crate) async fn http2_guest(world: &World) -> h2::client::SendRequest<Bytes> {
     let stream = world.tls(HOST_A, "a.example", "h2").await.unwrap();
     let (requests, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::task::spawn_local(connection);
     requests.ready().await.unwrap()
 }
 
-/// Serves one connection of HTTP/2 over TLS by `answer`.
-async fn http2_server<F>(
+/// Serves one connection of HTTP/2 over TLS by `answer`, the first that offers it.
+pub(crate) async fn http2_server<F>(
     identity: &Identity,
     answer: impl Fn(Request<RecvStream>, h2::server::SendResponse<Bytes>) -> F + 'static,
 ) -> std::net::SocketAddr
 where
     F: Future<Output = ()> + 'static,
 {
-    let (address, accepted) = one_connection().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
     let acceptor = identity.acceptor("a.example", "h2");
     tokio::task::spawn_local(async move {
-        let stream = acceptor.accept(accepted.await).await.unwrap();
+        let stream = loop {
+            if let Ok(stream) = acceptor.accept(listener.accept().await.unwrap().0).await {
+                break stream;
+            }
+        };
         let mut connection = h2::server::handshake(stream).await.unwrap();
         while let Some(Ok((request, respond))) = connection.accept().await {
             tokio::task::spawn_local(answer(request, respond));
@@ -52,105 +56,10 @@ where
     address
 }
 
-async fn data(body: &mut RecvStream) -> Option<Bytes> {
+pub(crate) async fn data(body: &mut RecvStream) -> Option<Bytes> {
     let data = timeout(PATIENCE, body.data()).await.expect("data or an end")?.unwrap();
     let _ = body.flow_control().release_capacity(data.len());
     Some(data)
-}
-
-#[test]
-fn answers_before_the_answer_are_for_us_alone() {
-    // hyper neither sends them over HTTP/2 nor hands them on.
-    run(async {
-        let identity = Identity::new();
-        let server = http2_server(&identity, |_, mut respond| async move {
-            for _ in 0..200 {
-                let hints = Response::builder().status(StatusCode::EARLY_HINTS).header("link", "</x>");
-                respond.send_informational(hints.body(()).unwrap()).unwrap();
-            }
-            let mut body = respond.send_response(Response::new(()), false).unwrap();
-            body.send_data(Bytes::from_static(b"ok"), true).unwrap();
-        })
-        .await;
-        let world = World::new(setup(&identity, server, false)).await;
-        let mut requests = http2_guest(&world).await;
-        let request = Request::get("https://a.example/").body(()).unwrap();
-        let (mut response, _) = requests.send_request(request, true).unwrap();
-        let hints = timeout(PATIENCE, std::future::poll_fn(|task| response.poll_informational(task)));
-        assert!(hints.await.expect("an answer").is_none());
-        let response = response.await.unwrap();
-        assert_eq!(response.status(), 200);
-        assert!(!response.headers().contains_key("link"));
-        assert_eq!(data(&mut response.into_body()).await.unwrap(), "ok");
-    });
-    run(async {
-        let (address, accepted) = one_connection().await;
-        let world = World::new(setup(&Identity::new(), address, false)).await;
-        let mut stream = world.connect(HOST_A, 80).await;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.unwrap();
-        let (mut server, _) = asked(accepted).await;
-        for status in ["100 Continue", "102 Processing", "103 Early Hints"] {
-            let hints = format!("HTTP/1.1 {status}\r\nLink: </x>\r\n\r\n");
-            server.write_all(hints.as_bytes()).await.unwrap();
-        }
-        server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
-        let response = read_responses(&mut stream, 1).await;
-        assert_eq!(statuses(&response), ["200"], "{response}");
-        assert!(!response.contains("</x>"), "{response}");
-    });
-}
-
-#[test]
-fn an_expectation_waits_for_nobody() {
-    // Over HTTP/2 nobody tells a guest to continue: an answer without its body comes all the same, and its body
-    // goes on when it no longer waits.
-    for answers_at_once in [true, false] {
-        run(async {
-            let identity = Identity::new();
-            let server = http2_server(&identity, move |request, mut respond| async move {
-                assert!(!request.headers().contains_key("expect"));
-                if answers_at_once {
-                    let refused = Response::builder().status(401).body(()).unwrap();
-                    respond.send_response(refused, true).unwrap();
-                    return;
-                }
-                let mut body = request.into_body();
-                let mut echo = respond.send_response(Response::new(()), false).unwrap();
-                let data = data(&mut body).await.unwrap();
-                echo.send_data(data, true).unwrap();
-            })
-            .await;
-            let world = World::new(setup(&identity, server, true)).await;
-            let mut requests = http2_guest(&world).await;
-            let request = Request::post("https://a.example/").header("expect", "100-continue");
-            let request = request.header("content-length", "4").body(()).unwrap();
-            let (response, mut body) = requests.send_request(request, false).unwrap();
-            if answers_at_once {
-                // Its body was to be held, and is not waited for without end.
-                let response = timeout(PATIENCE, response).await.expect("an answer").unwrap();
-                assert_eq!(response.status(), 401);
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            body.send_data(Bytes::from_static(b"body"), true).unwrap();
-            let response = timeout(PATIENCE, response).await.expect("an answer").unwrap();
-            assert_eq!(data(&mut response.into_body()).await.unwrap(), "body");
-        });
-    }
-    // Over HTTP/1.1 an upstream that refuses at once is heard.
-    run(async {
-        let (address, accepted) = one_connection().await;
-        let world = World::new(setup(&Identity::new(), address, false)).await;
-        let mut stream = world.connect(HOST_A, 80).await;
-        let head =
-            "PUT / HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let (mut server, request) = asked(accepted).await;
-        assert!(!request.to_ascii_lowercase().contains("expect"), "{request}");
-        server.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n").await.unwrap();
-        let response = read_until(&mut stream, "413").await;
-        assert!(["100", "413"].contains(&statuses(&response)[0]), "{response}");
-    });
 }
 
 #[test]

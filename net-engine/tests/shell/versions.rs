@@ -82,6 +82,28 @@ fn a_request_of_http2_becomes_one_of_http1() {
     });
 }
 
+#[test]
+fn a_body_of_no_stated_length_goes_on_whatever_the_method() {
+    run(async {
+        let identity = Identity::new();
+        let (server, seen) = identity.recorder("a.example", say_ok).await;
+        let world = world(&identity, server).await;
+        let mut requests = http2_guest(&world).await;
+        for method in ["GET", "DELETE", "POST"] {
+            let request = Request::builder().method(method).uri("https://a.example/");
+            let request = request.body(with_trailers("abc", HeaderMap::new())).unwrap();
+            let response = timeout(PATIENCE, requests.send_request(request)).await.expect("a response");
+            assert_eq!(response.unwrap().into_body().collect().await.unwrap().to_bytes(), "ok");
+        }
+        for (message, method) in seen.borrow().iter().zip(["GET", "DELETE", "POST"]) {
+            assert!(
+                message.starts_with(method) && message.contains("\r\n\r\n3\r\nabc\r\n0\r\n"),
+                "{message}"
+            );
+        }
+    });
+}
+
 /// What a server of HTTP/1.1 says, and the status, body and trailer a guest of HTTP/2 gets.
 const RESPONSES: &[(Reply, u16, &str, Option<&str>)] = &[
     (|_| vec!["HTTP/1.1 204 No Content\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n".into()], 204, "", None),

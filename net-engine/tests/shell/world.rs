@@ -11,7 +11,7 @@ use hickory_proto::rr::{Name, RecordType};
 use net_core::Limits;
 use net_engine::link::{self, LinkCapabilities};
 use net_engine::{
-    Engine, Event, GuestConfig, HostTrust, Interception, Nameserver, Nameservers, TerminationHook,
+    Engine, Event, GuestConfig, HostTrust, Interception, Nameserver, Nameservers, Proxy, TerminationHook,
     ViolationAction,
 };
 use net_policy::dns::DenialStyle;
@@ -73,6 +73,7 @@ pub(crate) struct Setup {
     /// The one name the authority may sign for.
     pub(crate) permitted: Option<&'static str>,
     pub(crate) host_trust: Vec<HostTrust>,
+    pub(crate) proxies: Vec<Proxy>,
     pub(crate) limits: Limits,
     /// Who is asked for names; the zone's server unless others are given.
     pub(crate) nameservers: Vec<Nameserver>,
@@ -172,6 +173,7 @@ impl World {
             nameservers: Nameservers::Fixed(nameservers),
             dns_denial: setup.dns_denial,
             redirects,
+            proxies: setup.proxies,
             limits: setup.limits,
             strict_hosts: !setup.lax_hosts,
             readable_denials: setup.readable_denials,

@@ -59,6 +59,10 @@ pub(crate) struct RuleDef {
     /// anything; only for rules that allow flows from the guest and all requests.
     #[serde(default, skip_serializing_if = "is_default")]
     inner: Inner,
+    /// The proxy by which connections go that it allows, or `direct`; only for rules that allow flows from the
+    /// guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
     /// From then on it matches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<UnixTime>,
@@ -85,6 +89,7 @@ impl TryFrom<RuleDef> for Rule {
             paths,
             virtual_ip,
             inner,
+            proxy,
             expires,
             comment,
         } = def;
@@ -93,7 +98,8 @@ impl TryFrom<RuleDef> for Rule {
         let has_condition = !methods.is_empty() || !paths.is_empty();
         let rule = if has_condition { rule.for_requests(HttpCondition::new(methods, paths)?)? } else { rule };
         let rule = if virtual_ip { rule.virtually()? } else { rule };
-        Ok(if inner == Inner::Opaque { rule.opaque()? } else { rule })
+        let rule = if inner == Inner::Opaque { rule.opaque()? } else { rule };
+        Ok(if let Some(proxy) = proxy { rule.by_proxy(proxy)? } else { rule })
     }
 }
 
@@ -102,12 +108,26 @@ impl From<Rule> for RuleDef {
         // What it cannot mean it is not written with: it would not be read again.
         let virtual_ip = rule.is_virtual();
         let inner = if rule.is_opaque() { Inner::Opaque } else { Inner::Http };
+        let proxy = rule.chosen_proxy().map(str::to_owned);
         let Rule { name, direction, destination, protocols, ports, action, http, expires, comment, .. } =
             rule;
         let to = Target { destination, ports };
         let methods = http.as_ref().map_or_else(Vec::new, |http| http.methods().to_vec());
         let paths = http.as_ref().map_or_else(Vec::new, |http| http.paths().to_vec());
-        Self { name, action, to, direction, protocols, methods, paths, virtual_ip, inner, expires, comment }
+        Self {
+            name,
+            action,
+            to,
+            direction,
+            protocols,
+            methods,
+            paths,
+            virtual_ip,
+            inner,
+            proxy,
+            expires,
+            comment,
+        }
     }
 }
 

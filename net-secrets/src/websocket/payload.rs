@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::frames::MAX_CONTROL_BYTES;
 use crate::binding::Toward;
 use crate::body::Content;
 use crate::compiled::Compiled;
 use crate::media::BodyKind;
-use crate::{BodyRewriter, Destination, Scrubber, Violation};
+use crate::{BodyRewriter, Destination, Scrubber, SecretSet, Violation};
 
 /// What is done to the payloads of one direction.
 pub trait Payloads: sealed::Payloads {}
@@ -23,8 +24,8 @@ pub(super) mod sealed {
         /// Whether frames are masked: those of clients are.
         const ARE_MASKED: bool;
 
-        /// The next bytes of a message, text or binary.
-        fn data(&mut self, is_text: bool, bytes: Bytes) -> Result<Bytes, Violation>;
+        /// The next bytes of a message, text or binary; some may be left for the next call.
+        fn data(&mut self, is_text: bool, bytes: &mut Bytes) -> Result<Bytes, Violation>;
 
         /// The message has ended: the rest of it.
         fn end(&mut self) -> Result<Bytes, Violation>;
@@ -46,14 +47,18 @@ impl Rewriting {
     pub(crate) fn new(compiled: Option<Arc<Compiled>>, to: &Destination<'_>) -> Self {
         Self { compiled, to: to.into(), message: None }
     }
+
+    pub(super) fn follow(&mut self, next: &SecretSet) {
+        self.compiled = next.compiled();
+    }
 }
 
 impl sealed::Payloads for Rewriting {
     const ARE_MASKED: bool = true;
 
-    fn data(&mut self, is_text: bool, bytes: Bytes) -> Result<Bytes, Violation> {
+    fn data(&mut self, is_text: bool, bytes: &mut Bytes) -> Result<Bytes, Violation> {
         if self.message.is_none() {
-            let Some(first) = bytes.trim_ascii_start().first() else { return Ok(bytes) };
+            let Some(first) = bytes.trim_ascii_start().first() else { return Ok(std::mem::take(bytes)) };
             // What a message is written in is not said, but JSON shows.
             let kind = match first {
                 b'{' | b'[' | b'"' if is_text => BodyKind::Json,
@@ -63,7 +68,7 @@ impl sealed::Payloads for Rewriting {
             let to = self.to.as_destination();
             self.message = Some(BodyRewriter::new(self.compiled.clone(), &to, Content::WebSocket(kind)));
         }
-        self.message.as_mut().map_or(Ok(Bytes::new()), |message| message.feed(bytes))
+        self.message.as_mut().map_or(Ok(Bytes::new()), |message| message.feed_some(bytes))
     }
 
     fn end(&mut self) -> Result<Bytes, Violation> {
@@ -80,35 +85,43 @@ impl sealed::Payloads for Rewriting {
 
 /// Turns values back into placeholders.
 pub struct Scrubbing {
-    scrubber: Scrubber,
+    /// `None` where none is looked for.
+    scrubber: Option<Scrubber>,
 }
 
 impl Scrubbing {
-    pub(crate) fn new(scrubber: Scrubber) -> Self {
+    pub(crate) fn new(scrubber: Option<Scrubber>) -> Self {
         Self { scrubber }
     }
 
     pub(super) fn follow(&mut self, next: Scrubber) {
-        self.scrubber.follow(next);
+        match &mut self.scrubber {
+            Some(scrubber) => scrubber.follow(next),
+            None => self.scrubber = Some(next),
+        }
     }
 }
 
 impl sealed::Payloads for Scrubbing {
     const ARE_MASKED: bool = false;
 
-    fn data(&mut self, _: bool, bytes: Bytes) -> Result<Bytes, Violation> {
-        Ok(self.scrubber.feed(bytes))
+    fn data(&mut self, _: bool, bytes: &mut Bytes) -> Result<Bytes, Violation> {
+        let bytes = std::mem::take(bytes);
+        Ok(match &mut self.scrubber {
+            Some(scrubber) => scrubber.feed(bytes),
+            None => bytes,
+        })
     }
 
     fn end(&mut self) -> Result<Bytes, Violation> {
-        Ok(self.scrubber.finish())
+        Ok(self.scrubber.as_mut().map(Scrubber::finish).unwrap_or_default())
     }
 
     /// What grows beyond the most a control frame holds is cut.
     fn control(&mut self, payload: Bytes) -> Result<Bytes, Violation> {
-        Ok(match self.scrubber.scrub(&payload) {
+        Ok(match self.scrubber.as_ref().and_then(|scrubber| scrubber.scrub(&payload)) {
             Some(mut clean) => {
-                clean.truncate(125);
+                clean.truncate(MAX_CONTROL_BYTES);
                 clean.into()
             }
             None => payload,

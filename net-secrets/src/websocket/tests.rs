@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::frame::{Header, Opcode, apply_mask};
 use super::{FrameError, WebSocketError};
 use crate::tests::{VALUE, binding, compile, host};
-use crate::{Binding, Destination, Places, SecretSet, ViolationKind};
+use crate::{Binding, Destination, MAX_GROWN_BYTES, Places, SecretSet, ViolationKind};
 
 const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
@@ -49,9 +49,12 @@ fn rewrite(stream: &[u8], size: usize, max_held: usize) -> (Vec<u8>, Result<(), 
     let mut rewriter = set.websocket_rewriter(&to, max_held);
     let mut sent = Vec::new();
     for piece in stream.chunks(size) {
-        match rewriter.feed(Bytes::copy_from_slice(piece)) {
-            Ok(bytes) => sent.extend_from_slice(&bytes),
-            Err(error) => return (sent, Err(error)),
+        let mut piece = Bytes::copy_from_slice(piece);
+        while !piece.is_empty() {
+            match rewriter.feed(&mut piece) {
+                Ok(bytes) => sent.extend_from_slice(&bytes),
+                Err(error) => return (sent, Err(error)),
+            }
         }
     }
     (sent, Ok(()))
@@ -133,6 +136,92 @@ fn a_message_that_cannot_be_held_goes_on_in_fragments() {
 }
 
 #[test]
+fn a_message_goes_on_before_its_end_where_it_is_told_to() {
+    let (set, name) = (set(), host("a.example"));
+    let to = Destination { host: Some(&name), port: 443, is_verified: true };
+    let mut rewriter = set.websocket_rewriter(&to, 1 << 20);
+    let mut first = Bytes::from(frame(false, Opcode::Text, Some(MASK), b"netsec_key and netsec_"));
+    assert!(rewriter.feed(&mut first).expect("frames").is_empty() && first.is_empty());
+    assert_eq!(
+        rewriter.held_bytes(),
+        VALUE.len() + " and ".len(),
+        "the rest may be a placeholder's beginning"
+    );
+    let released = rewriter.release();
+    assert_eq!(read(&released), [(false, Opcode::Text, format!("{VALUE} and ").into_bytes())]);
+    assert!(rewriter.held_bytes() == 0 && rewriter.release().is_empty());
+    let last = frame(true, Opcode::Continuation, Some(MASK), b"key");
+    let sent = rewriter.feed(&mut last.into()).expect("frames");
+    assert_eq!(read(&sent), [(true, Opcode::Continuation, VALUE.as_bytes().to_vec())]);
+}
+
+#[test]
+fn what_many_placeholders_grow_to_comes_in_pieces() {
+    const COPIES: usize = 200;
+    let value = "V".repeat(60_000);
+    let places = Places { websocket: true, ..Places::default() };
+    let set = compile(vec![Binding { places, ..binding("TOKEN", "netsec_key", &value, &["a.example"]) }])
+        .expect("a set");
+    let name = host("a.example");
+    let to = Destination { host: Some(&name), port: 443, is_verified: true };
+    let one = b"netsec_key ".repeat(COPIES);
+    let whole = frame(true, Opcode::Binary, Some(MASK), &one);
+    let many = frame(true, Opcode::Text, Some(MASK), b"netsec_key").repeat(COPIES);
+    for (case, stream) in [("one message", whole), ("many messages", many)] {
+        let mut rewriter = set.websocket_rewriter(&to, 1 << 10);
+        let (mut chunk, mut count) = (Bytes::from(stream), 0);
+        while !chunk.is_empty() {
+            let sent = rewriter.feed(&mut chunk).expect("frames");
+            assert!(sent.len() <= 2 * MAX_GROWN_BYTES + 7 * value.len(), "{case}: {}", sent.len());
+            count += read(&sent).iter().flat_map(|frame| &frame.2).filter(|byte| **byte == b'V').count();
+        }
+        assert_eq!(count, COPIES * value.len(), "{case}");
+    }
+}
+
+#[test]
+fn new_secrets_are_used_from_the_next_message_on() {
+    let (set, name) = (set(), host("a.example"));
+    let to = Destination { host: Some(&name), port: 443, is_verified: true };
+    let mut rewriter = set.websocket_rewriter(&to, 1 << 20);
+    let mut send = |frame: Vec<u8>, next: Option<&SecretSet>| {
+        if let Some(next) = next {
+            rewriter.follow(next);
+        }
+        let sent = rewriter.feed(&mut frame.into()).expect("frames");
+        read(&sent).into_iter().map(|frame| String::from_utf8(frame.2).expect("text")).collect::<String>()
+    };
+    let places = Places { websocket: true, ..Places::default() };
+    let next =
+        compile(vec![Binding { places, ..binding("TOKEN", "netsec_key", "the-next-value", &["a.example"]) }])
+            .expect("a set");
+    assert_eq!(send(frame(false, Opcode::Text, Some(MASK), b"netsec_key"), None), "");
+    let last = frame(true, Opcode::Continuation, Some(MASK), b" netsec_key");
+    assert_eq!(send(last, Some(&next)), format!("{VALUE} {VALUE}"));
+    let whole = frame(true, Opcode::Text, Some(MASK), b"netsec_key");
+    assert_eq!(send(whole.clone(), None), "the-next-value");
+    assert_eq!(send(whole, Some(&SecretSet::default())), "netsec_key");
+}
+
+#[test]
+fn the_last_frame_says_why_as_far_as_it_can() {
+    let (set, name) = (set(), host("a.example"));
+    let to = Destination { host: Some(&name), port: 443, is_verified: true };
+    let long = format!("{}\u{fc}", "x".repeat(122));
+    let to_guest = set.websocket_scrubber(&to).close(1008, &long);
+    assert_eq!(to_guest[..4], [0x88, 2 + 122, 0x03, 0xf0]);
+    assert_eq!(
+        read(&to_guest),
+        [(true, Opcode::Control(8), [b"\x03\xf0", &long.as_bytes()[..122]].concat())]
+    );
+    let mut rewriter = set.websocket_rewriter(&to, 1 << 20);
+    rewriter.feed(&mut frame(true, Opcode::Text, Some(MASK), b"").into()).expect("frames");
+    let to_upstream = rewriter.close(1008, "");
+    assert_eq!(to_upstream[..6], [&[0x88, 0x82][..], &MASK].concat());
+    assert_eq!(read(&to_upstream), [(true, Opcode::Control(8), b"\x03\xf0".to_vec())]);
+}
+
+#[test]
 fn an_echo_in_a_message_becomes_the_placeholder() {
     let (set, name) = (set(), host("a.example"));
     let from = Destination { host: Some(&name), port: 443, is_verified: true };
@@ -145,10 +234,10 @@ fn an_echo_in_a_message_becomes_the_placeholder() {
     ]
     .concat();
     for size in [1, 3, 10, stream.len()] {
-        let mut scrubber = set.websocket_scrubber(&from).expect("a scrubber");
+        let mut scrubber = set.websocket_scrubber(&from);
         let mut sent = Vec::new();
         for piece in stream.chunks(size) {
-            sent.extend(scrubber.feed(Bytes::copy_from_slice(piece)).expect("frames"));
+            sent.extend(scrubber.feed(&mut Bytes::copy_from_slice(piece)).expect("frames"));
         }
         let frames = read(&sent);
         let (controls, data): (Vec<_>, Vec<_>) =
@@ -163,9 +252,13 @@ fn an_echo_in_a_message_becomes_the_placeholder() {
         let text = String::from_utf8(text).expect("text");
         assert_eq!(text, "you sent netsec_key|netsec_key|untouched|", "in pieces of {size}");
     }
-    let mut scrubber = set.websocket_scrubber(&from).expect("a scrubber");
+    let mut scrubber = set.websocket_scrubber(&from);
     let whole = frame(true, Opcode::Text, None, b"one message at once");
-    assert_eq!(scrubber.feed(Bytes::from(whole.clone())).expect("a frame"), whole, "one frame stays one");
+    assert_eq!(
+        scrubber.feed(&mut Bytes::from(whole.clone())).expect("a frame"),
+        whole,
+        "one frame stays one"
+    );
 }
 
 #[test]

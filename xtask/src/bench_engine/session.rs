@@ -9,7 +9,7 @@ use crate::bench_engine::running::Running;
 use crate::bench_engine::samples::{Measure, Samples, Unit};
 use crate::bench_engine::system::{Maker, System};
 use crate::bench_engine::usage::Usage;
-use crate::load::{Answer, Order, Pace};
+use crate::load::{self, Answer, Order, Pace};
 
 const STREAMS: [usize; 3] = [1, 4, 64];
 const CLIENTS: [usize; 3] = [1, 8, 64];
@@ -19,6 +19,7 @@ const LOADED_ROUND_TRIPS: usize = 1_000;
 const QUESTIONS: usize = 5_000;
 const IDLE_FLOWS: [usize; 5] = [10, 100, 1_000, 10_000, 50_000];
 const CLIENTS_BESIDE_IDLE: usize = 8;
+const DESCRIPTORS_BESIDE_IDLE: usize = 1_000;
 const PACES_MB_PER_S: [u64; 5] = [1, 5, 20, 50, 200];
 const PACED_SECONDS: f64 = 3.0;
 /// Milliseconds of quiet before the end, and how often.
@@ -220,7 +221,9 @@ impl<'s> Session<'s> {
 
     fn idle(&mut self) -> Result<()> {
         let mut resident = Vec::new();
-        for count in IDLE_FLOWS {
+        // Each takes a descriptor of the engine, of the agent and of the servers.
+        let most = load::raise_descriptor_limit().saturating_sub(DESCRIPTORS_BESIDE_IDLE);
+        for count in IDLE_FLOWS.map(|count| count.min(most)) {
             let answer = self.running.ask(Order::Idle { count })?;
             if answer != (Answer::Held { total: count }) {
                 bail!("{answer:?}");

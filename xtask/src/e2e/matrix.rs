@@ -13,7 +13,7 @@ use crate::e2e::scratch::Scratch;
 use crate::e2e::servers::Servers;
 use crate::e2e::verdict::{Words, judge};
 use crate::e2e::world::World;
-use crate::e2e::{certificates, rows, run};
+use crate::e2e::{capture, certificates, rows, run};
 use crate::process;
 use crate::programs;
 use crate::space::{Owner, clean};
@@ -30,6 +30,8 @@ pub(crate) struct Choice {
     pub(crate) filter: Option<String>,
     pub(crate) link: Option<Link>,
     pub(crate) user: Option<User>,
+    /// Capture every row and judge the captures.
+    pub(crate) captures: bool,
     /// Keep the scratch directory.
     pub(crate) keep: bool,
     /// A cell that cannot run for want of something is a failure.
@@ -58,6 +60,9 @@ pub(crate) fn play(workspace: &Workspace, choice: &Choice) -> Result<Vec<String>
         }
         return Ok(vec![why]);
     }
+    if choice.captures {
+        capture::require()?;
+    }
     process::run(workspace.cargo().args(["build", "--quiet", "-p", "net-engine"]))?;
     let is_root = process::output(std::process::Command::new("id").arg("-u"))?.trim() == "0";
     let scratch = Scratch::new(choice.keep)?;
@@ -73,7 +78,15 @@ pub(crate) fn play(workspace: &Workspace, choice: &Choice) -> Result<Vec<String>
     let needs = Needs::provide(&choice.rows(), workspace, &scratch, choice.require_all)?;
     let servers = Servers::start(&world, &scratch, &needs)?;
     let tally = Mutex::default();
-    let matrix = Matrix { world: &world, scratch: &scratch, sha: &sha, is_root, needs: &needs, tally };
+    let matrix = Matrix {
+        world: &world,
+        scratch: &scratch,
+        sha: &sha,
+        is_root,
+        needs: &needs,
+        captures: choice.captures,
+        tally,
+    };
     let mut remarks = matrix.play(choice)?;
     remarks.extend(needs.remarks(&choice.rows()));
     drop(servers);
@@ -120,12 +133,15 @@ struct Matrix<'m> {
     sha: &'m str,
     is_root: bool,
     needs: &'m Needs,
+    captures: bool,
     tally: Mutex<Tally>,
 }
 
 #[derive(Default)]
 struct Tally {
     passed: usize,
+    /// How many rows were captured, and the frames of all of them.
+    captured: (usize, u64),
     failed: Vec<String>,
 }
 
@@ -185,6 +201,10 @@ impl Matrix<'_> {
             );
         }
         remarks.push(format!("{} end-to-end tests passed", tally.passed));
+        if self.captures {
+            let (rows, frames) = tally.captured;
+            remarks.push(format!("tshark has judged {frames} frames of {rows} of {} tests", work.len()));
+        }
         Ok(remarks)
     }
 
@@ -237,6 +257,10 @@ impl Matrix<'_> {
         let (program, rest) = entry.split_first().context("a namespace is entered by some command")?;
         let mut command = clean(program);
         command.args(rest).args(become_user(cell.user, self.is_root));
+        let is_captured = self.captures && !row.setting.bare;
+        if is_captured {
+            command.args(capture::wrapper(&words));
+        }
         command.args(row.setting.wrapper.iter().map(|word| words.fill(word)));
         command.arg(self.scratch.path("net-engine")).arg("run");
         if !row.setting.bare {
@@ -244,7 +268,14 @@ impl Matrix<'_> {
             command.arg("--upstream-ca").arg(self.scratch.path("ca.pem"));
         }
         command.args(row.flags.iter().map(|flag| words.fill(flag)));
-        command.args(["--", "sh", "-c", &words.fill(row.command)]);
+        let mut script = words.fill(row.command);
+        if is_captured {
+            if !row.flags.contains(&capture::FLAG) {
+                command.arg(capture::FLAG);
+            }
+            script = capture::command(&words, &script);
+        }
+        command.args(["--", "sh", "-c", &script]);
         command.env("SECRET_SOURCE", format!("real-{id}"));
         // An engine that is killed leaves its temporary directory behind.
         command.env("TMPDIR", self.scratch.path("started"));
@@ -252,6 +283,13 @@ impl Matrix<'_> {
         let mark = self.scratch.path(&format!("started/{id}.mark"));
         let finished = run::to_the_end(&mut command, &log, DEADLINE, &mark)?;
         let mut failures = judge(row.expect, &words, &finished)?;
+        if is_captured && let Some(judged) = capture::judge(&words)? {
+            failures.extend(judged.findings);
+            self.count(|tally| {
+                tally.captured.0 += 1;
+                tally.captured.1 += judged.frames;
+            });
+        }
         if !failures.is_empty() {
             failures.push(format!("exit status {:?}", finished.code));
             failures.push(format!("stdout: {}", brief(&finished.stdout)));

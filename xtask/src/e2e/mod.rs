@@ -3,6 +3,7 @@
 //! A *row* is a command and what must be seen of it (`row`, `rows/`); a *cell* is a link and a user
 //! it runs with (`cell`). The network is two namespaces that end with this process (`world`).
 
+mod capture;
 mod cell;
 mod certificates;
 mod library;

@@ -17,6 +17,8 @@ pub(crate) enum Need {
     Quic,
     /// [`library::CLIENTS`].
     Clients,
+    /// [`library::HTTPBIN`].
+    Httpbin,
     /// gnutls-cli.
     Gnutls,
     Faketime,
@@ -25,6 +27,12 @@ pub(crate) enum Need {
     Node,
     Java,
     Chromium,
+    Nmap,
+    Socat,
+    /// Both ends.
+    Iperf,
+    /// Clients of DHCP, and what asks for routers and neighbours.
+    Autoconfiguration,
 }
 
 impl Need {
@@ -33,6 +41,7 @@ impl Need {
         let wanted = match self {
             Self::Quic => return library::AIOQUIC.provide(workspace, scratch),
             Self::Clients => return library::CLIENTS.provide(workspace, scratch),
+            Self::Httpbin => return library::HTTPBIN.provide(workspace, scratch),
             Self::Gnutls => programs::GNUTLS,
             Self::Faketime => programs::FAKETIME,
             Self::Wget => programs::WGET,
@@ -40,6 +49,10 @@ impl Need {
             Self::Node => programs::NODE,
             Self::Java => programs::JAVA,
             Self::Chromium => programs::CHROMIUM,
+            Self::Nmap => programs::NMAP,
+            Self::Socat => programs::SOCAT,
+            Self::Iperf => programs::IPERF,
+            Self::Autoconfiguration => programs::AUTOCONFIGURATION,
         };
         let absent = programs::ensure(wanted)?;
         Ok(absent.first().map(|(program, package)| format!("missing {program} ({package})")))

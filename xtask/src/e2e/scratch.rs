@@ -3,7 +3,8 @@
 use std::io::{Seek as _, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::{env, fs, process};
+use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 
@@ -22,8 +23,11 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes the directory.
     pub(crate) fn new(keep: bool) -> Result<Self> {
-        let dir = env::temp_dir().join(format!("net-e2e-{}", process::id()));
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let dir = tempfile::Builder::new()
+            .prefix("net-e2e-")
+            .tempdir()
+            .context("cannot create a directory")?
+            .keep();
         let scratch = Self { dir, keep };
         scratch.open_to_all(&scratch.dir, 0o755)?;
         // Uploads and logs are written by servers that may not be us.
@@ -83,7 +87,7 @@ impl Scratch {
         }
         file.flush()?;
         self.open_to_all(&path, 0o644)?;
-        let line = output(process::Command::new("sha256sum").arg(&path))?;
+        let line = output(Command::new("sha256sum").arg(&path))?;
         line.split_whitespace().next().map(str::to_owned).context("sha256sum printed nothing")
     }
 

@@ -40,8 +40,7 @@ pub(crate) enum Answer {
         /// Handshakes with the other name that were not.
         errors: usize,
         idle_p99_ms: f64,
-        /// Of the other name beside names that come at a pace, and beside those that come as they can.
-        paced_p99_ms: f64,
+        /// Of the other name beside the others.
         p99_ms: f64,
     },
     /// The order could not be carried out.

@@ -33,12 +33,13 @@ pub(crate) use tls::{
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Allows this process and its children as many descriptors as the system lets them have.
-pub(crate) fn raise_descriptor_limit() {
+/// Allows this process and its children as many descriptors as the system lets them have; how many.
+pub(crate) fn raise_descriptor_limit() -> usize {
     const ENOUGH: u64 = 200_000;
-    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 0 };
     // Only root may raise the second limit; the first goes as far as it can without.
     if setrlimit(Resource::RLIMIT_NOFILE, ENOUGH.max(hard), ENOUGH.max(hard)).is_err() {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(now, _)| usize::try_from(now).unwrap_or(usize::MAX))
 }

@@ -41,6 +41,8 @@ pub(crate) struct SandboxPlan {
     /// `None`: TAP where it can be opened, else a packet socket.
     pub(crate) link: Option<LinkKind>,
     pub(crate) addresses: GuestAddresses,
+    /// Whether the interface has them before the command starts; else it is up and has its MAC.
+    pub(crate) is_configured: bool,
     pub(crate) mtu: u16,
     /// Whether a terminal controls the engine, whose foreground is its process group.
     pub(crate) has_terminal: bool,

@@ -81,21 +81,22 @@ fn open_packet(engine_side: &File, mtu: u16) -> Result<(OwnedFd, LinkKind), Setu
     Ok((opened?, LinkKind::Packet))
 }
 
-/// Brings up loopback and the one interface, with the addresses of the plan.
+/// Brings up loopback and the one interface, with the addresses of the plan where it is to have them.
 fn configure(plan: &SandboxPlan) -> std::io::Result<()> {
     let addresses = &plan.addresses;
     let gid = getegid();
-    // All of these make the guest quieter or its TCP more predictable; it works without them.
-    for (path, value) in [
-        ("net/ipv6/conf/eth0/accept_ra", "0"),
-        ("net/ipv6/conf/eth0/accept_dad", "0"),
-        // The command has no capability to open raw sockets; ping works without.
-        ("net/ipv4/ping_group_range", &format!("{gid} {gid}")),
-    ] {
-        let _ = fs::write(format!("/proc/sys/{path}"), value);
-    }
+    // The command has no capability to open raw sockets; ping works without.
+    let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", format!("{gid} {gid}"));
     let netlink = Netlink::open()?;
     netlink.set_up("lo", None, None)?;
+    if !plan.is_configured {
+        // The MTU too is among what it is told.
+        return netlink.set_up(INTERFACE, Some(addresses.guest_mac.0), None);
+    }
+    // These make the guest quieter; it works without them.
+    for name in ["accept_ra", "accept_dad"] {
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{INTERFACE}/{name}"), "0");
+    }
     netlink.set_up(INTERFACE, Some(addresses.guest_mac.0), Some(plan.mtu))?;
     if let Some(pair) = addresses.ipv4 {
         netlink.add_address(INTERFACE, pair.guest.into(), pair.prefix_len)?;

@@ -10,6 +10,7 @@ use super::Context;
 use crate::guest::{
     Denial, DeniedRequest, DialError, Event, LeakPlace, RuleLabel, ViolationAction, ViolationReport,
 };
+use crate::proxy::ProxyError;
 
 impl Context {
     /// Tells the embedder that a flow is carried, if it wants to know.
@@ -69,6 +70,10 @@ impl Context {
 
     /// Tells the embedder that a flow was not reached.
     pub(crate) fn report_dial_failure(&self, flow: &Flow, error: DialError) {
+        // What a proxy answered was told with the proxy's name, unless there is none.
+        if matches!(error, DialError::Proxy(error) if error != ProxyError::Unknown) {
+            return;
+        }
         let (name, real) = (self.virtual_name(flow), self.real_address(flow));
         self.events.push(Event::DialFailed { flow: *flow, name, real, error });
     }

@@ -18,7 +18,9 @@ pub(super) struct Session {
     shown: Vec<HostName>,
     /// Whether it is carried as bytes for no other reason than that there were no secrets.
     is_unread: bool,
-    /// The request after which it left HTTP for another protocol.
+    /// Whether it left HTTP for another protocol, after the request that is named where requests are decided one
+    /// by one.
+    is_tunnel: bool,
     upgraded_by: Option<RequestLine>,
     /// What its content was held to, where it was found to be no HTTP inside of TLS.
     opaque: Option<InnerTerms>,
@@ -34,11 +36,17 @@ impl Session {
             stage,
             shown: Vec::new(),
             is_unread: false,
+            is_tunnel: false,
             upgraded_by: None,
             opaque: None,
             holds_pins,
             task,
         }
+    }
+
+    /// Whether further requests may be read of it.
+    fn shows_requests(&self) -> bool {
+        !self.is_unread && !self.is_tunnel
     }
 }
 
@@ -80,6 +88,7 @@ impl Context {
             return Err(SwapError::NeedsNewAuthority);
         }
         self.virtual_flows.borrow_mut().policy_changed(policy.has_virtual());
+        self.has_chosen_proxies.set(policy.chosen_proxies().next().is_some());
         *self.policy.borrow_mut() = policy;
         self.generation.set(self.generation.get() + 1);
         self.rule_labels.borrow_mut().clear();
@@ -94,9 +103,9 @@ impl Context {
                         let refused = self.decide_inbound(*peer, session.flow.guest.port()).err();
                         return refused.map(|decision| (*id, session.flow, None, decision));
                     }
-                    Stage::Open => (false, !session.is_unread),
+                    Stage::Open => (false, session.shows_requests()),
                     Stage::Settled(_) => (true, false),
-                    Stage::Opened(_) => (true, !session.is_unread),
+                    Stage::Opened(_) => (true, session.shows_requests()),
                 };
                 for shown in &session.shown {
                     let decision = self.decide(&session.flow, Some(shown));
@@ -173,15 +182,23 @@ impl Context {
         self.with_session(id, |session| session.stage = Stage::Opened(name.cloned()));
     }
 
-    /// Notes that a session left HTTP for a protocol that is carried as bytes, for `name` where it is for
-    /// no other, and after this request, where requests are decided one by one.
-    pub(crate) fn settle_tunnel(&self, id: FlowId, name: Option<&HostName>, request: Option<RequestLine>) {
+    /// Notes that a session left HTTP for a protocol in which no further request shows, for `name` where it is
+    /// for no other, and after this request, where requests are decided one by one. It is `unread` where
+    /// nobody looks for secrets in it.
+    pub(crate) fn settle_tunnel(
+        &self,
+        id: FlowId,
+        name: Option<&HostName>,
+        request: Option<RequestLine>,
+        is_unread: bool,
+    ) {
         self.with_session(id, |session| {
+            session.is_tunnel = true;
             session.upgraded_by = request;
             if name.is_some() || matches!(session.stage, Stage::Open) {
                 session.stage = Stage::Settled(name.cloned());
             }
-            session.is_unread = true;
+            session.is_unread = is_unread;
         });
     }
 

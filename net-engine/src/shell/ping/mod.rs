@@ -115,6 +115,12 @@ impl Ping {
             context.report_violation(flow, None, LeakPlace::Echo, &violation);
             return Err(Unreachable::Prohibited);
         }
+        if context.is_kept_from_passing(flow, None) {
+            state.table.end(flow.guest, flow.upstream);
+            state.settle(context);
+            context.report_protocol(flow, None, "it would go past its proxy, which carries tcp alone");
+            return Err(Unreachable::Prohibited);
+        }
         if state.table.handle_egress(flow.guest, flow.upstream, now).is_none() {
             let held_pins = terms.rests_on_pins().then(|| flow.upstream.ip());
             if let Some(address) = held_pins {

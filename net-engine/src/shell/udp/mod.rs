@@ -172,6 +172,7 @@ impl State {
         let terms = context.terms(flow, None);
         match terms.datagram() {
             Datagram::Carry => {
+                keep_from_passing(context, flow, None)?;
                 self.open(udp, flow, None, &terms, now);
                 self.forward(udp, flow, payload, hops)
             }
@@ -223,7 +224,7 @@ impl State {
         let is_for_tcp =
             context.intercepts(flow.upstream.port(), name.as_ref()) || context.refuses_ech(has_ech);
         match terms.quic(is_for_tcp) {
-            Quic::Carry => {}
+            Quic::Carry => keep_from_passing(context, flow, name.as_ref())?,
             // At once, so that the client falls back to TCP in milliseconds.
             Quic::ToTcp => return Err(Unreachable::Port),
             Quic::Deny | Quic::NoName => {
@@ -260,6 +261,7 @@ impl State {
         let context = &*udp.context;
         match (terms.not_quic(), terms.unseen) {
             (Quic::Carry, _) => {
+                keep_from_passing(context, flow, None)?;
                 self.open(udp, flow, None, terms, now);
                 Ok(())
             }
@@ -372,6 +374,8 @@ impl Peer {
         let refuses = |name: Option<&HostName>| {
             let terms = context.terms(flow, name);
             let stays = match terms.unseen {
+                // By its proxy it cannot go.
+                Decision::Allow { .. } if context.is_kept_from_passing(flow, name) => false,
                 // What is carried shows no name any more that might be denied.
                 Decision::Allow { rule } if name.is_none() && terms.is_looked_into => {
                     !context.bind(flow, rule).names_matter
@@ -386,6 +390,20 @@ impl Peer {
             names => names.iter().find_map(|name| refuses(Some(name))),
         }
     }
+}
+
+/// Refuses what would go by a proxy, which carries none of it: as if nobody listened, so that clients of QUIC fall
+/// back to TCP at once.
+pub(super) fn keep_from_passing(
+    context: &Context,
+    flow: &Flow,
+    shown: Option<&HostName>,
+) -> Result<(), Unreachable> {
+    if context.is_kept_from_passing(flow, shown) {
+        deny(context, flow, shown.cloned(), "it would go past its proxy, which carries tcp alone");
+        return Err(Unreachable::Port);
+    }
+    Ok(())
 }
 
 /// What the guest is told where the host has no socket or no way.

@@ -91,7 +91,7 @@ impl<'s> Session<'s> {
             session.resident(&format!("{path}/memory_before"))?;
             let order = Order::TlsFlood { names: FLOOD_NAMES, seconds: session.seconds };
             let answer = session.running.ask(order)?;
-            let Answer::Flooded { per_s, carried, errors, idle_p99_ms, paced_p99_ms, p99_ms } = answer else {
+            let Answer::Flooded { per_s, carried, errors, idle_p99_ms, p99_ms } = answer else {
                 bail!("{answer:?}")
             };
             session.resident(&format!("{path}/memory_after"))?;
@@ -99,9 +99,6 @@ impl<'s> Session<'s> {
             session.add(&format!("{path}/carried"), Unit::Count, carried as f64);
             session.add(&format!("{path}/others_errors"), Unit::Count, errors as f64);
             session.add(&format!("{path}/others_idle_p99"), Unit::Ms, idle_p99_ms);
-            session.add(&format!("{path}/others_paced_p99"), Unit::Ms, paced_p99_ms);
-            let over_idle = paced_p99_ms / idle_p99_ms;
-            session.add(&format!("{path}/others_paced_p99_over_idle"), Unit::Times, over_idle);
             session.add(&format!("{path}/others_p99"), Unit::Ms, p99_ms);
             session.add(&format!("{path}/others_p99_over_idle"), Unit::Times, p99_ms / idle_p99_ms);
             Ok(())
@@ -111,12 +108,19 @@ impl<'s> Session<'s> {
     fn handshake(&mut self, clients: usize, resumes: bool) -> Result<()> {
         self.wait_for_quiet()?;
         let order = Order::TlsHandshake { clients, seconds: self.seconds, resumes };
+        let before = self.running.cpu_time()?;
         let answer = self.running.ask(order)?;
+        let after = self.running.cpu_time()?;
         let Answer::Short { per_s, errors, p99_ms, .. } = answer else { bail!("{answer:?}") };
         let path = format!("{clients}{}", if resumes { "/resumed" } else { "" });
         self.add(&format!("tls/handshake/{path}"), Unit::PerS, per_s);
         self.add(&format!("tls/handshake_p99/{path}"), Unit::Ms, p99_ms);
         self.add(&format!("tls/handshake_errors/{path}"), Unit::Count, errors as f64);
+        let used = before.zip(after).map(|(before, after)| after.saturating_sub(before).as_secs_f64());
+        if let Some(used) = used.filter(|_| per_s > 0.0) {
+            let each = used * 1e6 / (per_s * self.seconds);
+            self.add(&format!("tls/handshake_cpu/{path}"), Unit::Us, each);
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod isolation;
 mod lines;
 mod names;
 mod ping;
+mod programs;
 mod publish;
 mod quic;
 mod reach;
@@ -21,12 +22,15 @@ mod requests;
 mod resolver;
 mod secrets;
 mod secrets_change;
+mod secrets_echo;
 mod secrets_end;
 mod silence;
 mod tls;
 mod transfer;
 mod trust_kit;
+mod unconfigured;
 mod virtual_ip;
+mod with_rights;
 
 use crate::e2e::row::Row;
 
@@ -46,15 +50,18 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("trust_kit", trust_kit::ROWS),
         ("secrets", secrets::ROWS),
         ("secrets_change", secrets_change::ROWS),
+        ("secrets_echo", secrets_echo::ROWS),
         ("secrets_end", secrets_end::ROWS),
         ("transfer", transfer::ROWS),
         ("giant", giant::ROWS),
         ("endings", endings::ROWS),
         ("datagrams", datagrams::ROWS),
         ("ping", ping::ROWS),
+        ("programs", programs::ROWS),
         ("publish", publish::ROWS),
         ("quic", quic::ROWS),
         ("guest", guest::ROWS),
+        ("unconfigured", unconfigured::ROWS),
         ("isolation", isolation::ROWS),
         ("bad_input", bad_input::ROWS),
     ]

@@ -2,7 +2,7 @@
 
 use super::lines::DENIED;
 use crate::e2e::row::Expect::{Err, Exit, NotOut, NotUpstream, Out, Upstream};
-use crate::e2e::row::{Row, row};
+use crate::e2e::row::{Only, Row, row};
 
 pub(crate) const ROWS: &[Row] = &[
     row(
@@ -19,6 +19,15 @@ pub(crate) const ROWS: &[Row] = &[
         &[Exit(0), Out("200 hello over http3 200017"), Upstream(&["http3 web.test", "{id}"])],
     )
     .over_quic(),
+    row(
+        "quic_download_allowed_by_name",
+        &["--no-intercept", "--allow", "web.test"],
+        "python3 {dir}/http3.py {dir}/aioquic {dir}/ca.pem web.test /blob",
+        &[Exit(0), Out("200 100000000 bytes sha256 {sha}"), Upstream(&["http3 web.test", "/blob"])],
+    )
+    .over_quic()
+    .only(Only::Once)
+    .patient(),
     row(
         "quic_allowed_by_address",
         &["--no-intercept", "--allow", "192.31.196.2"],

@@ -12,7 +12,7 @@ const FLAGS: &[&str] =
 
 /// Sends two requests over one connection, the second once the file has changed and the engine has had time to
 /// see it.
-const TWICE: &str = "python3 {dir}/secrets.py twice peer.test /{id} {dir}/started/{id}";
+const TWICE: &str = "python3 {dir}/with_secrets.py twice peer.test /{id} {dir}/started/{id}";
 
 /// A wrapper that makes the file, and what changes it.
 macro_rules! changed {
@@ -49,7 +49,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "secret_file_is_replaced",
         FLAGS,
-        "python3 {dir}/secrets.py twice peer.test /{id} {dir}/started/{id}; cat {dir}/started/{id}.d/*",
+        "python3 {dir}/with_secrets.py twice peer.test /{id} {dir}/started/{id}; cat {dir}/started/{id}.d/*",
         &[
             Exit(1),
             Out("1: 200\n2: 200\n"),

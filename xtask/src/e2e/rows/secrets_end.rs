@@ -44,7 +44,7 @@ pub(crate) const ROWS: &[Row] = &[
             "--on-violation",
             "block_and_terminate",
         ],
-        "python3 {dir}/secrets.py raw peer.test 7000; sleep 60; echo alive",
+        "python3 {dir}/with_secrets.py raw peer.test 7000; sleep 60; echo alive",
         &[
             Exit(86),
             NotOut("alive"),

@@ -25,6 +25,20 @@ pub(crate) const ROWS: &[Row] = &[
         &[Exit(0), Out("{sha}")],
     ),
     row(
+        "download_without_offloads",
+        &["--no-offload", "--allow", "web.test"],
+        "curl -sS http://web.test/blob | sha256sum",
+        &[Exit(0), Out("{sha}")],
+    )
+    .judged(),
+    row(
+        "upload_without_offloads",
+        &["--no-offload", "--allow", "peer.test"],
+        "curl -sS -6 -T {dir}/www/blob http://peer.test/{id}",
+        &[Exit(0), Out(WHOLE)],
+    )
+    .judged(),
+    row(
         "upload_http",
         &["--allow", "peer.test"],
         "curl -sS -4 -T {dir}/www/blob http://peer.test/{id}",

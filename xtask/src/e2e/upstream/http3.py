@@ -1,4 +1,4 @@
-"""HTTP/3 on port 443 of each address: says hello, and writes down what was asked.
+"""HTTP/3 on port 443 of each address: says hello, or sends www/blob, and writes down what was asked.
 
 usage: http3.py LOG CERTIFICATE KEY LIBRARY ADDRESS...
 
@@ -32,7 +32,8 @@ class Server(QuicConnectionProtocol):
                 LOG.write(b"http3 " + asked + b"\n")
                 stream = http_event.stream_id
                 self.http.send_headers(stream, [(b":status", b"200")])
-                self.http.send_data(stream, b"hello over http3\n" + b"." * 200_000, end_stream=True)
+                body = BLOB if headers.get(b":path") == b"/blob" else b"hello over http3\n" + b"." * 200_000
+                self.http.send_data(stream, body, end_stream=True)
                 self.transmit()
 
 
@@ -47,4 +48,6 @@ async def main(certificate, key, addresses):
 
 
 LOG = open(sys.argv[1], "ab", buffering=0)
+with open("www/blob", "rb") as file:
+    BLOB = file.read()
 asyncio.run(main(sys.argv[2], sys.argv[3], sys.argv[5:]))

@@ -1,0 +1,92 @@
+use std::rc::Rc;
+
+use h2::Reason;
+use http::{Request, Response, StatusCode};
+
+use super::body::BodyError;
+use super::exchange::Exchange;
+use super::guest_body::GuestBody;
+use super::http2_answer::Http2Answer;
+use super::http2_send::passed_on;
+use super::incoming::Incoming;
+use super::refusal::Refusal;
+use super::send_error::SendError;
+use super::serve::Stream;
+
+/// Why a guest gets no response of upstream's.
+pub(super) enum Unanswered {
+    /// We answer instead.
+    Refused(Refusal),
+    /// Upstream has reset the stream for a reason that is the guest's to know.
+    Reset(Reason),
+}
+
+impl From<Refusal> for Unanswered {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Unanswered {
+    /// What it is to a guest that can be told in words alone.
+    pub(super) fn refusal(self, exchange: &Exchange) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Reset(_) => no_response(exchange),
+        }
+    }
+}
+
+/// Where its connection has ended, that ends the guest's.
+fn no_response(exchange: &Exchange) -> Refusal {
+    exchange.refuse_one(StatusCode::BAD_GATEWAY, "upstream gave no response")
+}
+
+/// Sends a request on; what comes back, and before it to `answer` what comes before.
+pub(super) async fn forward(
+    served: &Stream,
+    request: Request<Incoming>,
+    answer: Option<&Rc<Http2Answer>>,
+) -> Result<Response<GuestBody>, Unanswered> {
+    let Stream { context, exchange, upstream, over, .. } = served;
+    let refuse = |status, why: &str| exchange.refuse(status, why);
+    let settled = exchange.admit(request)?.settle(&context.limits, &context.held_bytes).await;
+    let (request, found, mut rest) = settled.map_err(|error| match error {
+        // It was reported where it was found.
+        BodyError::Violation(violation) => refuse(StatusCode::FORBIDDEN, &violation.to_string()),
+        BodyError::Digest(error) => exchange.refuse_one(StatusCode::FORBIDDEN, &error.to_string()),
+        BodyError::Http1(_) | BodyError::Http2(_) => {
+            exchange.refuse_one(StatusCode::BAD_REQUEST, "the request's body broke off")
+        }
+    })?;
+    // A guest that takes its request back drops this: the sender does not go with it.
+    let mut sender = upstream
+        .sender(context, rest.shown(), exchange.sides().upstream)
+        .await
+        .map_err(|error| refuse(StatusCode::BAD_GATEWAY, &error.to_string()))?;
+    sender.when_gone(over);
+    let response = match answer {
+        Some(answer) => {
+            let mut inform = |head| {
+                if let Some(head) = rest.interim(head) {
+                    answer.inform(head);
+                }
+            };
+            sender.send(request, Some(&mut inform)).await
+        }
+        None => sender.send(request, None).await,
+    };
+    drop(sender);
+    match (response, found.get()) {
+        (_, Some(why)) => Err(refuse(StatusCode::FORBIDDEN, why).into()),
+        (Ok(response), None) => Ok(exchange.finish(response, rest)?),
+        (Err(SendError::Body), None) => {
+            Err(exchange.refuse_one(StatusCode::BAD_REQUEST, "the request's body broke off").into())
+        }
+        (Err(SendError::Reset(reason)), None) => Err(match passed_on(reason) {
+            Some(reason) => Unanswered::Reset(reason),
+            None => no_response(exchange).into(),
+        }),
+        (Err(SendError::Upstream), None) => Err(no_response(exchange).into()),
+    }
+}

@@ -1,0 +1,33 @@
+use h2::Reason;
+
+/// Why a request got no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SendError {
+    /// The guest's body broke off.
+    Body,
+    /// Upstream has reset its stream, or never looked at it.
+    Reset(Reason),
+    /// Upstream's connection has ended, or what it said was no response.
+    Upstream,
+}
+
+impl From<hyper::Error> for SendError {
+    fn from(error: hyper::Error) -> Self {
+        if error.is_user() { Self::Body } else { Self::Upstream }
+    }
+}
+
+impl From<h2::Error> for SendError {
+    fn from(error: h2::Error) -> Self {
+        match error.reason() {
+            // Streams it has looked at outlive its word of farewell (RFC 9113, section 6.8).
+            Some(Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => {
+                Self::Reset(Reason::REFUSED_STREAM)
+            }
+            Some(reason) if error.is_reset() && error.is_remote() => Self::Reset(reason),
+            // We have, for the body.
+            Some(_) if error.is_reset() && !error.is_library() => Self::Body,
+            Some(_) | None => Self::Upstream,
+        }
+    }
+}
