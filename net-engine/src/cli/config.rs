@@ -464,8 +464,8 @@ mod tests {
             ("\nmtu = \"big\"\n", "f.toml line 2: mtu: invalid type: string \"big\", expected u16"),
             ("[[secrets]]\nenv = \"A\"\n", "f.toml line 1: secrets[0]: missing field `source`"),
             (
-                "[[secrets]]\nenv = \"A\"\nsource = \"env:A\"\nhosts = []\nusage = { places = [\"websocket\"] }\n",
-                "f.toml line 5: secrets[0].usage.places[0]: unknown variant `websocket`",
+                "[[secrets]]\nenv = \"A\"\nsource = \"env:A\"\nhosts = []\nusage = { places = [\"cookies\"] }\n",
+                "f.toml line 5: secrets[0].usage.places[0]: unknown variant `cookies`",
             ),
             ("allow = []\ndeny = [\n", "f.toml line 2: "),
             ("terminate_after = 0\n", "f.toml line 1: terminate_after: invalid value: integer `0`"),

@@ -33,6 +33,8 @@ enum PlaceKey {
     Query,
     Path,
     Body,
+    #[serde(rename = "websocket")]
+    WebSocket,
     Trailers,
 }
 
@@ -146,7 +148,7 @@ impl PlaceKeys {
             query: has(PlaceKey::Query),
             path: has(PlaceKey::Path),
             body,
-            websocket: false,
+            websocket: has(PlaceKey::WebSocket),
             trailers: has(PlaceKey::Trailers),
         })
     }
@@ -225,14 +227,14 @@ mod tests {
         assert_eq!(usage.places, Places::default());
         assert!(usage.requires_tls_identity && usage.scrubs_responses && usage.ports.is_empty());
         let usage = parse(
-            "ports = [443, \"8000-8080\", \"9000\"]\nplaces = [\"headers\", \"path\", \"body\", \"trailers\"]\nheader_names = [\"x-key\"]\n\
+            "ports = [443, \"8000-8080\", \"9000\"]\nplaces = [\"headers\", \"path\", \"body\", \"websocket\", \"trailers\"]\nheader_names = [\"x-key\"]\n\
              body_types = [\"application/json\"]\nrequire_tls_identity = false\nscrub_responses = false\n\
              foreign_credentials = \"block\"",
         )
         .expect("all keys");
-        let Places { headers, basic_auth, query, path, body, trailers, .. } = usage.places;
+        let Places { headers, basic_auth, query, path, body, websocket, trailers } = usage.places;
         assert_eq!(headers, HeaderNames::Named(vec!["x-key".to_owned()]));
-        assert_eq!((basic_auth, query, path, trailers), (false, false, true, true));
+        assert_eq!((basic_auth, query, path, websocket, trailers), (false, false, true, true, true));
         assert_eq!(body, BodyTypes::Named(vec!["application/json".parse().expect("a type")]));
         assert!(!usage.requires_tls_identity && !usage.scrubs_responses);
         assert_eq!(usage.ports, [443..=443, 8000..=8080, 9000..=9000]);
@@ -254,7 +256,6 @@ mod tests {
             let error = keys.check("s").err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.starts_with(expected), "{text}: {error}");
         }
-        assert!(toml::from_str::<PlaceKeys>("places = [\"websocket\"]").is_err(), "not carried");
         for ports in ["0", "65536", "-1", "\"0-5\"", "\"80-79\"", "\"80-\"", "\"http\"", "true"] {
             let error = toml::from_str::<PlaceKeys>(&format!("ports = [443, {ports}]")).expect_err(ports);
             assert!(error.message().contains("in quotes, as in \"8000-8080\""), "{ports}: {error}");

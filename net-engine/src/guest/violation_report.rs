@@ -14,7 +14,7 @@ pub enum LeakPlace {
     /// The body or the trailers of a request.
     Body,
     /// A message of a WebSocket.
-    Message,
+    WebSocket,
     /// A stream of another protocol, or after HTTP was left.
     Stream,
     /// A datagram.
@@ -46,7 +46,7 @@ impl fmt::Display for LeakPlace {
         f.write_str(match self {
             Self::Head => "the head of a request",
             Self::Body => "the body of a request",
-            Self::Message => "a message of a WebSocket",
+            Self::WebSocket => "a WebSocket message",
             Self::Stream => "a stream",
             Self::Datagram => "a datagram",
             Self::Echo => "an echo request",

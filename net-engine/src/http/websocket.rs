@@ -114,7 +114,7 @@ impl Ending {
     /// The first that is found ends it.
     fn handle_error(&self, error: &WebSocketError) {
         let code = if let WebSocketError::Violation(violation) = error {
-            self.context.report_violation(&self.flow, self.name.clone(), LeakPlace::Message, violation);
+            self.context.report_violation(&self.flow, self.name.clone(), LeakPlace::WebSocket, violation);
             POLICY_VIOLATION
         } else {
             PROTOCOL_ERROR

@@ -213,7 +213,7 @@ fn a_message_that_must_not_leave_may_end_the_guest() {
         send(&mut guest, &from_guest(LAST | BINARY, placeholder().as_str())).await;
         let why = timeout(PATIENCE, told).await.expect("the hook is called").unwrap();
         let Termination::Violation(report) = why else { panic!("{why:?}") };
-        assert_eq!(report.place, LeakPlace::Message);
+        assert_eq!(report.place, LeakPlace::WebSocket);
     });
 }
 

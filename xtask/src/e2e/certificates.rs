@@ -12,7 +12,7 @@ pub(crate) const ISSUER: &str = "Upstream Test CA";
 
 /// Makes `ca.pem`; `good`, `expired` and `selfsigned` with `.pem` and `.key`.
 pub(crate) fn make(scratch: &Scratch) -> Result<()> {
-    let names = ["web", "other", "peer", "v4", "v6", "alias", "h2", "grpc", "ws"]
+    let names = ["web", "other", "peer", "v4", "v6", "alias", "h2", "grpc", "ws", "echo"]
         .map(|name| format!("DNS:{name}.test"));
     let addresses = [WEB, PEER].concat().into_iter().map(|address| format!("IP:{address}"));
     let names = names.into_iter().chain(addresses).collect::<Vec<_>>().join(",");

@@ -24,6 +24,10 @@ pub(crate) const AIOQUIC: Library =
 pub(crate) const CLIENTS: Library =
     Library { directory: "clients", packages: include_str!("library/clients.txt") };
 
+/// An echo server that nobody here wrote.
+pub(crate) const HTTPBIN: Library =
+    Library { directory: "httpbin", packages: include_str!("library/httpbin.txt") };
+
 impl Library {
     /// Puts the library where servers and guests find it; `Some` says why it is not there.
     ///

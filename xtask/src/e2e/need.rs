@@ -17,6 +17,8 @@ pub(crate) enum Need {
     Quic,
     /// [`library::CLIENTS`].
     Clients,
+    /// [`library::HTTPBIN`].
+    Httpbin,
     /// gnutls-cli.
     Gnutls,
     Faketime,
@@ -43,6 +45,7 @@ impl Need {
         let wanted = match self {
             Self::Quic => return library::AIOQUIC.provide(workspace, scratch),
             Self::Clients => return library::CLIENTS.provide(workspace, scratch),
+            Self::Httpbin => return library::HTTPBIN.provide(workspace, scratch),
             Self::Gnutls => programs::GNUTLS,
             Self::Faketime => programs::FAKETIME,
             Self::Wget => programs::WGET,

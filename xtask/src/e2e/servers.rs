@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::e2e::library::{AIOQUIC, CLIENTS};
+use crate::e2e::library::{AIOQUIC, CLIENTS, HTTPBIN};
 use crate::e2e::need::{Need, Needs};
 use crate::e2e::packages;
 use crate::e2e::scratch::Scratch;
@@ -17,6 +17,9 @@ use crate::space::Space;
 
 /// How long servers have to start listening.
 const START: Duration = Duration::from_secs(20);
+
+/// Where httpbin is, behind nginx.
+const HTTPBIN_PORT: &str = "9080";
 
 /// The running servers; they end when this is dropped.
 pub(crate) struct Servers {
@@ -39,11 +42,14 @@ impl Servers {
             ("attempt.py", include_str!("guest/attempt.py")),
             ("beside.py", include_str!("guest/beside.py")),
             ("packages.py", include_str!("upstream/packages.py")),
+            ("httpbin_server.py", include_str!("upstream/httpbin_server.py")),
             ("grpc_server.py", include_str!("upstream/grpc_server.py")),
             ("websocket_server.py", include_str!("upstream/websocket_server.py")),
             ("key_exchange.py", include_str!("upstream/key_exchange.py")),
             ("clients.py", include_str!("guest/clients.py")),
             ("with_secrets.py", include_str!("guest/with_secrets.py")),
+            ("echoed.py", include_str!("guest/echoed.py")),
+            ("fetch_token.mjs", include_str!("guest/fetch_token.mjs")),
             ("chromium.sh", include_str!("guest/chromium.sh")),
             ("fetch.mjs", include_str!("guest/fetch.mjs")),
             ("www/fallback.html", include_str!("guest/fallback.html")),
@@ -126,6 +132,10 @@ impl Servers {
                 start(space, name, &["stunnel4", &format!("{dir}/{file}")])?;
             }
         }
+        if needs.has(Need::Httpbin) {
+            let words = ["python3", "httpbin_server.py", HTTPBIN.directory, HTTPBIN_PORT];
+            start(&world.upstream, "httpbin", &words)?;
+        }
         if needs.has(Need::Git) {
             let socket = format!("unix:{dir}/nginx/git.sock");
             start(&world.upstream, "fcgiwrap", &["fcgiwrap", "-s", &socket])?;
@@ -142,6 +152,10 @@ impl Servers {
             start(&world.upstream, &name, &words)?;
         }
         servers.wait_until_listening(&world.upstream, &upstream_listeners(needs))?;
+        if needs.has(Need::Httpbin) {
+            let own = format!("127.0.0.1:{HTTPBIN_PORT}").parse()?;
+            servers.wait_until_listening(&world.upstream, &[own])?;
+        }
         let own = [7000, 7006].map(|port| SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port));
         servers.wait_until_listening(&world.host, &own)?;
         Ok(servers)
@@ -273,7 +287,14 @@ fn nginx_conf(dir: &str, git: &str) -> String {
     let web = [listen(WEB, 443, " ssl default_server"), listen(WEB, 8443, " ssl")].concat();
     let web_http2 =
         [listen(WEB, 8444, " ssl http2"), listen(HTTP2, 443, " ssl http2 default_server")].concat();
+    let http2 = listen(HTTP2, 443, " ssl http2");
+    let echo = format!(
+        "server {{ server_name echo.test; {http2}
+            location / {{ proxy_pass http://127.0.0.1:{HTTPBIN_PORT}; proxy_set_header Host $host; }}
+            ssl_certificate {dir}/good.pem; ssl_certificate_key {dir}/good.key; }}"
+    );
     let servers = [
+        echo,
         format!("server {{ server_name _; {plain} {hello} }}"),
         tls("web.test", "good", &web),
         tls("expired.test", "expired", &listen(HTTP2, 443, " ssl http2")),

@@ -40,6 +40,23 @@ def raw(host, port):
         time.sleep(60)
 
 
-VERBS = [twice, raw]
+def requests(library, url):
+    sys.path.insert(0, library)
+    import requests
+
+    response = requests.get(url, headers={"X-Token": TOKEN}, timeout=30)
+    print(response.status_code, response.headers, response.text)
+
+
+def httpx(library, url):
+    sys.path.insert(0, library)
+    import httpx
+
+    with httpx.Client(http2=True, timeout=30) as client:
+        response = client.get(url, headers={"X-Token": TOKEN})
+        print(response.http_version, response.status_code, response.headers, response.text)
+
+
+VERBS = [twice, raw, requests, httpx]
 if __name__ == "__main__":
     dict((verb.__name__, verb) for verb in VERBS)[sys.argv[1]](*sys.argv[2:])

@@ -24,6 +24,7 @@ mod requests;
 mod resolver;
 mod secrets;
 mod secrets_change;
+mod secrets_echo;
 mod secrets_end;
 mod shaping;
 mod silence;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("trust_kit", trust_kit::ROWS),
         ("secrets", secrets::ROWS),
         ("secrets_change", secrets_change::ROWS),
+        ("secrets_echo", secrets_echo::ROWS),
         ("secrets_end", secrets_end::ROWS),
         ("transfer", transfer::ROWS),
         ("giant", giant::ROWS),

@@ -21,6 +21,7 @@ ZONE = {
     "other.test": WEB,
     "selfsigned.test": WEB,
     "h2.test": HTTP2,
+    "echo.test": HTTP2,
     "expired.test": HTTP2,
     # Its certificate is for other names.
     "wronghost.test": HTTP2,
