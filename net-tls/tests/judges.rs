@@ -1,6 +1,8 @@
 //! What we mint, judged by others: OpenSSL, GnuTLS and rustls' own verifier.
 #![allow(clippy::disallowed_methods, reason = "certificates are judged at the time of the test")]
 
+mod support;
+
 use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,28 +16,19 @@ use net_tls::{
     NameConstraints, UpstreamFault, UpstreamTrust, bundle, guest_config, parse_ca_pem, system_clock,
     upstream_config,
 };
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::ClientConfig;
+use rustls::pki_types::UnixTime;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, ClientConnection, ServerConnection};
 use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 
-fn authority() -> Authority {
-    Authority::generate(&AuthorityParams::default(), SystemTime::now()).expect("an authority")
-}
+use crate::support::{authority, trusting};
 
 fn subject(text: &str) -> LeafSubject {
     match text.parse::<IpAddr>() {
         Ok(address) => LeafSubject::Address(address),
         Err(_) => LeafSubject::Name(HostName::parse(text).expect(text)),
     }
-}
-
-fn trusting(authority: &Authority) -> UpstreamTrust {
-    let mut trust = UpstreamTrust::default();
-    let pem = authority.certificate_pem().as_bytes();
-    assert_eq!(trust.add(parse_ca_pem(pem).expect("our own PEM")), 1);
-    trust
 }
 
 /// A handshake in memory; the client's verdict and what both sides negotiated.
@@ -55,24 +48,7 @@ fn handshake_as(
     name: &str,
 ) -> Result<(Option<Vec<u8>>, rustls::ProtocolVersion), rustls::Error> {
     let server = guest_config(leaf, vec![b"h2".to_vec()], system_clock());
-    let name = ServerName::try_from(name.to_owned()).expect("a server name");
-    let mut client = ClientConnection::new(client, name)?;
-    let mut server = ServerConnection::new(server)?;
-    for _ in 0..10 {
-        let mut bytes = Vec::new();
-        while client.wants_write() {
-            client.write_tls(&mut bytes).expect("memory takes bytes");
-        }
-        server.read_tls(&mut bytes.as_slice()).expect("memory gives bytes");
-        server.process_new_packets()?;
-        let mut bytes = Vec::new();
-        while server.wants_write() {
-            server.write_tls(&mut bytes).expect("memory takes bytes");
-        }
-        client.read_tls(&mut bytes.as_slice()).expect("memory gives bytes");
-        client.process_new_packets()?;
-    }
-    assert!(!client.is_handshaking() && !server.is_handshaking());
+    let (mut client, mut server) = support::handshake(&client, &server, name)?;
     client.writer().write_all(b"hello").expect("room");
     let mut bytes = Vec::new();
     client.write_tls(&mut bytes).expect("memory takes bytes");

@@ -1,6 +1,8 @@
 //! Sessions that are taken up again, those that must not be, and the alert that ends one.
 #![allow(clippy::disallowed_methods, reason = "tests mint certificates that are valid now")]
 
+mod support;
+
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -26,9 +28,7 @@ use rustls::{
     ServerConfig, ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
 };
 
-fn authority() -> Authority {
-    Authority::generate(&AuthorityParams::default(), SystemTime::now()).expect("an authority")
-}
+use crate::support::{authority, handshake, trusting};
 
 fn subject(name: &str) -> LeafSubject {
     name.parse().map_or_else(|_| LeafSubject::Name(name.parse().expect(name)), LeafSubject::Address)
@@ -36,12 +36,6 @@ fn subject(name: &str) -> LeafSubject {
 
 fn config(cache: &LeafCache, name: &str, alpn: Alpn) -> Arc<ServerConfig> {
     cache.get_or_mint_config(&subject(name), alpn, &system_clock(), SystemTime::now()).expect("a leaf")
-}
-
-fn trusting(authority: &Authority) -> UpstreamTrust {
-    let mut trust = UpstreamTrust::default();
-    trust.add(parse_ca_pem(authority.certificate_pem().as_bytes()).expect("our own PEM"));
-    trust
 }
 
 /// A client as guests are, which keeps sessions as rustls does by default.
@@ -63,33 +57,6 @@ fn guest(
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Arc::new(config)
-}
-
-/// A handshake in memory, with the tickets that follow it.
-fn handshake(
-    client: &Arc<ClientConfig>,
-    server: &Arc<ServerConfig>,
-    name: &str,
-) -> Result<(ClientConnection, ServerConnection), Error> {
-    let name = ServerName::try_from(name.to_owned()).expect("a server name");
-    let mut client = ClientConnection::new(Arc::clone(client), name)?;
-    let mut server = ServerConnection::new(Arc::clone(server))?;
-    for _ in 0..6 {
-        let mut bytes = Vec::new();
-        while client.wants_write() {
-            client.write_tls(&mut bytes).expect("memory takes bytes");
-        }
-        server.read_tls(&mut bytes.as_slice()).expect("memory gives bytes");
-        server.process_new_packets()?;
-        let mut bytes = Vec::new();
-        while server.wants_write() {
-            server.write_tls(&mut bytes).expect("memory takes bytes");
-        }
-        client.read_tls(&mut bytes.as_slice()).expect("memory gives bytes");
-        client.process_new_packets()?;
-    }
-    assert!(!client.is_handshaking() && !server.is_handshaking());
-    Ok((client, server))
 }
 
 /// Whether the handshake took up an earlier session; both ends agree on it.
