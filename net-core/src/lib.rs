@@ -9,8 +9,8 @@
 //! **What it does not do.** It decides nothing ([`AddressClass`] says what an address is, not
 //! whether it may be reached) and it resolves nothing.
 //!
-//! **Trust.** Every parser here takes hostile bytes: none panics, none allocates more than the
-//! name it returns.
+//! **Trust.** Parsers of names take hostile bytes: none panics, none allocates more than the name it
+//! returns. Patterns and rates are the owner's text.
 //!
 //! ```
 //! use net_core::{AddressClass, HostName, HostPattern};
@@ -38,6 +38,7 @@ mod limits;
 mod meter;
 mod nat64;
 mod rate;
+mod shaping;
 mod timer;
 mod token_bucket;
 mod turnstile;
@@ -50,7 +51,8 @@ pub use host_pattern::{HostPattern, HostPatternError};
 pub use limits::Limits;
 pub use meter::Meter;
 pub use nat64::{Nat64Prefix, Nat64PrefixError};
-pub use rate::{Bandwidth, PacketRate, Rate, RateError, Shape, Shaping};
+pub use rate::{Bandwidth, PacketRate, Rate, RateError};
+pub use shaping::{Shape, Shaping};
 pub use timer::TimerQueue;
 pub use token_bucket::TokenBucket;
 pub use turnstile::{Entry, Ticket, Turn, Turnstile};

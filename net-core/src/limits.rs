@@ -74,7 +74,7 @@ pub struct Limits {
     pub max_leaf_wait: Duration,
     /// Bytes of one HTTP header block.
     pub max_header_bytes: usize,
-    /// Answers before the answer (102, 103) to one request that are passed on; together they are no more than
+    /// Interim responses (102, 103) to one request that are passed on; together they are no more than
     /// one header block.
     pub max_interim_responses: usize,
     /// Streams of one HTTP/2 connection that the guest may have open.

@@ -34,50 +34,14 @@ pub struct PacketRate(pub Rate);
 const LEAST_BURST_BYTES: NonZeroU64 = NonZeroU64::new(64 << 10).unwrap();
 const LEAST_BURST_PACKETS: NonZeroU64 = NonZeroU64::new(32).unwrap();
 
-/// What may pass in one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Shape {
-    /// No bound on bytes where there is none.
-    pub bandwidth: Option<Bandwidth>,
-    /// No bound on packets where there is none.
-    pub packets: Option<PacketRate>,
-}
-
-/// What may pass in both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Shaping {
-    /// From the guest.
-    pub upload: Shape,
-    /// To the guest.
-    pub download: Shape,
-}
-
-impl Shaping {
-    /// Whether it bounds nothing.
-    pub fn is_unbounded(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl fmt::Display for Shaping {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut words = Vec::new();
-        for (way, shape) in [("up", &self.upload), ("down", &self.download)] {
-            words.extend(shape.bandwidth.map(|bandwidth| format!("{way} {bandwidth}")));
-            words.extend(shape.packets.map(|packets| format!("{way} {packets}")));
-        }
-        f.write_str(&words.join(", "))
-    }
-}
-
 /// Why text is no rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RateError {
-    /// It has another shape.
+    /// No bandwidth has this shape.
     #[error("not a bandwidth: write it as in `10 MB/s`, `80 Mbit/s` or `10 MB/s burst 2 MB`")]
     Bandwidth,
-    /// It has another shape.
+    /// No rate of packets has this shape.
     #[error("not a rate of packets: write it as in `5000/s` or `5000/s burst 100`")]
     Packets,
     /// Bits or bytes: `Mb` is taken for both.

@@ -13,19 +13,19 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use net_tls::{
-    Alpn, Authority, AuthorityParams, FaultMirror, LeafCache, LeafSubject, UpstreamFault, UpstreamTrust,
-    fatal_alert, guest_config, parse_ca_pem, system_clock, upstream_config,
+    Alpn, Authority, FaultMirror, LeafCache, LeafSubject, UpstreamFault, fatal_alert, guest_config,
+    system_clock, upstream_config,
 };
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, default_provider};
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::UnixTime;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, HandshakeKind, RootCertStore,
-    ServerConfig, ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, Error, HandshakeKind, RootCertStore, ServerConfig,
+    ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
 };
 
 use crate::support::{authority, handshake, trusting};

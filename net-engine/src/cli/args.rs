@@ -178,8 +178,9 @@ PATTERN is a name (example.com), the names below one (*.example.com), both (.exa
 address, a prefix (10.0.0.0/8) or a group: public, private, host, loopback, link_local, metadata,
 multicast, any. Denials come first; what nothing allows is denied.
 
-SOURCE is env:NAME, file:PATH or cmd:COMMAND. Only its name is on the command line: values are in
-no argument, no log and no environment of the command.
+SOURCE is env:NAME, file:PATH or cmd:COMMAND; only its name is on the command line. With
+dangerous-value:VALUE the value itself is, and `ps` shows it. Otherwise values are in no argument, no log
+and no environment of the command.
 
 The command keeps your user and your files: this is a network sandbox, not one of the file system.
 Files that secrets come from look empty to it. Agents, buses, displays and proxies of yours are not
@@ -203,15 +204,17 @@ pub(super) struct RunArgs {
     /// Read the same settings from a TOML file; flags add to its lists and replace single values
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Take over the rules of --config while the command runs, whenever the file changes: connections
-    /// they do not allow end at once
+    /// Take over the rules and the bounds of [shaping] of --config while the command runs, whenever the file
+    /// changes: connections that the rules do not allow end at once
     #[arg(long, requires = "config")]
     pub(super) watch: bool,
     #[command(flatten)]
     pub(super) policy: PolicyArgs,
     /// Let others connect to a port of the command: at a port of this machine, of its choice where it is 0,
-    /// on an address [default: 127.0.0.1]; or at unix:PATH. With /udp behind it the port is one of UDP, with /proxy-v1 or /proxy-v2 the command is told who connects by the PROXY protocol. Ranges are written 8000-8010:8000-8010
-    #[arg(long, value_name = "[ADDR:]PORT:COMMAND_PORT[/udp]")]
+    /// on an address [default: 127.0.0.1]; or at unix:PATH. With /udp behind it the port is one of UDP; with
+    /// /proxy-v1 or /proxy-v2 behind a port of TCP the command is told who connects by the PROXY protocol. Ranges
+    /// are written 8000-8010:8000-8010
+    #[arg(long, value_name = "[ADDR:]PORT:COMMAND_PORT[/udp|/proxy-v1|/proxy-v2]")]
     pub(super) publish: Vec<String>,
     /// How frames leave the command's namespace: a TAP device, or a veth pair with a packet socket
     #[arg(long, value_enum)]
@@ -285,7 +288,7 @@ pub(super) struct PolicyArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) upstream_ca: Vec<PathBuf>,
     /// Set a bound of the command's network, such as max_tcp_flows=1000, max_held_bytes="4 MiB" or
-    /// connect_timeout=10s; docs/config.md says where they are listed
+    /// connect_timeout=10s; a name there is not has all of them listed
     #[arg(long, value_name = "NAME=VALUE")]
     pub(super) limit: Vec<String>,
     #[command(flatten)]

@@ -56,10 +56,12 @@ impl LimitSetting {
 /// # Errors
 /// One line that names where a bound was written, the bound, and what it may be.
 pub(super) fn limits(settings: &[LimitSetting]) -> Result<Limits> {
-    let mut table = Table::try_from(Limits::default())?;
+    let defaults = Table::try_from(Limits::default())?;
+    let mut table = defaults.clone();
     for LimitSetting { place, name, value } in settings {
-        let default = table.get(name).with_context(|| {
-            format!("{place}: there is no limit `{name}`; docs/config.md says where they are listed")
+        let default = defaults.get(name).with_context(|| {
+            let names: Vec<&str> = defaults.keys().map(String::as_str).collect();
+            format!("{place}: there is no limit `{name}`; there are {}", names.join(", "))
         })?;
         let value = if default.is_table() { time(value) } else { count(name, value) };
         table.insert(name.clone(), value.with_context(|| format!("{place}: {name}"))?);

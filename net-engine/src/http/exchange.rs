@@ -99,7 +99,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Makes an answer before the answer the guest's; `None` where it is not passed on.
+    /// Makes an interim response the guest's; `None` where it is not passed on.
     pub(super) fn interim(&mut self, head: Response<()>) -> Option<Response<()>> {
         self.interims.pass(head, self.scrubber.as_mut().map(ResponseFilter::current))
     }

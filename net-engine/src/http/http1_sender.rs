@@ -18,14 +18,13 @@ use super::sender::{Inform, header_bytes};
 use super::tunnel::TunnelEnd;
 use crate::guest::{Context, InterceptError};
 
-/// Answers before the answer that wait for their turn.
-const INTERIMS: usize = 8;
-
 /// Sends requests over a connection of HTTP/1.1, one after the other.
 pub(super) struct Http1Sender {
     requests: SendRequest<UpstreamBody>,
     /// Whether there was a request before: only then may upstream have ended the connection for want of one.
     is_used: bool,
+    /// Interim responses that wait for their turn.
+    max_interims: usize,
 }
 
 impl Http1Sender {
@@ -42,7 +41,8 @@ impl Http1Sender {
             .max_buf_size(header_bytes(context))
             .handshake(TokioIo::new(stream));
         let (requests, connection) = handshake.await.map_err(|_| InterceptError::UpstreamHttp)?;
-        Ok((Self { requests, is_used: false }, connection))
+        let max_interims = context.limits.max_interim_responses.max(1);
+        Ok((Self { requests, is_used: false, max_interims }, connection))
     }
 
     /// Waits until the last response is over; whether the connection stands then.
@@ -50,7 +50,7 @@ impl Http1Sender {
         self.requests.ready().await.is_ok()
     }
 
-    /// Sends a request; `inform` is given the answers before the answer.
+    /// Sends a request; `inform` is given the interim responses.
     pub(super) async fn send(
         &mut self,
         mut request: Request<UpstreamBody>,
@@ -84,12 +84,12 @@ impl Http1Sender {
         inform: &mut dyn FnMut(Response<()>),
         is_answered: &mut bool,
     ) -> Result<Response<Http1Incoming>, hyper::client::conn::TrySendError<Request<UpstreamBody>>> {
-        let (tell, mut told) = mpsc::channel(INTERIMS);
+        let (tell, mut told) = mpsc::channel(self.max_interims);
         on_informational(&mut request, move |head| {
             let mut own = Response::new(());
             *own.status_mut() = head.status();
             *own.headers_mut() = head.headers().clone();
-            // More of them than anybody has read so far say nothing new.
+            // More of them than may pass say nothing new.
             let _ = tell.try_send(own);
         });
         let mut sent = pin!(self.requests.try_send_request(request));

@@ -18,7 +18,7 @@ impl Http2Answer {
         Self { stream: RefCell::new(stream), has_begun: Cell::new(false) }
     }
 
-    /// Sends an answer before the answer; a guest that has gone hears none.
+    /// Sends an interim response; a guest that has gone hears none.
     pub(super) fn inform(&self, head: Response<()>) {
         if !self.has_begun.get() {
             let _ = self.stream.borrow_mut().send_informational(head);

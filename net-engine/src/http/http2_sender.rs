@@ -51,7 +51,7 @@ impl Http2Sender {
         poll_fn(|task| requests.poll_ready(task)).await.is_ok()
     }
 
-    /// Sends a request; `inform` is given the answers before the answer.
+    /// Sends a request; `inform` is given the interim responses.
     pub(super) async fn send(
         &self,
         request: Request<UpstreamBody>,

@@ -1,4 +1,4 @@
-//! Answers before the answer.
+//! Interim responses.
 
 use http::header::{CONTENT_LENGTH, TE, TRAILER};
 use http::{HeaderMap, Response, StatusCode};
@@ -10,7 +10,7 @@ use super::headers;
 /// What each field of a header block counts besides its bytes (RFC 9113, section 10.5.1).
 const FIELD_BYTES: usize = 32;
 
-/// How many answers before the answer may still go on, and with how many bytes.
+/// How many interim responses may still go on, and with how many bytes.
 pub(super) struct Interims {
     count: usize,
     bytes: usize,

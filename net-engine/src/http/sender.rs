@@ -21,7 +21,7 @@ use crate::guest::{Context, HttpVersion, InterceptError};
 /// hyper does not start with less.
 const MIN_BUFFER_BYTES: usize = 8 << 10;
 
-/// Where answers before the answer go, if the guest can have them.
+/// Where interim responses go, if the guest can have them.
 pub(super) type Inform<'i> = Option<&'i mut dyn FnMut(Response<()>)>;
 
 /// The bytes of a header block that either side may send.

@@ -128,7 +128,7 @@ impl Lent<'_> {
         }
     }
 
-    /// Sends a request; `inform` is given the answers before the answer.
+    /// Sends a request; `inform` is given the interim responses.
     pub(super) async fn send(
         &mut self,
         request: Request<UpstreamBody>,

@@ -1,4 +1,4 @@
-//! Answers before the answer: 100, 102 and 103.
+//! Interim responses: 100, 102 and 103.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::streaming::{data, http2_guest, http2_server, setup};
 use crate::wire::{read_responses, read_until, statuses};
 use crate::world::{HOST_A, PATIENCE, VALUE, World, placeholder, run};
 
-/// The next answer before the answer; `None` where that comes, or the end.
+/// The next interim response; `None` where that comes, or the end.
 async fn interim(response: &mut ResponseFuture) -> Option<Response<()>> {
     let next = timeout(PATIENCE, poll_fn(|task| response.poll_informational(task)));
     next.await.expect("an answer").map(Result::unwrap)

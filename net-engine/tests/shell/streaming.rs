@@ -1,4 +1,4 @@
-//! What takes its time: answers before the answer, streams both ways at once, and sides that are slow.
+//! What takes its time: interim responses, streams both ways at once, and sides that are slow.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Answers before the answer, from Node's servers to clients that show them.
+//! Interim responses, from Node's servers to clients that show them.
 
 use crate::e2e::need::Need;
 use crate::e2e::row::Expect::{Exit, NotOut, Out, Upstream};
