@@ -407,6 +407,10 @@ impl Gateway {
                 self.interface.poll_ingress_single(now, &mut device, open.socket.set_mut());
                 if let Some(sent) = device.last_sent() {
                     open.last_sent = sent;
+                    // All that is said before there is a connection is a reset.
+                    if before == State::SynSent && open.tcp().state() == State::SynSent {
+                        open.begin_again(self.interface.context());
+                    }
                 }
                 open.note_segment();
                 open.rings.note_segment(seq, payload);
