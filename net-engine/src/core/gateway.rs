@@ -21,9 +21,9 @@ use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState, seq_of};
 use super::tombstone::{TimeWait, Tombstones};
 use super::{
     AddressError, Autoconfiguration, Claims, Counters, DropReason, Echo, GuestAddresses, IcmpError,
-    Reassembled, Undelivery,
+    Reassembled, Undelivery, Unreachable,
 };
-use super::{arp, icmp, ndp, tombstone, udp};
+use super::{arp, icmp, ingress, ndp, tombstone, udp};
 use crate::buffer_pool::BufferPool;
 use crate::link::{Checksum, FrameMeta, LinkCapabilities};
 
@@ -249,7 +249,19 @@ impl Gateway {
                 Some(pair) if is_dhcp(payload, pair) => return self.handle_dhcp(meta, payload, pair),
                 Some(_) | None => IpPacket::parse_v4(payload, &claims)?,
             },
-            Some(EtherType::Ipv6) => IpPacket::parse_v6(payload, &claims)?,
+            Some(EtherType::Ipv6) => {
+                let parsed = IpPacket::parse_v6(payload, &claims);
+                if let Err(DropReason::Spoofed) = parsed
+                    && !header.destination.is_group()
+                    && let Some(packet) = ingress::beyond_scope(payload)
+                {
+                    // Who is on the link knows us by the address of the link.
+                    let from = self.addresses.gateway_link_local();
+                    let why = Undelivery::Unreachable(Unreachable::Scope);
+                    self.push_error(packet, IcmpError { why, from });
+                }
+                parsed?
+            }
             None => return Err(DropReason::Unroutable),
         };
         if header.destination.is_group() {
@@ -407,6 +419,10 @@ impl Gateway {
                 self.interface.poll_ingress_single(now, &mut device, open.socket.set_mut());
                 if let Some(sent) = device.last_sent() {
                     open.last_sent = sent;
+                    // All that is said before there is a connection is a reset.
+                    if before == State::SynSent && open.tcp().state() == State::SynSent {
+                        open.begin_again(self.interface.context());
+                    }
                 }
                 open.note_segment();
                 open.rings.note_segment(seq, payload);

@@ -35,6 +35,8 @@ pub enum Unreachable {
     Port,
     /// A policy forbids it.
     Prohibited,
+    /// The source address is good on the link alone, and the destination is not there.
+    Scope,
 }
 
 /// Why a packet of the guest went no further.
@@ -111,7 +113,8 @@ impl Undelivery {
 impl Unreachable {
     const fn code_v4(self) -> u8 {
         match self {
-            Self::Network => 0,
+            // IPv4 knows no scopes.
+            Self::Network | Self::Scope => 0,
             Self::Host => 1,
             Self::Port => 3,
             Self::Prohibited => 13,
@@ -122,6 +125,7 @@ impl Unreachable {
         match self {
             Self::Network => 0,
             Self::Prohibited => 1,
+            Self::Scope => 2,
             Self::Host => 3,
             Self::Port => 4,
         }

@@ -1,11 +1,15 @@
 use std::time::Instant;
 
 use net_core::Flow;
+use smoltcp::iface::Context;
 use thiserror::Error;
 
 use super::flow_table::FlowId;
 use super::gateway::{Gateway, prepare};
 use super::tcp_flow::{OpenFlow, TcpFlow, TcpState};
+
+/// How often a SYN goes out again for what the guest answers it with, and not for its silence.
+const MAX_BEGINS_AGAIN: u8 = 2;
 
 /// Why no connection towards the guest was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -52,10 +56,29 @@ impl Gateway {
         }
         // What the guest takes at once is in its answer too.
         let mut open = OpenFlow::new(socket, rings, u16::MAX, now);
-        open.awaits_answer = true;
+        open.begins_left = Some(MAX_BEGINS_AGAIN);
         let id = self.flows.insert(TcpFlow { tuple: flow, state: TcpState::Open(Box::new(open)) });
         self.dirty.push_back(id);
         self.wire.counters.flows_opened += 1;
         Ok(id)
+    }
+}
+
+impl OpenFlow {
+    /// Begins again where the guest's answer to our SYN was just refused with a reset.
+    ///
+    /// It was about an older connection of the two ports, mostly one in TIME-WAIT: that takes no SYN whose
+    /// sequence number is not beyond its own (RFC 9293, section 3.6.1) and is ended by the reset (section
+    /// 3.5.1). smoltcp would leave the next SYN to its timer, a second later.
+    pub(super) fn begin_again(&mut self, context: &mut Context) {
+        let Some(left) = self.begins_left.and_then(|left| left.checked_sub(1)) else { return };
+        let tcp = self.socket.tcp_mut();
+        let (Some(local), Some(remote)) = (tcp.local_endpoint(), tcp.remote_endpoint()) else { return };
+        self.begins_left = Some(left);
+        // Nothing is sent for this: the socket is open again before it is polled. Its sequence number is another
+        // one, which a guest that heeds no reset in TIME-WAIT (RFC 1337) may take.
+        tcp.abort();
+        // These endpoints have been connected before.
+        let _ = tcp.connect(context, remote, local);
     }
 }

@@ -4,6 +4,7 @@ use net_core::{Flow, Protocol};
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 
 use super::fragments::{Fragment, Place};
+use super::icmp::ECHO_REQUESTS;
 use super::{Claims, DropReason};
 
 const V6_HEADER_BYTES: usize = 40;
@@ -147,4 +148,22 @@ impl<'f> IpPacket<'f> {
             upstream: SocketAddr::new(self.destination, upstream_port),
         }
     }
+}
+
+/// The IPv6 packet in `payload` where a link-local source has sent it beyond the link, and is to hear of it.
+///
+/// A host does so while its other addresses are tentative (RFC 4862, section 5.4). What is not TCP, UDP or a
+/// request for an echo is dropped in silence: it may be an error (RFC 4443, section 2.4 (e)).
+pub(crate) fn beyond_scope(payload: &[u8]) -> Option<&[u8]> {
+    let packet = Ipv6Packet::new_checked(payload).ok().filter(|packet| packet.version() == 6)?;
+    let (source, destination) = (packet.src_addr(), packet.dst_addr());
+    let is_beyond = !destination.is_multicast()
+        && !destination.is_unspecified()
+        && !destination.is_loopback()
+        && !destination.is_unicast_link_local();
+    let protocol = packet.next_header();
+    let is_told = matches!(protocol, IpProtocol::Tcp | IpProtocol::Udp)
+        || protocol == IpProtocol::Icmpv6
+            && packet.payload().first().is_some_and(|kind| ECHO_REQUESTS.contains(kind));
+    (source.is_unicast_link_local() && is_beyond && is_told).then(|| &payload[..packet.total_len()])
 }

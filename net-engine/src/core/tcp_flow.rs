@@ -141,8 +141,8 @@ pub(crate) struct OpenFlow {
     pub(crate) last_sent: LastSent,
     /// Whether the flow is on the gateway's dirty list.
     pub(crate) is_dirty: bool,
-    /// Whether we have begun it and the guest has not answered.
-    pub(crate) awaits_answer: bool,
+    /// Of a flow that we have begun: how often it may be begun again. `None` of the guest's own.
+    pub(crate) begins_left: Option<u8>,
     /// Bytes that went through the rings.
     pub(crate) moved_bytes: u64,
     /// Set when nobody reads or writes the flow any more: when it ends at the latest.
@@ -221,7 +221,7 @@ impl OpenFlow {
             segment_bytes,
             last_sent: LastSent::default(),
             is_dirty: true,
-            awaits_answer: false,
+            begins_left: None,
             moved_bytes: 0,
             linger_until: None,
             timer: None,
@@ -265,7 +265,7 @@ impl OpenFlow {
         tcp_offset: usize,
         offload: bool,
     ) -> Option<Box<[u8]>> {
-        let is_answer = self.awaits_answer && segment.syn() && segment.ack() && !segment.rst();
+        let is_answer = self.begins_left.is_some() && segment.syn() && segment.ack() && !segment.rst();
         if !is_answer || self.tcp().state() != State::SynSent {
             return None;
         }

@@ -8,7 +8,7 @@ use net_engine::link::FrameMeta;
 use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet, Ipv4Packet, Ipv6Packet};
 
 use crate::raw::{ETHERNET_BYTES, Segment, datagram, icmp_of, mend, ping};
-use crate::world::{SERVERS, Setup, World};
+use crate::world::{SERVER_V6, SERVERS, Setup, World};
 
 /// The source of a frame, and its ICMP message with a sound checksum.
 fn message_of(frame: &[u8]) -> (IpAddr, Vec<u8>) {
@@ -107,6 +107,47 @@ fn what_is_to_cross_no_router_ends_at_this_one() {
         set_hop_limit(&mut frame, 1);
         let mut world = World::new(Setup::default());
         assert!(message_of(&world.answers(&frame)[0]).1[0].is_multiple_of(129));
+    }
+}
+
+#[test]
+fn a_link_local_source_hears_that_it_reaches_nobody_beyond_the_link() {
+    let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 1, 2, 3, 4);
+    let addresses = net_engine::core::GuestAddresses::default();
+    let link_local = addresses.gateway_link_local().unwrap();
+    let to = SocketAddr::new(SERVER_V6, 443);
+    let echo = ping(&addresses, SERVER_V6, b"x");
+    let mut of_kind = [echo.clone(), echo.clone()];
+    for (frame, kind) in of_kind.iter_mut().zip([1, 129]) {
+        frame[ETHERNET_BYTES + 40] = kind;
+    }
+    let [an_error, a_reply] = of_kind;
+    let there = |destination: &str| Segment::syn(SocketAddr::new(destination.parse().unwrap(), 443));
+    let cases = [
+        ("syn", Segment::syn(to).frame(&addresses), true),
+        ("datagram", datagram(&addresses, to, b"question"), true),
+        ("echo", echo, true),
+        ("an error", an_error, false),
+        ("an echo's reply", a_reply, false),
+        ("somebody on the link", there("fe80::77").frame(&addresses), false),
+        ("a group", there("ff0e::1").frame(&addresses), false),
+        ("nobody", there("::").frame(&addresses), false),
+        ("itself", there("::1").frame(&addresses), false),
+    ];
+    for (case, mut frame, is_told) in cases {
+        frame[ETHERNET_BYTES + 8..ETHERNET_BYTES + 24].copy_from_slice(&own.octets());
+        mend(&mut frame);
+        let mut world = World::new(Setup::default());
+        let answers = world.answers(&frame);
+        assert_eq!(answers.len(), usize::from(is_told), "{case}");
+        assert_eq!((world.syns.len(), world.gateway.counters().flows_open), (0, 0), "{case}");
+        if let Some(answer) = answers.first() {
+            let (source, message) = message_of(answer);
+            // No route: beyond scope of source address (RFC 4443, section 3.1).
+            assert_eq!((source, message[0], message[1]), (link_local, 1, 2), "{case}");
+            assert_eq!(&answer[ETHERNET_BYTES + 24..ETHERNET_BYTES + 40], &own.octets(), "{case}");
+            assert_eq!(&message[8..], &frame[ETHERNET_BYTES..], "{case}");
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use net_core::{Flow, Limits, Protocol};
 use net_engine::core::{ConnectError, FlowId, StreamRead, StreamWrite};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
+use smoltcp::wire::TcpControl;
 
+use crate::raw::{Segment, tcp_of};
 use crate::wire::Faults;
 use crate::world::{Connection, SERVERS, Setup, World};
 
@@ -133,5 +135,76 @@ fn only_the_guest_is_connected_and_each_pair_of_ports_once() {
         let is_up = |world: &mut World| world.guest.socket(guest).state() == State::Established;
         assert!(world.run_until(PATIENCE, is_up), "{far}");
         assert_eq!(answer(&mut world, id), Some(true));
+    }
+}
+
+/// A segment of ours: its flags SYN, ACK and RST, and its sequence number.
+fn told(frame: &[u8]) -> (bool, bool, bool, u32) {
+    let segment = tcp_of(frame).expect("a segment");
+    (segment.syn(), segment.ack(), segment.rst(), segment.seq_number().0.cast_unsigned())
+}
+
+#[test]
+fn a_guest_that_remembers_an_older_connection_is_reset_and_asked_again_at_once() {
+    for (far, offload) in SERVERS.map(|far| [(far, false), (far, true)]).into_iter().flatten() {
+        let mut world = World::new(Setup { offload, ..Setup::default() });
+        let flow = flow(&world, far, 50_000);
+        let id = world.gateway.connect(flow, world.now).expect("a free tuple");
+        let addresses = *world.gateway.addresses();
+        let from_guest = |control, ack| {
+            let (to, from_port) = (flow.upstream, PORT);
+            Segment { to, from_port, control, seq: 7_000, ack: Some(ack), window: 60_000, payload: &[] }
+                .frame(&addresses)
+        };
+        let syn = world.answers(&[]);
+        assert_eq!(syn.len(), 1, "{far}");
+        let (true, false, false, first) = told(&syn[0]) else { panic!("{far}: no SYN") };
+
+        // Where the older one ended, beyond the sequence number of this one (RFC 9293, section 3.10.7.4).
+        let ended = first.wrapping_add(1_000);
+        let again = world.answers(&from_guest(TcpControl::None, ended));
+        assert_eq!(again.len(), 2, "{far} offload {offload}: no SYN until a timer is over");
+        assert_eq!(told(&again[0]), (false, false, true, ended), "{far}");
+        let (true, false, false, second) = told(&again[1]) else { panic!("{far}: no SYN") };
+        assert_eq!(answer(&mut world, id), None, "{far}");
+
+        // An answer that comes late, to the SYN before.
+        let again = world.answers(&from_guest(TcpControl::Syn, first.wrapping_add(1)));
+        assert_eq!(again.len(), 2, "{far} offload {offload}");
+        assert_eq!(told(&again[0]), (false, false, true, first.wrapping_add(1)), "{far}");
+        let (true, false, false, third) = told(&again[1]) else { panic!("{far}: no SYN") };
+        assert!(first != second && second != third, "{far}");
+
+        let last = world.answers(&from_guest(TcpControl::Syn, third.wrapping_add(1)));
+        let acknowledges = (false, true, false, third.wrapping_add(1));
+        assert_eq!(last.iter().map(|frame| told(frame)).collect::<Vec<_>>(), [acknowledges], "{far}");
+        assert_eq!(answer(&mut world, id), Some(true), "{far} offload {offload}");
+    }
+}
+
+#[test]
+fn a_guest_that_answers_every_syn_wrongly_is_asked_no_oftener_than_a_silent_one() {
+    for far in SERVERS {
+        let limits = Limits { connect_timeout: Duration::from_secs(5), ..Setup::default().limits };
+        // What is fed goes past the cable.
+        let faults = Faults { lost: 1_000, ..Faults::default() };
+        let mut world = World::new(Setup { limits, faults, ..Setup::default() });
+        let flow = flow(&world, far, 50_000);
+        let id = world.gateway.connect(flow, world.now).expect("a free tuple");
+        let addresses = *world.gateway.addresses();
+        let mut syns = world.answers(&[]).len();
+        for _ in 0..100 {
+            let (to, from_port, control) = (flow.upstream, PORT, TcpControl::None);
+            let wrong = Segment { to, from_port, control, seq: 7_000, ack: Some(1), window: 0, payload: &[] };
+            let said = world.answers(&wrong.frame(&addresses));
+            syns += said.iter().filter(|frame| told(frame).0).count();
+        }
+        // The first one, and two more.
+        assert_eq!(syns, 3, "{far}");
+        // It is given up like a silent one.
+        assert!(world.run_until(PATIENCE, |world| answer(world, id).is_some()), "{far}");
+        assert_eq!(answer(&mut world, id), Some(false), "{far}");
+        world.gateway.release(id, world.now);
+        assert!(world.run_until(PATIENCE, |world| world.gateway.counters().flows_open == 0), "{far}");
     }
 }
