@@ -40,6 +40,7 @@ mod udp;
 mod upstream;
 mod upstreams;
 mod versions;
+mod violations;
 mod virtual_ip;
 mod warm;
 mod websocket;
