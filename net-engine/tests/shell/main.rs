@@ -16,6 +16,7 @@ mod http2;
 mod inner;
 mod interim;
 mod new_names;
+mod old_servers;
 mod places;
 mod policy;
 mod proxies;
