@@ -41,6 +41,7 @@ pub mod fuzzing;
 mod guest;
 mod http;
 pub mod link;
+mod locked_value;
 mod proxy;
 mod shell;
 mod tls;
@@ -52,6 +53,7 @@ pub use guest::{
     Nameserver, NameserverError, Nameservers, ProxyProtocol, Publication, PublicationId, RuleLabel,
     SwapError, Termination, TerminationHook, ViolationAction, ViolationReport,
 };
+pub use locked_value::LockedValue;
 pub use proxy::{
     CredentialsError, Proxy, ProxyCredentials, ProxyError, ProxyListError, ProxyScheme, ProxyUrl,
     ProxyUrlError,

@@ -77,6 +77,11 @@ impl ReadSecrets {
 }
 
 impl HeldSecrets {
+    /// Whether all values are in memory that is never written to swap.
+    pub(super) fn are_locked(&self) -> bool {
+        self.0.iter().all(|secret| secret.is_revoked || secret.binding.value.is_locked())
+    }
+
     /// What the engine works with.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use super::args::RunArgs;
 use super::confine::confine;
 use super::environment::{self, TrustPaths};
 use super::held_secrets::HeldSecrets;
-use super::plan::Plan;
+use super::plan::{Plan, UNLOCKED};
 use super::publish;
 use super::renewal::{Renewal, Renewals};
 use super::report::Reporter;
@@ -114,7 +114,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
     let outside = Outside { publications, is_verbose: verbose > 0 };
-    let secrets = Secrets { held: plan.held, renewals };
+    let may_say_unlocked = plan.held.are_locked();
+    let secrets = Secrets { held: plan.held, renewals, may_say_unlocked };
     let status = runtime.block_on(carry(plan.guest, link, &sandbox, watch, outside, secrets))?;
     drop(files);
     Ok(ExitCode::from(status))
@@ -156,6 +157,8 @@ impl Outside {
 struct Secrets {
     held: HeldSecrets,
     renewals: Option<OwnedFd>,
+    /// Nothing was said yet of values that are not locked: said once.
+    may_say_unlocked: bool,
 }
 
 impl Secrets {
@@ -167,6 +170,10 @@ impl Secrets {
         }
         if let Some(told) = told {
             eprintln!("net-engine: {told}");
+        }
+        if self.may_say_unlocked && !self.held.are_locked() {
+            eprintln!("net-engine: warning: {UNLOCKED}");
+            self.may_say_unlocked = false;
         }
     }
 }
