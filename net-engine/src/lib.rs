@@ -45,6 +45,7 @@ mod locked_value;
 mod proxy;
 mod shell;
 mod tls;
+mod wiping_allocator;
 
 pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use guest::{
@@ -58,6 +59,7 @@ pub use proxy::{
     CredentialsError, Proxy, ProxyCredentials, ProxyError, ProxyListError, ProxyScheme, ProxyUrl,
     ProxyUrlError,
 };
+pub use wiping_allocator::WipingAllocator;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

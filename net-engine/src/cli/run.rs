@@ -29,9 +29,10 @@ use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
 use super::trust::TrustFiles;
 use super::watch::{Watch, Watching};
+use super::wiped_variables;
 use crate::core::GuestAddresses;
 use crate::link::{Link, PacketLink, TapLink};
-use crate::{Engine, Guest, GuestConfig, Publication, Termination, TerminationHook};
+use crate::{Engine, Guest, GuestConfig, Publication, Termination, TerminationHook, WipingAllocator};
 
 /// The exit status where a violation has ended the command.
 const VIOLATED: u8 = 86;
@@ -43,6 +44,10 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     // Made before any secret is read; what is wrong with the flags is said first.
     let user_namespace = sandbox::make_user_namespace();
     let plan = Plan::new(&args)?;
+    if plan.held.is_empty() && plan.removed_variables.is_empty() && plan.covers.is_empty() {
+        // Nothing was read that is a secret.
+        WipingAllocator::stop();
+    }
     let user_namespace = user_namespace.map_err(|error| anyhow!("{error}"))?;
     let RunArgs { command, policy, verbose, .. } = *args;
     let command: Vec<CString> = command
@@ -88,6 +93,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
             sandbox::spawn_aside(|channel| refresher.work(channel)).map_err(|error| anyhow!("{error}"))?,
         ),
     };
+    // What reads sources again may need them, and has its own.
+    wiped_variables::wipe(&plan.removed_variables);
     // After the sandbox was split off, which has no part in it.
     let rules = plan.guest.policy.clone();
     let watch = plan.watched.map(|place| Watch::new(place, policy, rules, &plan.config)).transpose()?;
