@@ -41,9 +41,11 @@ pub mod fuzzing;
 mod guest;
 mod http;
 pub mod link;
+mod locked_value;
 mod proxy;
 mod shell;
 mod tls;
+mod wiping_allocator;
 
 pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use guest::{
@@ -52,10 +54,12 @@ pub use guest::{
     Nameserver, NameserverError, Nameservers, ProxyProtocol, Publication, PublicationId, RuleLabel,
     SwapError, Termination, TerminationHook, ViolationAction, ViolationReport,
 };
+pub use locked_value::LockedValue;
 pub use proxy::{
     CredentialsError, Proxy, ProxyCredentials, ProxyError, ProxyListError, ProxyScheme, ProxyUrl,
     ProxyUrlError,
 };
+pub use wiping_allocator::WipingAllocator;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

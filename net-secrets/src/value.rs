@@ -8,6 +8,11 @@ use zeroize::Zeroizing;
 pub trait ValueStore: Send + Sync {
     /// The value.
     fn bytes(&self) -> &[u8];
+
+    /// Whether the memory is locked: never written to swap.
+    fn is_locked(&self) -> bool {
+        false
+    }
 }
 
 impl ValueStore for Zeroizing<Vec<u8>> {
@@ -29,6 +34,11 @@ impl SecretValue {
     /// A value in the caller's memory.
     pub fn stored(store: impl ValueStore + 'static) -> Self {
         Self(Arc::new(store))
+    }
+
+    /// Whether the store is never written to swap.
+    pub fn is_locked(&self) -> bool {
+        self.0.is_locked()
     }
 
     /// The bytes; copy them no more than needed.

@@ -71,6 +71,9 @@ pub(crate) const CAPTURE: &[Program] =
 pub(crate) const PROXIES: &[Program] =
     &[("microsocks", "microsocks"), ("tinyproxy", "tinyproxy-bin"), ("stunnel4", "stunnel4")];
 
+/// What takes core dumps of a process that runs.
+pub(crate) const GDB: &[Program] = &[("gcore", "gdb")];
+
 /// Who judges the certificates that net-tls makes.
 pub(crate) const JUDGES: &[Program] = &[("openssl", "openssl"), ("certtool", "gnutls-bin")];
 

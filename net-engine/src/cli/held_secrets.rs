@@ -77,6 +77,15 @@ impl ReadSecrets {
 }
 
 impl HeldSecrets {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether all values are in memory that is never written to swap.
+    pub(super) fn are_locked(&self) -> bool {
+        self.0.iter().all(|secret| secret.is_revoked || secret.binding.value.is_locked())
+    }
+
     /// What the engine works with.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ mod sources;
 mod trust;
 mod upstreams;
 mod watch;
+mod wiped_variables;
 
 use std::process::ExitCode;
 

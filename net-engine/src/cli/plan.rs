@@ -26,6 +26,10 @@ use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
 const DEFAULT_MTU: u16 = 1500;
 const DEFAULT_INTERCEPTED_PORT: u16 = 443;
 
+/// Said where values are not locked.
+pub(super) const UNLOCKED: &str =
+    "the system locks no memory for the values of secrets: they may be written to swap (ulimit -l)";
+
 /// Everything `run` needs to know, checked: nothing has been started to find it out.
 pub(super) struct Plan {
     pub(super) guest: GuestConfig,
@@ -162,9 +166,12 @@ impl Plan {
         let settings = Settings::new(&args.policy, &config)?;
         let publish = [config.publish.clone(), Written::on_command_line("--publish", &args.publish)].concat();
         publish::check(&publish)?;
-        let warnings = settings.secrets.iter().flat_map(SecretSettings::warnings).collect();
+        let mut warnings: Vec<_> = settings.secrets.iter().flat_map(SecretSettings::warnings).collect();
         let ReadSecrets { held, refresher, mut removed_variables, mut covers } =
             ReadSecrets::new(settings.secrets)?;
+        if !held.are_locked() {
+            warnings.push(UNLOCKED.to_owned());
+        }
         let secrets = held.compile()?;
         let identities = UpstreamSettings::read(settings.upstreams)?;
         let Identities { trust: host_trust, removed_variables: of_keys, covers: over_keys } = identities;

@@ -10,7 +10,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use tokio::io::unix::AsyncFd;
 use zeroize::Zeroizing;
 
-use super::sources::MAX_VALUE_BYTES;
+use super::sources::{self, MAX_VALUE_BYTES};
 use crate::link::sys;
 
 /// What a source has shown.
@@ -60,7 +60,10 @@ impl Renewal {
         let (number, kind) = head.split_first_chunk()?;
         let text = || String::from_utf8_lossy(rest).into_owned();
         let renewal = match kind {
-            [VALUE] => Self::Value(SecretValue::new(rest.to_vec())),
+            [VALUE] => match sources::keep(rest) {
+                Ok(value) => Self::Value(value),
+                Err(error) => Self::Failed(error.to_string()),
+            },
             [FAILED] => Self::Failed(text()),
             [REVOKED] => Self::Revoked(text()),
             _ => return None,

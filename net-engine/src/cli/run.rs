@@ -22,16 +22,17 @@ use super::args::RunArgs;
 use super::confine::confine;
 use super::environment::{self, TrustPaths};
 use super::held_secrets::HeldSecrets;
-use super::plan::Plan;
+use super::plan::{Plan, UNLOCKED};
 use super::publish;
 use super::renewal::{Renewal, Renewals};
 use super::report::Reporter;
 use super::sandbox::{self, LinkKind, Sandbox, SandboxPlan};
 use super::trust::TrustFiles;
 use super::watch::{Watch, Watching};
+use super::wiped_variables;
 use crate::core::GuestAddresses;
 use crate::link::{Link, PacketLink, TapLink};
-use crate::{Engine, Guest, GuestConfig, Publication, Termination, TerminationHook};
+use crate::{Engine, Guest, GuestConfig, Publication, Termination, TerminationHook, WipingAllocator};
 
 /// The exit status where a violation has ended the command.
 const VIOLATED: u8 = 86;
@@ -43,6 +44,10 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     // Made before any secret is read; what is wrong with the flags is said first.
     let user_namespace = sandbox::make_user_namespace();
     let plan = Plan::new(&args)?;
+    if plan.held.is_empty() && plan.removed_variables.is_empty() && plan.covers.is_empty() {
+        // Nothing was read that is a secret.
+        WipingAllocator::stop();
+    }
     let user_namespace = user_namespace.map_err(|error| anyhow!("{error}"))?;
     let RunArgs { command, policy, verbose, .. } = *args;
     let command: Vec<CString> = command
@@ -88,6 +93,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
             sandbox::spawn_aside(|channel| refresher.work(channel)).map_err(|error| anyhow!("{error}"))?,
         ),
     };
+    // What reads sources again may need them, and has its own.
+    wiped_variables::wipe(&plan.removed_variables);
     // After the sandbox was split off, which has no part in it.
     let rules = plan.guest.policy.clone();
     let watch = plan.watched.map(|place| Watch::new(place, policy, rules, &plan.config)).transpose()?;
@@ -114,7 +121,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
     let outside = Outside { publications, is_verbose: verbose > 0 };
-    let secrets = Secrets { held: plan.held, renewals };
+    let may_say_unlocked = plan.held.are_locked();
+    let secrets = Secrets { held: plan.held, renewals, may_say_unlocked };
     let status = runtime.block_on(carry(plan.guest, link, &sandbox, watch, outside, secrets))?;
     drop(files);
     Ok(ExitCode::from(status))
@@ -156,6 +164,8 @@ impl Outside {
 struct Secrets {
     held: HeldSecrets,
     renewals: Option<OwnedFd>,
+    /// Nothing was said yet of values that are not locked: said once.
+    may_say_unlocked: bool,
 }
 
 impl Secrets {
@@ -167,6 +177,10 @@ impl Secrets {
         }
         if let Some(told) = told {
             eprintln!("net-engine: {told}");
+        }
+        if self.may_say_unlocked && !self.held.are_locked() {
+            eprintln!("net-engine: warning: {UNLOCKED}");
+            self.may_say_unlocked = false;
         }
     }
 }

@@ -17,6 +17,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
+use crate::LockedValue;
+
 /// A larger value is a mistake.
 pub(super) const MAX_VALUE_BYTES: usize = 64 << 10;
 
@@ -45,7 +47,7 @@ pub(super) fn read(source: &SecretSource) -> Result<(SecretValue, Option<PathBuf
             read_value(file).with_context(named)?
         }
         SecretSource::Command(command) => return Ok((read_command(command)?, None)),
-        SecretSource::DangerousValue(value) => return Ok((value.clone(), None)),
+        SecretSource::DangerousValue(value) => return Ok((keep(value.expose())?, None)),
         _ => bail!("this kind of source is not supported here"),
     };
     Ok((value.context(EMPTY)?, place))
@@ -69,9 +71,15 @@ fn value_of(mut bytes: Zeroizing<Vec<u8>>) -> Result<Option<SecretValue>> {
     }
     match bytes.len() {
         0 => Ok(None),
-        1..=MAX_VALUE_BYTES => Ok(Some(SecretValue::new(bytes.to_vec()))),
+        1..=MAX_VALUE_BYTES => keep(&bytes).map(Some),
         _ => bail!("the value is larger than 64 KiB"),
     }
+}
+
+/// A value in memory of its own; the caller wipes `value`.
+pub(super) fn keep(value: &[u8]) -> Result<SecretValue> {
+    let locked = LockedValue::new(value).context("there is no memory for the value")?;
+    Ok(SecretValue::stored(locked))
 }
 
 /// Reads a file; also its canonical path, by which somebody else could read it again. A pipe, a

@@ -26,8 +26,8 @@ use self::sessions::Session;
 pub(crate) use self::sessions::Stage;
 use super::{
     BoundRule, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts, InnerProtocol, InnerTerms,
-    Interception, Resolvers, Stack, Terms, TlsParts, UpstreamSide, ViolationAction, ViolationReport,
-    VirtualFlows, intercepted_names,
+    Interception, OldServers, Resolvers, Stack, Terms, TlsParts, UpstreamSide, ViolationAction,
+    ViolationReport, VirtualFlows, intercepted_names,
 };
 use crate::core::{FlowId, GuestAddresses};
 use crate::proxy::Proxies;
@@ -76,6 +76,8 @@ pub(crate) struct Context {
     sessions: RefCell<HashMap<FlowId, Session>>,
     dns_queries: Rc<Cell<usize>>,
     pub(crate) held_bytes: HeldBytes,
+    /// Where a body goes whole or not at all.
+    pub(crate) old_servers: OldServers,
     on_violation: ViolationAction,
     violations: RefCell<ViolationCount>,
     reports_opened: bool,
@@ -107,6 +109,7 @@ impl Context {
                 events.clone(),
             ),
             held_bytes: HeldBytes::new(config.limits.max_held_bytes),
+            old_servers: OldServers::default(),
             events,
             intercepted_ports: ports,
             authority_reported: Cell::new(false),

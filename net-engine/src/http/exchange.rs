@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -133,6 +134,11 @@ impl Exchange {
     /// The HTTP of both sides.
     pub(super) fn sides(&self) -> &Sides {
         &self.sides
+    }
+
+    /// Where its requests go.
+    pub(super) fn server(&self) -> SocketAddr {
+        self.info.flow.upstream
     }
 
     /// Whether there was a request at all.
@@ -402,6 +408,10 @@ impl Exchange {
     ) -> Result<Response<GuestBody>, Refusal> {
         let Rest { mut scrubber, method, shown, decided, upgrade, websocket, interims: _ } = rest;
         let (mut parts, body) = response.into_parts();
+        if parts.version == Version::HTTP_10 {
+            // Each side is told our version, not the other's (RFC 9112, section 2.3).
+            parts.version = Version::HTTP_11;
+        }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let Some(protocol) = upgrade else {
                 return Err(self.refuse(StatusCode::BAD_GATEWAY, "upstream switched protocols unasked"));

@@ -162,11 +162,16 @@ pub(super) fn has_sound_length(headers: &HeaderMap) -> bool {
     lengths.next().is_none_or(is_number) && lengths.next().is_none()
 }
 
+/// Whether a request has a body whose length nobody knows.
+pub(super) fn is_unframed<B: Body>(request: &Request<B>) -> bool {
+    let body = request.body();
+    let is_unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
+    is_unknown && !request.headers().contains_key(CONTENT_LENGTH)
+}
+
 /// Has HTTP/1.1 send a body of no stated length in chunks, whatever the method: hyper takes a GET to have none.
 pub(super) fn frame_body<B: Body>(request: &mut Request<B>) {
-    let body = request.body();
-    let is_unframed = !body.is_end_stream() && body.size_hint().exact().is_none();
-    if is_unframed && !request.headers().contains_key(CONTENT_LENGTH) {
+    if is_unframed(request) {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }

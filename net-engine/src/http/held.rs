@@ -41,6 +41,16 @@ impl<F: Filter> HeldBody<F> {
         Self { held, room: Some(room), trailers: None, rest: Some(rest) }
     }
 
+    /// Has room from now on, where it had none.
+    pub(super) fn keep_in(&mut self, room: Room) {
+        self.room = Some(room);
+    }
+
+    /// Whether there is room for it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.room.is_some()
+    }
+
     /// None at all.
     pub(super) fn empty() -> Self {
         Self { held: Zeroizing::default(), room: None, trailers: None, rest: None }

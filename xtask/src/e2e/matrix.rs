@@ -236,6 +236,7 @@ impl Matrix<'_> {
                 Only::OncePerUser => is_first_of_user,
                 Only::Once => cells.last() == Some(&cell),
                 Only::OrdinaryUser => is_first_of_user && cell.user == User::Nobody,
+                Only::Root => is_first_of_user && cell.user == User::Root,
                 Only::ClosedTun => is_first_of_user && tun_is_closed(self.world, cell.user, self.is_root)?,
             };
             if fits && self.needs.suffice(row) {

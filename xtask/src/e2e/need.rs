@@ -37,6 +37,8 @@ pub(crate) enum Need {
     Autoconfiguration,
     /// What stands between the engine and upstream.
     Proxies,
+    /// What takes core dumps.
+    Gdb,
 }
 
 impl Need {
@@ -59,6 +61,7 @@ impl Need {
             Self::Coturn => programs::COTURN,
             Self::Autoconfiguration => programs::AUTOCONFIGURATION,
             Self::Proxies => programs::PROXIES,
+            Self::Gdb => programs::GDB,
         };
         let absent = programs::ensure(wanted)?;
         Ok(absent.first().map(|(program, package)| format!("missing {program} ({package})")))

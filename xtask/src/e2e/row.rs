@@ -54,6 +54,8 @@ pub(crate) enum Only {
     Once,
     /// One, for an ordinary user: to root nothing is closed.
     OrdinaryUser,
+    /// One, for root: it does to the engine what nobody else may.
+    Root,
     /// One for each user to whom `/dev/net/tun` is closed.
     ClosedTun,
 }

@@ -41,6 +41,7 @@ impl Servers {
             ("guest.py", include_str!("guest/guest.py")),
             ("attempt.py", include_str!("guest/attempt.py")),
             ("beside.py", include_str!("guest/beside.py")),
+            ("core_dump.py", include_str!("guest/core_dump.py")),
             ("packages.py", include_str!("upstream/packages.py")),
             ("httpbin_server.py", include_str!("upstream/httpbin_server.py")),
             ("grpc_server.py", include_str!("upstream/grpc_server.py")),

@@ -26,6 +26,7 @@ mod secrets;
 mod secrets_change;
 mod secrets_echo;
 mod secrets_end;
+mod secrets_memory;
 mod shaping;
 mod silence;
 mod tls;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Row)> {
         ("secrets_change", secrets_change::ROWS),
         ("secrets_echo", secrets_echo::ROWS),
         ("secrets_end", secrets_end::ROWS),
+        ("secrets_memory", secrets_memory::ROWS),
         ("transfer", transfer::ROWS),
         ("giant", giant::ROWS),
         ("endings", endings::ROWS),
