@@ -84,9 +84,12 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     // While there is one thread, and before the engine gives up what this needs.
     let renewals = match plan.refresher {
         refresher if refresher.is_empty() => None,
-        refresher => Some(
-            sandbox::spawn_aside(|channel| refresher.work(channel)).map_err(|error| anyhow!("{error}"))?,
-        ),
+        mut refresher => {
+            refresher.open();
+            let kept = refresher.descriptors();
+            let channel = sandbox::spawn_aside(kept, |channel| refresher.work(channel));
+            Some(channel.map_err(|error| anyhow!("{error}"))?)
+        }
     };
     // After the sandbox was split off, which has no part in it.
     let rules = plan.guest.policy.clone();
