@@ -6,15 +6,17 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Seek as _};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 
 use super::renewal::Renewal;
@@ -22,6 +24,12 @@ use super::sources;
 
 /// A file that moves more often while it is read is looked at with the next change.
 const MAX_MOVES: usize = 4;
+
+/// A look-up that others disturb as often is left to the next change.
+const MAX_LOOKUPS: usize = 16;
+
+/// A device and a number: which file or directory something is.
+type Identity = (u64, u64);
 
 /// What is to be read again, with the secrets' numbers.
 #[derive(Default)]
@@ -31,15 +39,22 @@ pub(super) struct Refresher {
 }
 
 /// A file that is read when it was written or replaced.
+///
+/// Who may move directories above it could make its path lead elsewhere. So what is taken comes from the very file
+/// that was covered, or from below the very directory that was hidden, by way of descriptors of theirs; the path
+/// tells when to look, and whether the file is gone.
 pub(super) struct FileTask {
     /// As it was given.
     path: PathBuf,
     /// What it leads to.
     file: PathBuf,
-    /// The device and the number of what was covered.
-    covered: Option<(u64, u64)>,
+    covered: Option<Identity>,
     /// The directory that the command does not see.
-    hidden: Option<PathBuf>,
+    hidden: Option<(PathBuf, Identity)>,
+    /// What was covered, once it was opened.
+    covered_file: Option<File>,
+    /// What is hidden, once it was opened.
+    hidden_directory: Option<File>,
 }
 
 /// A command that runs again whenever its value's time is over.
@@ -60,6 +75,17 @@ impl Refresher {
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.commands.is_empty()
+    }
+
+    /// Opens what files are read by. To be called before the command starts, which could be faster otherwise.
+    pub(super) fn open(&mut self) {
+        self.files.iter_mut().for_each(|(_, task)| task.open());
+    }
+
+    /// What [`open`](Self::open) has opened, and the work needs.
+    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+        let opened = self.files.iter().flat_map(|(_, task)| [&task.covered_file, &task.hidden_directory]);
+        opened.flatten().map(AsRawFd::as_raw_fd).collect()
     }
 
     /// Does it, in a process of its own, until nobody listens any more.
@@ -138,14 +164,34 @@ impl FileTask {
     /// `path` leads to `file`, which has just been read, and is covered with the directory `hidden` if there is
     /// one.
     pub(super) fn new(path: PathBuf, file: PathBuf, hidden: Option<PathBuf>) -> Self {
-        let covered = fs::metadata(&file).ok().map(|found| (found.dev(), found.ino()));
-        Self { path, file, covered, hidden }
+        let identity_at = |path: &Path| fs::metadata(path).ok().map(|found| identity(&found));
+        let covered = identity_at(&file);
+        let hidden = hidden.and_then(|path| identity_at(&path).map(|identity| (path, identity)));
+        Self { path, file, covered, hidden, covered_file: None, hidden_directory: None }
+    }
+
+    /// Opens what it is read by; what has become another one meanwhile stays closed, and is not read.
+    fn open(&mut self) {
+        let opened = |path: &Path, flags: OFlag, expected: Identity| {
+            let file = File::options().read(true).custom_flags((flags | OFlag::O_NONBLOCK).bits()).open(path);
+            file.ok().filter(|file| file.metadata().is_ok_and(|found| identity(&found) == expected))
+        };
+        self.covered_file = self.covered.and_then(|expected| opened(&self.file, OFlag::O_NOFOLLOW, expected));
+        self.hidden_directory = self
+            .hidden
+            .as_ref()
+            .and_then(|(path, expected)| opened(path, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, *expected));
     }
 
     /// Where files may come to stand in its place.
-    fn directories(&self) -> BTreeSet<&Path> {
+    fn directories(&self) -> BTreeSet<PathBuf> {
         let own = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        [own.unwrap_or_else(|| Path::new("."))].into_iter().chain(self.file.parent()).collect()
+        let own = self.hidden_directory.as_ref().map_or_else(
+            || own.unwrap_or_else(|| Path::new(".")).to_owned(),
+            // Wherever it has gone.
+            path_of,
+        );
+        [own].into_iter().chain(self.file.parent().map(Path::to_owned)).collect()
     }
 
     /// Asks to be told of changes; of a directory that is watched already nothing is changed.
@@ -156,7 +202,7 @@ impl FileTask {
             | AddWatchFlags::IN_DELETE;
         self.directories()
             .into_iter()
-            .try_for_each(|directory| events.add_watch(directory, changes).map(drop))
+            .try_for_each(|directory| events.add_watch(&directory, changes).map(drop))
     }
 
     /// Tells what it says; once more where it has come to be elsewhere, which was not watched until then.
@@ -180,39 +226,87 @@ impl FileTask {
         let is_lost = |event: &InotifyEvent| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
         events.iter().any(|event| is_lost(event) || event.name.as_ref().is_some_and(is_named))
             // A link on the way was replaced.
-            || fs::canonicalize(&self.path).is_ok_and(|file| file != self.file)
+            || self.place().is_some_and(|file| file != self.file)
+    }
+
+    /// Where it is.
+    fn place(&self) -> Option<PathBuf> {
+        match self.find_hidden() {
+            Some(Ok(file)) => fs::read_link(path_of(&file)).ok(),
+            Some(Err(_)) | None => fs::canonicalize(&self.path).ok(),
+        }
+    }
+
+    /// Opens it below the hidden directory; `None` where it is in none, or leads out of it.
+    fn find_hidden(&self) -> Option<Result<File, Errno>> {
+        let directory = self.hidden_directory.as_ref()?;
+        let name = self.path.file_name()?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let mut found = Err(Errno::EAGAIN);
+        for _ in 0..MAX_LOOKUPS {
+            found = openat2(directory, name, how);
+            // Somebody has moved something, maybe elsewhere (openat2(2)).
+            if !matches!(found, Err(Errno::EAGAIN | Errno::EINTR)) {
+                break;
+            }
+        }
+        match found {
+            Err(Errno::EXDEV | Errno::ENOSYS) => None,
+            found => Some(found.map(File::from)),
+        }
     }
 
     /// What it says now.
     fn read(&mut self) -> Renewal {
         const UNREADABLE: &str = "its file cannot be read";
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Renewal::Revoked("its file is gone".to_owned());
-            }
+        const GONE: &str = "its file is gone";
+        let hidden = match self.find_hidden() {
+            Some(Ok(file)) => Some(file),
+            Some(Err(Errno::ENOENT)) => return Renewal::Revoked(GONE.to_owned()),
+            Some(Err(error)) => return Renewal::Failed(format!("{UNREADABLE}: {}", io::Error::from(error))),
+            None => None,
+        };
+        let metadata = match hidden.as_ref().map_or_else(|| fs::metadata(&self.path), File::metadata) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Renewal::Revoked(GONE.to_owned()),
             Err(error) => return Renewal::Failed(format!("{UNREADABLE}: {error}")),
         };
-        let Ok(metadata) = file.metadata() else { return Renewal::Failed(UNREADABLE.to_owned()) };
         if !metadata.is_file() {
             return Renewal::Failed("its path leads to no file any more; the value stays".to_owned());
         }
-        let found = fs::canonicalize(&self.path).unwrap_or_default();
-        let is_hidden = self.hidden.as_ref().is_some_and(|hidden| found.starts_with(hidden));
-        if !is_hidden && self.covered != Some((metadata.dev(), metadata.ino())) {
-            return Renewal::Failed(
-                "its file was replaced where the command sees the new one, whose value is not taken: keep it in a \
-                 directory with nothing but secrets in it, or write into it"
-                    .to_owned(),
-            );
-        }
-        self.file = found;
-        match sources::read_value(file) {
+        let read = match (&hidden, &mut self.covered_file) {
+            (Some(file), _) => sources::read_value(file),
+            (None, Some(file)) if self.covered == Some(identity(&metadata)) => match file.rewind() {
+                Ok(()) => sources::read_value(file),
+                Err(error) => return Renewal::Failed(format!("{UNREADABLE}: {error}")),
+            },
+            (None, _) => {
+                return Renewal::Failed(
+                    "its file was replaced where the command sees the new one, whose value is not taken: keep it \
+                     in a directory with nothing but secrets in it, or write into it"
+                        .to_owned(),
+                );
+            }
+        };
+        let found = hidden.map_or_else(|| fs::canonicalize(&self.path), |file| fs::read_link(path_of(&file)));
+        self.file = found.unwrap_or_default();
+        match read {
             Ok(Some(value)) => Renewal::Value(value),
             Ok(None) => Renewal::Revoked("its file is empty".to_owned()),
             Err(error) => Renewal::Failed(format!("{error:#}")),
         }
     }
+}
+
+fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+/// A path to what is open, wherever it has gone.
+fn path_of(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 #[allow(clippy::disallowed_methods, reason = "the binary owns the clock")]
@@ -253,7 +347,8 @@ mod tests {
     }
 
     /// Watches in a thread, which ends with the tests.
-    fn watched(task: FileTask) -> Renewals {
+    fn watched(mut task: FileTask) -> Renewals {
+        task.open();
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .expect("a pair");
@@ -314,6 +409,51 @@ mod tests {
         fs::write(&other, "three").expect("a file");
         fs::rename(&other, &file).expect("a move");
         until(&renewals, "!its file was replaced where the command sees the new one").await;
+    }
+
+    #[tokio::test]
+    async fn what_comes_to_stand_at_its_path_is_not_taken_and_what_it_was_is() {
+        for is_hidden in [true, false] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let root = fs::canonicalize(directory.path()).expect("a path");
+            let (above, moved) = (root.join("above"), root.join("moved"));
+            let own = above.join("secrets");
+            let file = own.join("key");
+            fs::create_dir_all(&own).expect("a directory");
+            fs::write(&file, "one").expect("a file");
+            let renewals = watched(FileTask::new(file.clone(), file.clone(), is_hidden.then(|| own.clone())));
+            assert_eq!(next(&renewals).await, "=one");
+            // As a command may do that sees neither the file nor its directory.
+            fs::rename(&above, &moved).expect("a move");
+            fs::create_dir_all(&own).expect("a directory");
+            fs::write(&file, "another's").expect("a file");
+            fs::write(moved.join("secrets/key"), "two").expect("a file");
+            let expected = if is_hidden { "=two" } else { "!its file was replaced" };
+            loop {
+                let arrived = next(&renewals).await;
+                assert_ne!(arrived, "=another's", "hidden: {is_hidden}");
+                if arrived.starts_with(expected) {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_that_leads_out_of_the_hidden_directory_is_not_followed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = fs::canonicalize(directory.path()).expect("a path");
+        let (own, other) = (root.join("secrets"), root.join("other"));
+        let file = own.join("key");
+        fs::create_dir(&own).expect("a directory");
+        fs::write(&file, "one").expect("a file");
+        fs::write(&other, "another's").expect("a file");
+        let renewals = watched(FileTask::new(file.clone(), file.clone(), Some(own.clone())));
+        assert_eq!(next(&renewals).await, "=one");
+        symlink(&other, own.join("link")).expect("a link");
+        fs::rename(own.join("link"), &file).expect("a move");
+        let arrived = next(&renewals).await;
+        assert!(arrived.starts_with("!its file was replaced"), "{arrived}");
     }
 
     #[tokio::test]

@@ -89,9 +89,12 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     // While there is one thread, and before the engine gives up what this needs.
     let renewals = match plan.refresher {
         refresher if refresher.is_empty() => None,
-        refresher => Some(
-            sandbox::spawn_aside(|channel| refresher.work(channel)).map_err(|error| anyhow!("{error}"))?,
-        ),
+        mut refresher => {
+            refresher.open();
+            let kept = refresher.descriptors();
+            let channel = sandbox::spawn_aside(kept, |channel| refresher.work(channel));
+            Some(channel.map_err(|error| anyhow!("{error}"))?)
+        }
     };
     // What reads sources again may need them, and has its own.
     wiped_variables::wipe(&plan.removed_variables);

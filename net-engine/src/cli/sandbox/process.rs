@@ -1,10 +1,11 @@
 //! The processes of a sandbox.
 #![allow(unsafe_code, reason = "fork and sigwaitinfo have no safe wrapper; each block says why it is sound")]
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::zeroed;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
@@ -59,17 +60,21 @@ pub(crate) fn spawn(
 }
 
 /// Splits a process off that does `work` with the other end of the channel that is returned, which carries
-/// messages whole. It dies with this one and has nothing else open but stdio; what is dumpable of this one is of
-/// it.
+/// messages whole. It dies with this one and has nothing else open but stdio and `kept`, which `work` may own; what is
+/// dumpable of this one is of it.
 ///
 /// Call it before the process has threads.
-pub(crate) fn spawn_aside(work: impl FnOnce(OwnedFd) -> Infallible) -> Result<OwnedFd, SetupError> {
+pub(crate) fn spawn_aside(
+    kept: Vec<RawFd>,
+    work: impl FnOnce(OwnedFd) -> Infallible,
+) -> Result<OwnedFd, SetupError> {
     const STEP: &str = "a process for secrets";
     const REMEDY: &str = "the system refuses a new process";
     let flags = SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).step(STEP, REMEDY)?;
     let parent = getpid();
+    let kept = kept.into_iter().chain([theirs.as_raw_fd()]).collect();
     // SAFETY: as in `spawn`.
     match unsafe { fork() }.step(STEP, REMEDY)? {
         ForkResult::Parent { .. } => Ok(ours),
@@ -79,7 +84,7 @@ pub(crate) fn spawn_aside(work: impl FnOnce(OwnedFd) -> Infallible) -> Result<Ow
                 let is_orphan = die_with_parent().is_err() || getppid() != parent;
                 // The terminal's signals are for the command.
                 let is_apart = setpgid(Pid::from_raw(0), Pid::from_raw(0)).is_ok();
-                if !is_orphan && is_apart && close_all_but(&theirs).is_ok() {
+                if !is_orphan && is_apart && close_all_but(kept).is_ok() {
                     match work(theirs) {}
                 }
             }));
@@ -88,15 +93,16 @@ pub(crate) fn spawn_aside(work: impl FnOnce(OwnedFd) -> Infallible) -> Result<Ow
     }
 }
 
-/// Closes what this process has open, but for stdio and one descriptor. Nothing may use the others afterwards.
-fn close_all_but(kept: &OwnedFd) -> nix::Result<()> {
-    let kept = kept.as_raw_fd().cast_unsigned();
-    let ranges = [(3, kept.saturating_sub(1)), (kept.max(2) + 1, libc::c_uint::MAX)];
-    for (first, last) in ranges.into_iter().filter(|(first, last)| first <= last) {
+/// Closes what this process has open, but for stdio and these descriptors. Nothing may use the others afterwards.
+fn close_all_but(kept: BTreeSet<RawFd>) -> nix::Result<()> {
+    let mut first = 3;
+    let kept = kept.into_iter().map(RawFd::cast_unsigned).chain([libc::c_uint::MAX]);
+    for next in kept.filter(|next| *next >= 3) {
         // SAFETY: the caller never returns to what owns these descriptors.
-        if unsafe { libc::close_range(first, last, 0) } != 0 {
+        if first < next && unsafe { libc::close_range(first, next - 1, 0) } != 0 {
             return Err(Errno::last());
         }
+        first = next.saturating_add(1);
     }
     Ok(())
 }
