@@ -28,6 +28,9 @@ pub enum DialError {
     /// The host lets this process ask nobody for an echo: `net.ipv4.ping_group_range` leaves its group out.
     #[error("this host lets nobody ping: put the engine's group into net.ipv4.ping_group_range")]
     EchoForbidden,
+    /// The policy does not allow it, now that it is to be dialled.
+    #[error("the policy does not allow it any more")]
+    Denied,
     /// A proxy did not connect.
     #[error("by its proxy: {0}")]
     Proxy(ProxyError),
@@ -44,6 +47,7 @@ impl DialError {
                 Fault::Upstream
             }
             Self::Proxy(_) => Fault::Upstream,
+            Self::Denied => Fault::Guest,
             Self::EchoForbidden | Self::Host(_) => Fault::Host,
         }
     }
@@ -51,7 +55,7 @@ impl DialError {
     /// What the guest is told, so that it sees what it would have seen without us.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
-            Self::Refused | Self::EchoForbidden | Self::Host(_) => Refusal::Reset,
+            Self::Refused | Self::Denied | Self::EchoForbidden | Self::Host(_) => Refusal::Reset,
             Self::NetworkUnreachable => Refusal::Unreachable(Unreachable::Network),
             Self::HostUnreachable => Refusal::Unreachable(Unreachable::Host),
             Self::TimedOut => Refusal::Silence,

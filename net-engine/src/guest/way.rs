@@ -7,16 +7,22 @@ use net_core::{Direction, Flow, HostName, Protocol};
 use net_policy::{Decision, HostAddresses, RuleId};
 
 use super::{Context, DialError, Event, Terms, dial};
+use crate::core::FlowId;
 use crate::proxy::{Proxy, ProxyError, ProxyTarget, Route, Towards, UpstreamStream};
 
-/// Names of one address that are looked at for the way to it.
-const MAX_NAMES: usize = 16;
-
 /// The way of one flow.
-struct Way {
+#[derive(Clone, PartialEq)]
+pub(super) struct Way {
     route: Route,
     /// What a proxy is told in place of the address.
     name: Option<HostName>,
+}
+
+/// The way a session was dialled.
+pub(super) struct Taken {
+    /// The name it had shown by then.
+    pub(super) shown: Option<HostName>,
+    pub(super) way: Way,
 }
 
 /// Whom a flow may be for: the name that it shows or that its address stands for, else those of its address.
@@ -36,8 +42,8 @@ impl Context {
         }
         let address = self.reached(flow).ip();
         let now = Instant::now();
-        let all =
-            self.with_policy(|_, pins, _| pins.names_of(address, now).take(MAX_NAMES).cloned().collect());
+        // All of them, which are bounded: the one that goes by a proxy may be any.
+        let all = self.with_policy(|_, pins, _| pins.names_of(address, now).cloned().collect());
         Names { all }
     }
 
@@ -79,11 +85,19 @@ impl Context {
         })
     }
 
-    fn way(&self, flow: &Flow, shown: Option<&HostName>) -> Way {
-        if self.knows_no_proxies() {
-            return Way { route: Route::Direct, name: None };
+    /// Decided anew: where a flow is not allowed, not yet or not any more, there is none.
+    ///
+    /// # Errors
+    /// [`DialError::Denied`].
+    fn way(&self, flow: &Flow, shown: Option<&HostName>) -> Result<Way, DialError> {
+        let rule = self.rule_of(flow, shown);
+        if rule.is_none() {
+            return Err(DialError::Denied);
         }
-        let (rule, names) = (self.rule_of(flow, shown), self.names_of(flow, shown));
+        if self.knows_no_proxies() {
+            return Ok(Way { route: Route::Direct, name: None });
+        }
+        let names = self.names_of(flow, shown);
         let routes = self.routes(flow, rule, &names);
         // Where the names differ nobody goes past a proxy that one of them is for.
         let indirect = routes.iter().find(|route| **route != Route::Direct);
@@ -93,7 +107,34 @@ impl Context {
             [name] if tells_names && self.rests_on_name_alone(flow, rule) => Some(name.clone()),
             _ => None,
         };
-        Way { route, name }
+        Ok(Way { route, name })
+    }
+
+    /// Whether the connection of a session took another way than what shows this name has to take.
+    pub(crate) fn goes_otherwise(&self, id: FlowId, flow: &Flow, shown: Option<&HostName>) -> bool {
+        if self.knows_no_proxies() {
+            return false;
+        }
+        self.way(flow, shown).map_or(true, |way| !self.has_taken(id, &way))
+    }
+
+    /// Whether a flow is to go by another way than this one now. Where it may not go any more, whoever decides it says
+    /// so, and its next dial.
+    fn has_other_way(&self, flow: &Flow, shown: Option<&HostName>, taken: &Way) -> bool {
+        if self.knows_no_proxies() && taken.route == Route::Direct {
+            return false;
+        }
+        self.way(flow, shown).is_ok_and(|way| way != *taken)
+    }
+
+    /// Whether a session is to go by another way than it was dialled.
+    pub(super) fn is_led_otherwise(&self, flow: &Flow, taken: &Taken) -> bool {
+        self.has_other_way(flow, taken.shown.as_ref(), &taken.way)
+    }
+
+    /// Whether a name that shows later on a stream could say that it goes another way, its rule being the same.
+    pub(crate) fn names_choose_the_way(&self) -> bool {
+        self.proxies.look_at_names()
     }
 
     /// Whether the name that a flow is about to show says by which way it goes: then it is not dialled before.
@@ -114,10 +155,13 @@ impl Context {
 
     /// Whether a flow that no proxy can carry is not to go past the one that it would go by.
     pub(crate) fn is_kept_from_passing(&self, flow: &Flow, shown: Option<&HostName>) -> bool {
-        match self.way(flow, shown).route {
-            Route::Direct => false,
-            Route::Via(proxy) => !proxy.lets_others_pass(),
-            Route::Nowhere => true,
+        if self.knows_no_proxies() {
+            return false;
+        }
+        match self.way(flow, shown).map(|way| way.route) {
+            Ok(Route::Direct) => false,
+            Ok(Route::Via(proxy)) => !proxy.lets_others_pass(),
+            Ok(Route::Nowhere) | Err(_) => true,
         }
     }
 
@@ -134,12 +178,13 @@ impl Context {
 }
 
 /// Connects to a flow's upstream, which is allowed, by the way that is its: where that is a name, to the first of
-/// its addresses that answers. `shown` is the name the flow has shown.
+/// its addresses that answers. `shown` is the name the flow has shown. The session `id` is noted to have taken it.
 ///
 /// # Errors
-/// [`DialError`], that of the last address.
+/// [`DialError`], that of the last address; `Denied` where the policy does not allow it any more.
 pub(crate) async fn dial_flow(
     context: &Context,
+    id: FlowId,
     flow: &Flow,
     shown: Option<&HostName>,
 ) -> Result<UpstreamStream, DialError> {
@@ -147,23 +192,26 @@ pub(crate) async fn dial_flow(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / context.untried(flow).saturating_add(1);
-        let error = match context.way(flow, shown) {
-            Way { route: Route::Direct, .. } => match dial(context.dial_address(flow), share).await {
-                Ok(connected) => return Ok(connected.into()),
-                Err(error) => error,
-            },
-            Way { route: Route::Nowhere, .. } => return Err(DialError::Proxy(ProxyError::Unknown)),
-            Way { route: Route::Via(proxy), name } => {
+        let way = context.way(flow, shown)?;
+        let dialled = match &way.route {
+            Route::Direct => dial(context.dial_address(flow), share).await.map(UpstreamStream::from),
+            Route::Nowhere => return Err(DialError::Proxy(ProxyError::Unknown)),
+            Route::Via(proxy) => {
                 // A proxy that resolves the name has tried its addresses.
-                let (share, is_last) = if name.is_some() { (left, true) } else { (share, false) };
+                let share = if way.name.is_some() { left } else { share };
                 // On the heap: a flow that is dialled directly does not carry the room.
-                let dialling = Box::pin(dial_by(context, flow, shown, &proxy, name.as_ref(), share));
-                match dialling.await {
-                    Ok(connected) => return Ok(connected),
-                    Err(error) if is_last => return Err(error),
-                    Err(error) => error,
-                }
+                Box::pin(dial_by(context, flow, shown, proxy, way.name.as_ref(), share)).await
             }
+        };
+        let error = match dialled {
+            // The policy, or what is known of names, may have changed meanwhile.
+            Ok(_) if context.has_other_way(flow, shown, &way) => continue,
+            Ok(connected) => {
+                context.note_way(id, Taken { shown: shown.cloned(), way });
+                return Ok(connected);
+            }
+            Err(error) if way.name.is_some() => return Err(error),
+            Err(error) => error,
         };
         if !context.try_next(flow) {
             return Err(error);
@@ -188,4 +236,57 @@ async fn dial_by(
         context.report_proxy_failure(flow, shown, proxy, error);
         DialError::Proxy(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use net_policy::Policy;
+
+    use super::*;
+    use crate::core::{Gateway, GatewayConfig, GuestAddresses};
+    use crate::guest::{EventQueue, GuestConfig, Stack, now};
+    use crate::link::LinkCapabilities;
+
+    fn context(policy: Policy, redirects: HashMap<SocketAddr, SocketAddr>) -> Context {
+        let config = GuestConfig { policy, redirects, ..GuestConfig::default() };
+        let gateway = GatewayConfig {
+            addresses: GuestAddresses::default(),
+            link: LinkCapabilities { mtu: 1500, offload: false },
+            limits: config.limits.clone(),
+            random_seed: 1,
+            autoconfiguration: None,
+        };
+        let stack = Stack::new(Gateway::new(gateway, now()).expect("a gateway"));
+        Context::new(stack, EventQueue::new(8), config)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_dialled_that_is_not_allowed_at_the_time() {
+        let server = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        server.set_nonblocking(true).expect("a socket");
+        let upstream = SocketAddr::from(([9, 9, 9, 9], 80));
+        let redirects = HashMap::from([(upstream, server.local_addr().expect("an address"))]);
+        let guest = (Ipv4Addr::new(10, 0, 0, 2), 40_000).into();
+        let flow = Flow { protocol: Protocol::Tcp, guest, upstream };
+        let names = ["a.example", "b.example"].map(|name| name.parse::<HostName>().expect(name));
+        let cases = [
+            (Policy::builder().allow("public"), Ok(())),
+            (Policy::builder(), Err(DialError::Denied)),
+            // One of the names of its address is denied, and none is shown.
+            (Policy::builder().deny("b.example").allow("public"), Err(DialError::Denied)),
+        ];
+        for (policy, expected) in cases {
+            let context = context(policy.build().expect("rules"), redirects.clone());
+            for name in &names {
+                context
+                    .with_policy(|_, pins, _| pins.pin(name, upstream.ip(), Duration::from_secs(9), now()));
+            }
+            let dialled = dial_flow(&context, FlowId::nobody(), &flow, None).await;
+            assert_eq!(dialled.map(drop), expected);
+            assert_eq!(server.accept().is_ok(), expected.is_ok());
+        }
+    }
 }

@@ -154,7 +154,7 @@ pub(crate) async fn bridge_plain(
     prefix: Bytes,
     version: HttpVersion,
 ) -> Result<(), InterceptError> {
-    let dialler = plain_dialler(context, info.flow);
+    let dialler = plain_dialler(context, info.id, info.flow);
     let upstream = match upstream {
         Some(upstream) => {
             Upstream::connected(Sender::handshake(upstream, version, context).await?, Some(dialler))
@@ -167,12 +167,12 @@ pub(crate) async fn bridge_plain(
     Ok(())
 }
 
-fn plain_dialler(context: &Rc<Context>, flow: Flow) -> Dialler {
+fn plain_dialler(context: &Rc<Context>, id: FlowId, flow: Flow) -> Dialler {
     let context = Rc::clone(context);
     Box::new(move |shown| {
         let (context, shown) = (Rc::clone(&context), shown.cloned());
         Box::pin(async move {
-            let stream = dial_flow(&context, &flow, shown.as_ref()).await?;
+            let stream = dial_flow(&context, id, &flow, shown.as_ref()).await?;
             Ok(Box::new(stream) as Box<dyn Duplex>)
         })
     })

@@ -151,6 +151,12 @@ impl Exchange {
         self.info.id
     }
 
+    /// Whether a request that shows `shown`, where the stream is for no name, has to take another way to upstream than
+    /// the connection that stands.
+    pub(super) fn goes_otherwise(&self, shown: Option<&HostName>) -> bool {
+        self.context.goes_otherwise(self.info.id, &self.info.flow, self.info.name.as_ref().or(shown))
+    }
+
     /// Whether the stream must end after the response in flight.
     pub(super) fn has_ended(&self) -> bool {
         self.state.get() == State::Ended

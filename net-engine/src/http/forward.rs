@@ -16,6 +16,7 @@ use super::refusal::Refusal;
 use super::send_error::SendError;
 use super::sender::Inform;
 use super::serve::Stream;
+use super::upstream::NoSender;
 use crate::guest::{Context, HttpVersion};
 
 /// Connections that may end before a request has its response over one.
@@ -109,10 +110,14 @@ pub(super) async fn forward(
     let mut connections = 1;
     let response = loop {
         // A guest that takes its request back drops this: the sender does not go with it.
-        let mut sender = upstream
-            .sender(context, shown.as_ref(), exchange.sides().upstream)
-            .await
-            .map_err(|error| refuse(StatusCode::BAD_GATEWAY, &error.to_string()))?;
+        let mut sender =
+            upstream.sender(context, exchange, shown.as_ref()).await.map_err(|error| match error {
+                NoSender::Failed(error) => refuse(StatusCode::BAD_GATEWAY, &error.to_string()),
+                NoSender::Elsewhere => {
+                    let why = "this connection leads another way than this host's";
+                    exchange.refuse_one(StatusCode::MISDIRECTED_REQUEST, why)
+                }
+            })?;
         sender.when_gone(over);
         let inform: Inform<'_> = if answer.is_some() { Some(&mut inform) } else { None };
         match sender.send(request, inform).await {

@@ -123,6 +123,11 @@ impl Sender {
         *self.connection.listener.borrow_mut() = Some(Rc::clone(over));
     }
 
+    /// Has nobody notified when the connection ends.
+    pub(super) fn when_gone_tell_nobody(&self) {
+        *self.connection.listener.borrow_mut() = None;
+    }
+
     pub(super) async fn send(
         &mut self,
         request: Request<UpstreamBody>,

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use net_core::HostName;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use super::exchange::UpstreamBody;
+use super::exchange::{Exchange, UpstreamBody};
 use super::incoming::Incoming;
 use super::send_error::SendError;
 use super::sender::{Inform, Sender};
@@ -19,6 +19,14 @@ use crate::guest::{Context, DialError, HttpVersion, InterceptError};
 /// decided before, as for any. It is told the name that the request shows, where the session is not for one.
 pub(crate) type Dialler =
     Box<dyn Fn(Option<&HostName>) -> LocalBoxFuture<'static, Result<Box<dyn Duplex>, InterceptError>>>;
+
+/// Why a request has no connection to go on.
+pub(super) enum NoSender {
+    /// There is none, for it or for any behind it.
+    Failed(InterceptError),
+    /// The one that stands took another way than the request's host has to be reached.
+    Elsewhere,
+}
 
 /// Upstream's end of a stream: one connection at a time.
 pub(super) struct Upstream {
@@ -52,24 +60,41 @@ impl Upstream {
         Self { sender: RefCell::new(sender), dialler, failed: Cell::new(None), turns: Semaphore::new(1) }
     }
 
-    /// Who sends the next request, which shows `shown`, over HTTP/1.1 one after the other; over another connection where the last one has
-    /// ended. Once there is none, there is none for the requests behind either.
+    /// Who sends the next request, which shows `shown`, over HTTP/1.1 one after the other; over another connection
+    /// where the last one has ended, or took another way than this request has to take. Once there is none, there is
+    /// none for the requests behind either.
+    ///
+    /// # Errors
+    /// [`NoSender`].
     pub(super) async fn sender(
         &self,
         context: &Context,
+        exchange: &Exchange,
         shown: Option<&HostName>,
-        version: HttpVersion,
-    ) -> Result<Lent<'_>, InterceptError> {
+    ) -> Result<Lent<'_>, NoSender> {
+        let version = exchange.sides().upstream;
         let turn = self.turns.acquire().await.ok();
         let mut lent = Lent { sender: self.ready(), upstream: self, turn };
-        let stands = match &mut lent.sender {
+        let mut stands = match &mut lent.sender {
             Some(sender) => sender.is_ready().await,
             None => false,
         };
+        if stands && exchange.goes_otherwise(shown) {
+            if version == HttpVersion::Http2 {
+                // Others are on it, and each request in turn could want another.
+                return Err(NoSender::Elsewhere);
+            }
+            // Its end is not upstream's doing, and says nothing of what comes.
+            if let Some(sender) = &lent.sender {
+                sender.when_gone_tell_nobody();
+            }
+            stands = false;
+        }
         if !stands {
             lent.sender = None;
             let connected = self.dial(context, shown, version).await;
-            lent.sender = Some(connected.inspect_err(|error| self.failed.set(Some(*error)))?);
+            let connected = connected.inspect_err(|error| self.failed.set(Some(*error)));
+            lent.sender = Some(connected.map_err(NoSender::Failed)?);
         }
         if version == HttpVersion::Http2 {
             *self.sender.borrow_mut() = lent.sender.as_ref().and_then(Sender::shared);

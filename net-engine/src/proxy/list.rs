@@ -77,6 +77,12 @@ impl Proxies {
         self.0.is_empty()
     }
 
+    /// Whether a name can say by which of them a connection goes.
+    pub(crate) fn look_at_names(&self) -> bool {
+        let mut targets = self.0.iter().flat_map(|proxy| proxy.hosts.iter().chain(&proxy.exceptions));
+        targets.any(|target| matches!(target.destination, Destination::Domain(_)))
+    }
+
     /// How a connection goes: by the proxy its rule names, else by the first it is for. What leads to the host
     /// itself goes by none, unless its rule says so.
     pub(crate) fn route(&self, chosen: Option<&str>, towards: Towards<'_>, hosts: &HostAddresses) -> Route {

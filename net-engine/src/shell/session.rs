@@ -11,8 +11,8 @@ use super::first_flight::{FirstFlight, Hello, first_flight};
 use super::relay::relay_upstream;
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::guest::{
-    ACCESS_DENIED, Context, Event, GuestStream, HttpVersion, InterceptError, LeakPlace, Opaque, Stage,
-    StreamInfo, Tls, dial_flow, fail, send_alert,
+    ACCESS_DENIED, Context, DialError, Event, GuestStream, HttpVersion, InterceptError, LeakPlace, Opaque,
+    Stage, StreamInfo, Tls, dial_flow, fail, send_alert,
 };
 use crate::http;
 use crate::proxy::UpstreamStream;
@@ -80,8 +80,10 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, may_dial: bool) {
     let mut upstream = None;
     if may_dial {
         // Upstream first: the guest's SYN waits, so that it sees the refusal upstream gave.
-        match dial_flow(&context, &flow, None).await {
+        match dial_flow(&context, id, &flow, None).await {
             Ok(connected) => upstream = Some(connected),
+            // A name has come meanwhile that makes a difference: the stream shows whether it is its own.
+            Err(DialError::Denied) => {}
             Err(error) => {
                 context.report_dial_failure(&flow, error);
                 context.stack.with(|gateway| gateway.refuse(id, error.refusal()));
@@ -91,9 +93,10 @@ async fn run(context: Rc<Context>, id: FlowId, flow: Flow, may_dial: bool) {
         }
     }
     let Some(guest) = accept(&context, id) else { return };
-    // The policy may have changed while upstream was dialled.
+    // The policy may have changed while upstream was dialled, and the names of its address.
+    let may_relay = || !context.terms(&flow, None).must_look() && !context.goes_otherwise(id, &flow, None);
     let ended = match upstream {
-        Some(upstream) if !context.terms(&flow, None).must_look() => {
+        Some(upstream) if may_relay() => {
             context.settle_session(id, &flow, None);
             relay_upstream(&context, id, guest, upstream).await;
             Ok(())
@@ -165,7 +168,7 @@ impl Opening<'_> {
         };
         let info = StreamInfo::new(id, flow, None, rule);
         let upstream = match upstream {
-            Some(upstream) if http::nothing_at_stake(context, &info) => {
+            Some(upstream) if http::nothing_at_stake(context, &info) && !context.names_choose_the_way() => {
                 context.settle_session(id, &flow, None);
                 context.note_unread(id);
                 return splice(context, id, guest, upstream, &prefix).await;
@@ -183,6 +186,8 @@ impl Opening<'_> {
     async fn opaque(self, prefix: Bytes) -> Ended {
         let Self { context, id, flow, guest, upstream } = self;
         let upstream = match upstream {
+            // Names of its address have come that lead another way.
+            Some(_) if context.goes_otherwise(id, &flow, None) => dial_allowed(context, id, &flow).await,
             // A name was waited for that says by which way, and did not come.
             None if context.way_needs_name(&flow, &context.terms(&flow, None)) => {
                 dial_allowed(context, id, &flow).await
@@ -252,10 +257,11 @@ impl Opening<'_> {
             None => context.settle_session(id, &flow, name.as_ref()),
         }
         let upstream = match upstream {
-            Some(connected) => connected,
-            None => {
+            Some(connected) if !context.goes_otherwise(id, &flow, name.as_ref()) => connected,
+            // There is none, or it was dialled before the name was known that leads another way.
+            _ => {
                 let dialled = tokio::select! {
-                    dialled = dial_flow(context, &flow, name.as_ref()) => dialled,
+                    dialled = dial_flow(context, id, &flow, name.as_ref()) => dialled,
                     () = context.stack.guest_reset(id) => return Ok(()),
                 };
                 match dialled {
@@ -279,7 +285,7 @@ impl Opening<'_> {
 async fn dial_allowed(context: &Context, id: FlowId, flow: &Flow) -> Option<UpstreamStream> {
     let Decision::Allow { .. } = context.terms(flow, None).unseen else { return None };
     let dialled = tokio::select! {
-        dialled = dial_flow(context, flow, None) => dialled,
+        dialled = dial_flow(context, id, flow, None) => dialled,
         () = context.stack.guest_reset(id) => return None,
     };
     dialled.inspect_err(|error| context.report_dial_failure(flow, *error)).ok()

@@ -66,7 +66,7 @@ fn dialler(context: Rc<Context>, info: StreamInfo, chosen: Alpn) -> http::Dialle
     Box::new(move |_| {
         let (context, info) = (Rc::clone(&context), info.clone());
         Box::pin(async move {
-            let upstream = dial_flow(&context, &info.flow, info.name.as_ref()).await?;
+            let upstream = dial_flow(&context, info.id, &info.flow, info.name.as_ref()).await?;
             let connected = connect(&context, &info, upstream, offer, &[]).await;
             let connected = connected.map_err(|error| InterceptError::UpstreamTls(error.fault()))?;
             let is_same = HttpVersion::of(connected.chosen) == HttpVersion::of(chosen);
@@ -222,8 +222,8 @@ impl<'c> Opening<'c> {
         let (context, offer) = (self.context, self.question.offer);
         match (connect(context, info, upstream, offer, &self.others).await, offer.other()) {
             (Err(ConnectError::NoProtocol), Some(other)) => {
-                let again =
-                    dial_flow(context, &info.flow, info.name.as_ref()).await.map_err(ConnectFailed::Dial)?;
+                let again = dial_flow(context, info.id, &info.flow, info.name.as_ref()).await;
+                let again = again.map_err(ConnectFailed::Dial)?;
                 Ok(connect(context, info, again, other, &[]).await?)
             }
             (connected, _) => Ok(connected?),

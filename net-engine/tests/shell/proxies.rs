@@ -292,7 +292,13 @@ fn a_rule_chooses_its_proxy_and_one_that_is_missing_lets_nothing_pass() {
         assert_eq!((asked_first.borrow().len(), asked_second.borrow().len()), (1, 1));
         world.handle.swap_policy(Policy::new(vec![rule("third")])).await.unwrap();
         assert!(world.guest.connect(SocketAddr::new(HOST_A.1.into(), 80)).await.is_err());
-        let failed = world.event().await;
+        // What the policies have found still standing was ended, and told before.
+        let failed = loop {
+            match world.event().await {
+                Event::Denied { .. } => {}
+                event => break event,
+            }
+        };
         let expected = DialError::Proxy(ProxyError::Unknown);
         assert!(matches!(failed, Event::DialFailed { error, .. } if error == expected), "{failed}");
         assert_eq!((asked_first.borrow().len(), asked_second.borrow().len()), (1, 1));
@@ -491,5 +497,175 @@ fn a_name_is_as_denied_behind_a_proxy_as_without_one() {
             world.tls(HOST_A, HOST_A.0, "http/1.1").await.map(drop).expect_err("a certificate of another");
         assert!(refused.to_string().contains("not valid for name"), "{refused}");
         assert!(seen.borrow().is_empty());
+    });
+}
+
+/// A proxy for the alias alone, then one for everybody else; what each is asked for.
+async fn two_proxies(
+    scheme: &'static str,
+    for_alias: &[(&str, SocketAddr)],
+    for_others: &[(&str, SocketAddr)],
+) -> (Vec<Proxy>, Asked, Asked) {
+    let (second, asked_second) = Server::new(for_alias).start(scheme, None).await;
+    let (first, asked_first) = Server::new(for_others).start(scheme, None).await;
+    let proxies = vec![second.for_hosts(vec![parse_target(ALIAS.0).unwrap()]), first];
+    (proxies, asked_second, asked_first)
+}
+
+fn request_for(host: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")
+}
+
+#[test]
+fn requests_of_one_connection_each_go_by_the_way_of_their_host() {
+    run(async {
+        // Whether the alias is known before the connection is made, and whether it has a proxy of its own.
+        for (is_known, has_own) in [(true, false), (false, false), (true, true), (false, true)] {
+            let ((server, seen), (alias, seen_alias)) = (http_recorder().await, http_recorder().await);
+            let (to_a, to_alias) = (("a.example:80", server), ("alias.example:80", alias));
+            let proxies = if has_own {
+                two_proxies("http", &[to_alias], &[to_a]).await.0
+            } else {
+                vec![Server::new(&[to_a, to_alias]).start("http", None).await.0]
+            };
+            let allow = &["a.example", "alias.example"];
+            let world = World::new(Setup { allow, proxies, ..Setup::default() }).await;
+            if is_known {
+                world.resolve(ALIAS.0).await;
+            }
+            let mut stream = world.connect(HOST_A, 80).await;
+            world.resolve(ALIAS.0).await;
+            for host in [HOST_A.0, ALIAS.0, ALIAS.0, HOST_A.0] {
+                stream.write_all(request_for(host).as_bytes()).await.unwrap();
+                let response = read_responses(&mut stream, 1).await;
+                assert_eq!(statuses(&response), ["200"], "{host} {is_known} {has_own}");
+            }
+            for (seen, host) in [(seen, HOST_A.0), (seen_alias, ALIAS.0)] {
+                let seen = seen.borrow();
+                let own = format!("Host: {host}\r\n");
+                assert!(seen.iter().all(|message| message.contains(&own)), "{is_known} {has_own}: {seen:?}");
+                assert_eq!(seen.len(), 2, "{is_known} {has_own}");
+            }
+        }
+    });
+}
+
+#[test]
+fn over_http2_a_request_for_a_host_of_another_way_is_misdirected() {
+    run(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let server = listener.local_addr().unwrap();
+        tokio::task::spawn_local(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                assert_eq!(request.uri().host(), Some(HOST_A.0));
+                respond.send_response(::http::Response::new(()), true).unwrap();
+            }
+        });
+        let (proxy, asked) = Server::new(&[("a.example:80", server)]).start("http", None).await;
+        let allow = &["a.example", "alias.example"];
+        let world = World::new(Setup { allow, proxies: vec![proxy], ..Setup::default() }).await;
+        let stream = world.connect(HOST_A, 80).await;
+        world.resolve(ALIAS.0).await;
+        let (mut requests, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::task::spawn_local(connection);
+        for (host, expected) in [(HOST_A.0, 200), (ALIAS.0, 421), (HOST_A.0, 200)] {
+            let request = ::http::Request::get(format!("http://{host}/")).body(()).unwrap();
+            let (response, _) = requests.send_request(request, true).unwrap();
+            let response = timeout(PATIENCE, response).await.expect("a response").unwrap();
+            assert_eq!(response.status().as_u16(), expected, "{host}");
+        }
+        assert_eq!(*asked.borrow(), ["a.example:80"]);
+    });
+}
+
+#[test]
+fn a_name_that_leads_another_way_has_what_was_dialled_before_it_left() {
+    run(async {
+        let identity = Identity::new();
+        let (tls, seen_tls) = identity.recorder("a.example", say_ok).await;
+        let (alias_tls, seen_alias_tls) = identity.recorder("alias.example", say_ok).await;
+        let ((plain, seen), (alias, seen_alias)) = (http_recorder().await, http_recorder().await);
+        // By a name, which proxies are told, and by the address.
+        for (allow, told, told_alias) in [
+            (&["a.example", "alias.example"][..], "a.example", "alias.example"),
+            (&["public"][..], "9.9.9.1", "9.9.9.1"),
+        ] {
+            let at = |host: &str, port| format!("{host}:{port}");
+            let (to_80, to_443) = (at(told, 80), at(told, 443));
+            let (alias_80, alias_443) = (at(told_alias, 80), at(told_alias, 443));
+            let for_alias = [(&*alias_80, alias), (&*alias_443, alias_tls)];
+            let for_others = [(&*to_80, plain), (&*to_443, tls)];
+            let (proxies, asked_alias, asked) = two_proxies("socks5h", &for_alias, &for_others).await;
+            let trusts = Some(identity.pem());
+            let world = World::new(Setup { allow, trusts, proxies, ..Setup::default() }).await;
+            let mut stream = world.connect(HOST_A, 80).await;
+            let other = world.connect(HOST_A, 80).await;
+            let tls_stream = world.connect(HOST_A, 443).await;
+            assert_eq!(*asked.borrow(), [&*to_80, &*to_80, &*to_443]);
+            world.resolve(ALIAS.0).await;
+            stream.write_all(request_for(ALIAS.0).as_bytes()).await.unwrap();
+            assert_eq!(statuses(&read_responses(&mut stream, 1).await), ["200"], "{allow:?}");
+            let shown = ALIAS.0.try_into().unwrap();
+            let connector = tokio_rustls::TlsConnector::from(world.client(&["http/1.1"]));
+            let mut tls_stream = connector.connect(shown, tls_stream).await.unwrap();
+            tls_stream.write_all(request_for(ALIAS.0).as_bytes()).await.unwrap();
+            assert_eq!(statuses(&read_responses(&mut tls_stream, 1).await), ["200"], "{allow:?}");
+            assert_eq!(*asked_alias.borrow(), [&*alias_80, &*alias_443], "{allow:?}");
+            assert_eq!((seen.borrow().len(), seen_tls.borrow().len()), (0, 0), "{allow:?}");
+            drop(other);
+        }
+        assert_eq!((seen_alias.borrow().len(), seen_alias_tls.borrow().len()), (2, 2));
+    });
+}
+
+#[test]
+fn of_many_names_of_an_address_the_one_that_goes_by_a_proxy_is_found() {
+    run(async {
+        let (proxy, asked) = Server::new(&[]).start("http", None).await;
+        let proxies = vec![proxy.for_hosts(vec![parse_target(ALIAS.0).unwrap()])];
+        let more_names: Vec<String> = (0..200).map(|n| format!("n{n}.example")).collect();
+        let allow = &["*.example"];
+        let names = more_names.clone();
+        let world = World::new(Setup { allow, proxies, more_names, ..Setup::default() }).await;
+        world.resolve(ALIAS.0).await;
+        for name in &names {
+            world.resolve(name).await;
+        }
+        let proxied = world.guest.connect(SocketAddr::new(HOST_A.1.into(), 7)).await;
+        assert!(proxied.is_err());
+        assert_eq!(*asked.borrow(), ["9.9.9.1:7"]);
+    });
+}
+
+#[test]
+fn a_new_policy_ends_what_it_has_go_another_way() {
+    run(async {
+        let (server, _) = http_recorder().await;
+        let leads = [("9.9.9.1:80", server), ("9.9.9.1:7", server)];
+        let (first, asked_first) = Server::new(&leads).start("socks5", None).await;
+        let (second, asked_second) = Server::new(&leads).start("http", None).await;
+        let proxies = vec![first, second.named("second".to_owned()).for_hosts(Vec::new())];
+        let world = World::new(Setup { allow: &["public"], proxies, ..Setup::default() }).await;
+        let mut streams = [world.connect(HOST_A, 80).await, world.connect(HOST_A, 7).await];
+        for stream in &mut streams {
+            stream.write_all(request_for(HOST_A.0).as_bytes()).await.unwrap();
+            assert_eq!(statuses(&read_responses(stream, 1).await), ["200"]);
+        }
+        let rule = |rule: Rule| Policy::new(vec![rule]);
+        let public = || parse_target("public").unwrap().into_rule(Action::Allow);
+        // The same again changes nothing.
+        assert_eq!(world.handle.swap_policy(rule(public())).await.unwrap(), 0);
+        let by_second = public().by_proxy("second".to_owned()).unwrap();
+        assert_eq!(world.handle.swap_policy(rule(by_second)).await.unwrap(), 2);
+        for stream in &mut streams {
+            let read = timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("an end");
+            assert!(matches!(read, Ok(0) | Err(_)));
+            let denied = world.event().await.to_string();
+            assert!(denied.contains("another proxy"), "{denied}");
+        }
+        assert_eq!(get(&world, HOST_A, 80).await, "200");
+        assert_eq!((asked_first.borrow().len(), asked_second.borrow().len()), (2, 1));
     });
 }

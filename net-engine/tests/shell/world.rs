@@ -41,6 +41,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// What a world is made of.
 #[derive(Default)]
 pub(crate) struct Setup {
+    /// Names of the first host's address, beside its own and the alias.
+    pub(crate) more_names: Vec<String>,
     /// `allow`ed targets, in order.
     pub(crate) allow: &'static [&'static str],
     /// Targets that are allowed before those, by addresses of their own.
@@ -131,7 +133,9 @@ pub(crate) fn virtual_rules(deny: &[&str], virtually: &[&str], allow: &[&str]) -
 
 impl World {
     pub(crate) async fn new(setup: Setup) -> Self {
-        let upstream = Upstream::start(&[HOST_A, HOST_B, ALIAS]).await.unwrap();
+        let mut names = vec![HOST_A, HOST_B, ALIAS];
+        names.extend(setup.more_names.iter().map(|name| (&**name, HOST_A.1)));
+        let upstream = Upstream::start(&names).await.unwrap();
         let secrets = if setup.with_secret {
             secrets(VALUE, setup.bound_to.unwrap_or("secret.example"))
         } else {

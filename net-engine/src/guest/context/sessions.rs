@@ -1,5 +1,6 @@
 //! The sessions that run, and what becomes of them when the policy changes under them.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use net_core::{Flow, HostName, Protocol};
@@ -8,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use super::Context;
 use crate::core::{FlowId, Refusal};
+use crate::guest::way::{Taken, Way};
 use crate::guest::{Inner, InnerTerms, SwapError};
 
 /// A running session, for the day the policy changes under it.
@@ -26,6 +28,8 @@ pub(super) struct Session {
     opaque: Option<InnerTerms>,
     /// Whether it was decided by the pins of its address, which then do not expire under it.
     holds_pins: bool,
+    /// The way of its connection to upstream, the last one where it has had several.
+    taken: Option<Taken>,
     task: AbortHandle,
 }
 
@@ -40,6 +44,7 @@ impl Session {
             upgraded_by: None,
             opaque: None,
             holds_pins,
+            taken: None,
             task,
         }
     }
@@ -79,7 +84,8 @@ impl Stage {
 }
 
 impl Context {
-    /// Replaces the policy and ends every session that the new one does not allow; how many those were.
+    /// Replaces the policy and ends every session that the new one does not allow, or not by the way that it has
+    /// taken; how many those were.
     ///
     /// # Errors
     /// [`SwapError`]; nothing has changed then.
@@ -139,8 +145,24 @@ impl Context {
                 (!stays).then_some((*id, session.flow, name, decision))
             })
             .collect();
-        let ended = verdicts.len();
+        let refused: HashSet<FlowId> = verdicts.iter().map(|(id, ..)| *id).collect();
+        let led_otherwise: Vec<(FlowId, Flow, Option<HostName>)> = self
+            .sessions
+            .borrow()
+            .iter()
+            .filter(|(id, _)| !refused.contains(id))
+            .filter_map(|(id, session)| {
+                let taken = session.taken.as_ref()?;
+                let is_other = self.is_led_otherwise(&session.flow, taken);
+                is_other.then(|| (*id, session.flow, taken.shown.clone()))
+            })
+            .collect();
+        let ended = verdicts.len() + led_otherwise.len();
         self.reshape_sessions();
+        for (id, flow, name) in led_otherwise {
+            self.report_protocol(&flow, name, "the policy has it go by another proxy, or by none");
+            self.reset_session(id);
+        }
         for (id, flow, name, decision) in verdicts {
             self.report_denial(&flow, name, &decision);
             self.reset_session(id);
@@ -174,6 +196,18 @@ impl Context {
         if is_shaped {
             self.shape_session(id, &flow, None);
         }
+    }
+
+    /// Notes the way a session was dialled.
+    pub(in crate::guest) fn note_way(&self, id: FlowId, taken: Taken) {
+        self.with_session(id, |session| session.taken = Some(taken));
+    }
+
+    /// Whether a session was dialled this way.
+    pub(in crate::guest) fn has_taken(&self, id: FlowId, way: &Way) -> bool {
+        let sessions = self.sessions.borrow();
+        let taken = sessions.get(&id).and_then(|session| session.taken.as_ref());
+        taken.is_some_and(|taken| taken.way == *way)
     }
 
     /// Notes that a session is carried for good, for `name` or for its address.
