@@ -49,7 +49,8 @@ enum Whole {
                         cargo xtask bench engine --axes rtt,connect --rounds 11\n  \
                         cargo xtask bench engine --axes udp,publish\n  \
                         cargo xtask bench engine --axes churn | grep ^figure\n  \
-                        cargo xtask bench engine --tls         TLS, about 12 minutes\n  \
+                        cargo xtask bench engine --tls         TLS, about 13 minutes\n  \
+                        cargo xtask bench engine --axes tls_secrets\n  \
                         cargo xtask bench engine --axes tls_bulk --tls-systems ours,splice --rounds 1"
 )]
 struct EngineBench {

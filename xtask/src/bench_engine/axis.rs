@@ -40,6 +40,8 @@ pub(crate) enum Axis {
     TlsRequest,
     /// TLS: upload and download throughput, and CPU time
     TlsBulk,
+    /// TLS: upload throughput with ten secrets that may stand in the body, with one in the reference, and with none
+    TlsSecrets,
     /// TLS: requests of HTTP/2 a second, 100 streams
     TlsH2,
     /// TLS: 100,000 names of one guest, and another client meanwhile (ours, and no engine at all)
@@ -63,8 +65,8 @@ impl Axis {
     const ALONE: [Self; 5] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn, Self::Guests];
 
     /// Those on which what opens TLS is measured.
-    pub(crate) const TLS: [Self; 5] =
-        [Self::TlsHandshake, Self::TlsRequest, Self::TlsBulk, Self::TlsH2, Self::TlsFlood];
+    pub(crate) const TLS: [Self; 6] =
+        [Self::TlsHandshake, Self::TlsRequest, Self::TlsBulk, Self::TlsSecrets, Self::TlsH2, Self::TlsFlood];
 
     /// The chosen ones of those on which systems that open TLS are compared.
     pub(super) fn tls_compared(chosen: &[Self]) -> Vec<Self> {

@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Figure {
     /// A peer's has a last segment `peer:<name>`.
-    id: String,
+    pub(super) id: String,
     unit: &'static str,
     median: f64,
     min: f64,

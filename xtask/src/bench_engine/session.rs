@@ -85,6 +85,7 @@ impl<'s> Session<'s> {
                 | Axis::TlsHandshake
                 | Axis::TlsRequest
                 | Axis::TlsBulk
+                | Axis::TlsSecrets
                 | Axis::TlsH2
                 | Axis::TlsFlood => {}
             }
@@ -120,6 +121,7 @@ impl<'s> Session<'s> {
             | Axis::TlsHandshake
             | Axis::TlsRequest
             | Axis::TlsBulk
+            | Axis::TlsSecrets
             | Axis::TlsH2
             | Axis::TlsFlood => {}
         }

@@ -120,6 +120,7 @@ fn prepare(scratch: &Scratch) -> Result<()> {
     scratch
         .write("no-ingress.toml", b"[[rules]]\naction = \"deny\"\nto = \"any\"\ndirection = \"ingress\"\n")?;
     proxies(scratch)?;
+    secrets(scratch)?;
     scratch.write("unknown-key.toml", b"alow = [\"web.test:80\"]\n")?;
     scratch.write("bad-pattern.toml", b"allow = [\"web.test\"]\ndeny = [\"we*b.test\"]\n")?;
     scratch.write("port-0.toml", b"intercept = [0]\n")?;
@@ -144,6 +145,29 @@ fn proxies(scratch: &Scratch) -> Result<()> {
         scratch.write(file, text.as_bytes())?;
     }
     scratch.write("proxy-other-name.toml", b"[[proxy]]\nurl = \"https://localhost:3131\"\n")
+}
+
+/// Files with secrets in places that flags cannot name.
+fn secrets(scratch: &Scratch) -> Result<()> {
+    for (file, hosts, places) in [
+        ("secret-in-a-body.toml", r#""echo.test""#, r#""body""#),
+        ("secret-in-a-path.toml", r#""echo.test""#, r#""path", "basic_auth""#),
+        ("secret-in-a-query.toml", r#""echo.test""#, r#""query", "headers""#),
+        ("secret-in-a-websocket.toml", r#""ws.test""#, r#""websocket""#),
+    ] {
+        let text = format!(
+            "allow = [\"*.test\"]\n\n[[secrets]]\nenv = \"TOKEN\"\nsource = \"env:SECRET_SOURCE\"\n\
+             hosts = [{hosts}]\nusage = {{ places = [{places}] }}\n"
+        );
+        scratch.write(file, text.as_bytes())?;
+    }
+    let ten = (0..10).map(|number| {
+        format!(
+            "[[secrets]]\nenv = \"KEY_{number}\"\nsource = \"dangerous-value:the-real-value-{number}\"\n\
+             hosts = [\"*.test\"]\nusage = {{ places = [\"headers\", \"body\"] }}\n\n"
+        )
+    });
+    scratch.write("ten-secrets.toml", ten.collect::<String>().as_bytes())
 }
 
 struct Matrix<'m> {

@@ -291,7 +291,8 @@ fn nginx_conf(dir: &str, git: &str) -> String {
     let http2 = listen(HTTP2, 443, " ssl http2");
     let echo = format!(
         "server {{ server_name echo.test; {http2}
-            location / {{ proxy_pass http://127.0.0.1:{HTTPBIN_PORT}; proxy_set_header Host $host; }}
+            location / {{ proxy_pass http://127.0.0.1:{HTTPBIN_PORT}; proxy_set_header Host $host;
+                access_log {dir}/upstream.log seen; access_log {dir}/upstream.log sent; }}
             ssl_certificate {dir}/good.pem; ssl_certificate_key {dir}/good.key; }}"
     );
     let servers = [
@@ -313,6 +314,7 @@ fn nginx_conf(dir: &str, git: &str) -> String {
         http {{
             log_format seen escape=json 'nginx $server_addr:$server_port \"$request\" '
                 'host=\"$http_host\" authorization=\"$http_authorization\" token=\"$http_x_token\" $status';
+            log_format sent escape=json 'nginx body of \"$request\": $request_body';
             access_log {dir}/upstream.log seen;
             {temporary}
             root {dir}/www; sendfile on; client_max_body_size 0;

@@ -1,6 +1,7 @@
 //! The reference engine, driven through its public backend: `reference COMMAND…` runs the command in a
 //! network namespace whose only way out it is. With `--tls TRUST UPSTREAM_CA PORTS` in front it opens TLS
-//! on PORTS, and writes whom the command must trust to TRUST.
+//! on PORTS, and writes whom the command must trust to TRUST; with `--secret HOST` behind that it has one secret
+//! for that host.
 
 mod guest;
 mod tap;
@@ -32,6 +33,11 @@ fn main() -> Result<ExitCode> {
     } else {
         None
     };
+    let secret_host = if arguments.next_if(|word| word == "--secret").is_some() {
+        Some(arguments.next().context("usage: reference … --secret HOST COMMAND…")?)
+    } else {
+        None
+    };
     let command: Vec<String> = arguments.collect();
 
     rustls::crypto::ring::default_provider().install_default().map_err(|_| anyhow!("two providers"))?;
@@ -40,6 +46,14 @@ fn main() -> Result<ExitCode> {
         let ports = ports.split(',').map(str::parse::<u16>).collect::<Result<Vec<_>, _>>()?;
         config["tls"] =
             json!({ "enabled": true, "intercepted_ports": ports, "upstream_ca_cert": [upstream_ca] });
+    }
+    if let Some(host) = secret_host {
+        config["secrets"] = json!({ "secrets": [{
+            "env_var": "KEY",
+            "value": "the-real-value",
+            "placeholder": "placeholder_of_the_real_value",
+            "allowed_hosts": [{ "exact": host }],
+        }] });
     }
     let config = ResolvedNetworkConfig::new(serde_json::from_value(config)?, None);
     let mut network = SmoltcpNetwork::new(config, 1, DeploymentProfile::SingleTenant)?;

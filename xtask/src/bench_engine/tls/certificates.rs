@@ -1,4 +1,4 @@
-//! The servers' certificate, its authority, and nginx that has it too.
+//! The servers' certificate, its authority, nginx that has it too, and what engines are told of secrets.
 
 use anyhow::Result;
 
@@ -15,6 +15,12 @@ pub(crate) const LEAF: &str = "/tmp/tls/leaf.pem";
 pub(crate) const LEAF_KEY: &str = "/tmp/tls/leaf.key";
 pub(crate) const NGINX_CONF: &str = "/tmp/tls/nginx.conf";
 
+/// What [`System::OursSecrets`](super::System::OursSecrets) is told.
+pub(crate) const SECRETS_CONF: &str = "/tmp/tls/secrets.toml";
+
+/// How many secrets that names.
+const SECRETS: usize = 10;
+
 /// Makes all of it, by the `openssl` program: P-256, as the leaves of interception.
 pub(crate) fn make(network: &Network) -> Result<()> {
     let addresses: String = SERVERS.iter().map(|address| format!(",IP:{address}")).collect();
@@ -22,6 +28,14 @@ pub(crate) fn make(network: &Network) -> Result<()> {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("{kind}_temp_path {DIR}/{kind}; "))
+        .collect();
+    let secrets: String = (0..SECRETS)
+        .map(|number| {
+            format!(
+                "[[secrets]]\nenv = \"KEY_{number}\"\nsource = \"dangerous-value:the-real-value-{number}\"\n\
+                 hosts = [\"{TLS_NAME}\"]\nusage = {{ places = [\"headers\", \"body\"] }}\n"
+            )
+        })
         .collect();
     network.host.script(&format!(
         "mkdir -p {DIR}
@@ -43,6 +57,9 @@ pub(crate) fn make(network: &Network) -> Result<()> {
                      location / {{ default_type text/plain; return 200 'a body of thirty-two bytes, all.'; }}
                  }}
              }}
+END
+         cat > {SECRETS_CONF} <<END
+{secrets}
 END",
         server = SERVERS[0],
     ))

@@ -9,6 +9,9 @@ use crate::bench_engine::schedule::Plan;
 use crate::bench_engine::tls::system::System;
 use crate::workspace::Workspace;
 
+/// How an id says that secrets are looked for.
+const SECRETS: &str = "secrets";
+
 /// Prints everything, and writes `bench/engine-tls.json` below the target directory.
 pub(super) fn print(workspace: &Workspace, plan: &Plan, samples: &mut Samples<System>) -> Result<()> {
     add_added(samples);
@@ -40,19 +43,31 @@ fn add_added(samples: &mut Samples<System>) {
     }
 }
 
-/// The id of ours, where HTTP is parsed or not.
+/// The id of ours, where HTTP is parsed or not, and secrets are looked for or not.
 fn id(measure: &Measure, ours: System) -> String {
     let Measure::Whole(path) = measure else { return measure.id(0) };
-    if ours == System::OursHttp { format!("{path}/http") } else { path.clone() }
+    if ours == System::OursHttp {
+        return format!("{path}/http");
+    }
+    let says_so = path.ends_with(SECRETS);
+    if ours == System::OursSecrets && !says_so { format!("{path}/{SECRETS}") } else { path.clone() }
+}
+
+/// Those of ours whose figures of `measure` have an id of their own: without secrets it is a peer where they are
+/// looked for.
+fn ours_of(measure: &Measure) -> impl Iterator<Item = System> {
+    let is_of_secrets = matches!(measure, Measure::Whole(path) if path.ends_with(SECRETS));
+    System::OURS.into_iter().filter(move |ours| !is_of_secrets || *ours == System::OursSecrets)
 }
 
 fn figures(samples: &Samples<System>) -> Vec<Figure> {
     let mut figures = Vec::new();
     for measure in samples.measures() {
-        for ours in [System::Ours, System::OursHttp] {
+        for ours in ours_of(measure) {
             figures.extend(samples.of(measure, ours).map(|series| Figure::new(id(measure, ours), series)));
         }
-        for peer in System::PEERS {
+        let peers = System::ALL.into_iter().filter(|system| ours_of(measure).all(|ours| ours != *system));
+        for peer in peers {
             let id = format!("{}/peer:{}", id(measure, System::Ours), peer.name());
             figures.extend(samples.of(measure, peer).map(|series| Figure::new(id, series)));
         }
@@ -63,13 +78,13 @@ fn figures(samples: &Samples<System>) -> Vec<Figure> {
 fn ratios(samples: &Samples<System>) -> Vec<Ratio> {
     let mut ratios = Vec::new();
     for measure in samples.measures() {
-        for ours in [System::Ours, System::OursHttp] {
+        for ours in ours_of(measure) {
             let Some(own) = samples.of(measure, ours) else { continue };
             let mut smallest: Option<f64> = None;
             let mut push = |peer: &str, ratio| {
                 ratios.push(Ratio { id: id(measure, ours), peer: peer.to_owned(), ratio });
             };
-            for peer in System::PEERS {
+            for peer in ours.peers().iter().copied() {
                 let Some(series) = samples.of(measure, peer) else { continue };
                 let Some(ratio) = ratio::ratio(own.unit.better(), own.median(), series.median()) else {
                     continue;
@@ -144,6 +159,48 @@ mod tests {
                 "tls/bulk/down/http reference 2",
                 "tls/bulk/down/http direct 0.25",
                 "tls/bulk/down/http best_peer 2",
+            ]
+        );
+    }
+
+    #[test]
+    fn with_secrets_ours_without_is_a_peer() {
+        let mut samples = Samples::default();
+        for (system, up) in [
+            (System::OursHttp, 4.0),
+            (System::OursSecrets, 3.0),
+            (System::ReferenceSecret, 0.5),
+            (System::Direct, 12.0),
+        ] {
+            samples.add(Measure::Whole("tls/bulk/up_secrets".to_owned()), system, Unit::GbitPerS, up);
+            samples.add(Measure::Whole("tls/memory/end".to_owned()), system, Unit::Kib, up);
+        }
+        let ratios: Vec<_> = ratios(&samples)
+            .into_iter()
+            .filter(|ratio| ratio.id.starts_with("tls/bulk"))
+            .map(|Ratio { id, peer, ratio }| format!("{id} {peer} {ratio}"))
+            .collect();
+        assert_eq!(
+            ratios,
+            [
+                "tls/bulk/up_secrets ours-http 0.75",
+                "tls/bulk/up_secrets reference-secret 6",
+                "tls/bulk/up_secrets direct 0.25",
+                "tls/bulk/up_secrets best_peer 6",
+            ]
+        );
+        let ids: Vec<_> = figures(&samples).into_iter().map(|figure| figure.id).collect();
+        assert_eq!(
+            ids,
+            [
+                "tls/bulk/up_secrets",
+                "tls/bulk/up_secrets/peer:ours-http",
+                "tls/bulk/up_secrets/peer:reference-secret",
+                "tls/bulk/up_secrets/peer:direct",
+                "tls/memory/end/http",
+                "tls/memory/end/secrets",
+                "tls/memory/end/peer:reference-secret",
+                "tls/memory/end/peer:direct",
             ]
         );
     }

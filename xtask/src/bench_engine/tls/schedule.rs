@@ -29,7 +29,10 @@ pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
     if !axes.is_empty() {
         for round in 1..=plan.rounds {
             for system in bench.systems.clone() {
-                bench.compare(round, system, &axes, &mut samples);
+                let axes: Vec<Axis> = axes.iter().copied().filter(|axis| system.takes_part(*axis)).collect();
+                if !axes.is_empty() {
+                    bench.compare(round, system, &axes, &mut samples);
+                }
             }
         }
     }
@@ -55,16 +58,22 @@ struct Bench<'b> {
 impl<'b> Bench<'b> {
     /// Builds and installs what is to be measured; what cannot be had is absent.
     fn new(workspace: &Workspace, plan: &'b Plan, samples: &mut Samples<System>) -> Result<Self> {
-        let chosen = |system: &System| plan.tls_systems.is_empty() || plan.tls_systems.contains(system);
+        // What plays no part is not built.
+        let plays = |system: &System| plan.axes.iter().any(|axis| axis.is_tls() && system.takes_part(*axis));
+        let chosen = |system: &System| {
+            plays(system) && (plan.tls_systems.is_empty() || plan.tls_systems.contains(system))
+        };
         let mut systems: Vec<System> = System::ALL.into_iter().filter(chosen).collect();
         let network = schedule::network(workspace)?;
         certificates::make(&network)?;
         let mut mitmproxy = None;
         systems.retain(|system| {
             let ready = match system {
-                System::Reference => network.put_reference(workspace),
+                System::Reference | System::ReferenceSecret => network.put_reference(workspace),
                 System::Mitmproxy => provide_mitmproxy(workspace, &network).map(|at| mitmproxy = Some(at)),
-                System::Ours | System::OursHttp | System::Splice | System::Direct => Ok(()),
+                System::Ours | System::OursHttp | System::OursSecrets | System::Splice | System::Direct => {
+                    Ok(())
+                }
             };
             if let Err(error) = &ready {
                 absent(*system, format!("{error:#}"), samples);

@@ -15,6 +15,9 @@ const REQUESTS: usize = 2_000;
 const STREAMS: usize = 100;
 const FLOOD_NAMES: usize = 100_000;
 
+/// The way up, where secrets are looked for.
+const SECRETS: &str = "up_secrets";
+
 /// A running system and where its samples go.
 pub(super) struct Session<'s> {
     network: &'s Network,
@@ -63,6 +66,10 @@ impl<'s> Session<'s> {
                     let seconds = self.seconds;
                     self.attempt("up", |session| session.bulk("up", Order::TlsUp { seconds }));
                     self.attempt("down", |session| session.bulk("down", Order::TlsDown { seconds }));
+                }
+                Axis::TlsSecrets => {
+                    let order = Order::TlsUp { seconds: self.seconds };
+                    self.attempt(SECRETS, |session| session.bulk(SECRETS, order));
                 }
                 Axis::TlsH2 => self.attempt("h2", Self::http2),
                 Axis::TlsFlood

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use crate::bench_engine::axis::Axis;
 use crate::bench_engine::launch::{Joined, Launch};
 use crate::bench_engine::mitmproxy;
 use crate::bench_engine::network::{ENGINE, REFERENCE, SERVERS};
@@ -23,10 +24,15 @@ pub(crate) enum System {
     Ours,
     /// TLS is opened and the HTTP in it parsed: only its name is allowed
     OursHttp,
+    /// Likewise, and ten secrets may stand in what is sent
+    OursSecrets,
     /// The name is read, TLS is not opened
     Splice,
     /// The crate that is compared with
     Reference,
+    /// Likewise, and one secret may stand in heads, as by default; bodies of more than 16 MiB it refuses where
+    /// one may stand in them
+    ReferenceSecret,
     /// In transparent mode, without a device
     Mitmproxy,
     /// No engine: the agent runs on the host's side of the veth pair
@@ -35,19 +41,47 @@ pub(crate) enum System {
 
 impl System {
     /// Every system, in the order they take turns.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Ours, Self::OursHttp, Self::Splice, Self::Reference, Self::Mitmproxy, Self::Direct];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ours,
+        Self::OursHttp,
+        Self::OursSecrets,
+        Self::Splice,
+        Self::Reference,
+        Self::ReferenceSecret,
+        Self::Mitmproxy,
+        Self::Direct,
+    ];
 
-    /// Those beside whom ours is put.
-    pub(super) const PEERS: [Self; 4] = [Self::Splice, Self::Reference, Self::Mitmproxy, Self::Direct];
+    /// Those that are ours and open TLS.
+    pub(super) const OURS: [Self; 3] = [Self::Ours, Self::OursHttp, Self::OursSecrets];
+
+    /// Those beside whom it is put, one of [`OURS`](Self::OURS).
+    pub(super) fn peers(self) -> &'static [Self] {
+        if self == Self::OursSecrets {
+            // Itself without secrets first.
+            return &[Self::OursHttp, Self::ReferenceSecret, Self::Direct];
+        }
+        &[Self::Splice, Self::Reference, Self::Mitmproxy, Self::Direct]
+    }
+
+    /// Whether it is measured on this axis of TLS.
+    pub(super) fn takes_part(self, axis: Axis) -> bool {
+        match self {
+            Self::OursSecrets | Self::ReferenceSecret => axis == Axis::TlsSecrets,
+            Self::OursHttp | Self::Direct => true,
+            Self::Ours | Self::Splice | Self::Reference | Self::Mitmproxy => axis != Axis::TlsSecrets,
+        }
+    }
 
     /// What `--tls-systems` and ids call it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
             Self::OursHttp => "ours-http",
+            Self::OursSecrets => "ours-secrets",
             Self::Splice => "splice",
             Self::Reference => "reference",
+            Self::ReferenceSecret => "reference-secret",
             Self::Mitmproxy => "mitmproxy",
             Self::Direct => "direct",
         }
@@ -60,7 +94,7 @@ impl System {
 
     /// Whether we want to be ahead of it; the others are limits.
     pub(super) fn competes(self) -> bool {
-        matches!(self, Self::Reference | Self::Mitmproxy)
+        matches!(self, Self::Reference | Self::ReferenceSecret | Self::Mitmproxy)
     }
 
     /// What starts it.
@@ -71,16 +105,21 @@ impl System {
             let words = [&[ENGINE, "run", "--intercept", &ports][..], &given, policy, &["--"]].concat();
             Launch::new(words, Joined::ByItsRunner)
         };
+        let reference = [REFERENCE, "--tls", REFERENCE_TRUST, certificates::AUTHORITY, &ports];
         let trusting =
             |file: &str, launch: Launch| Launch { environment: vec![(TRUST, file.to_owned())], ..launch };
         match self {
             Self::Ours => ours(&["--allow", "any"]),
             // What tells that the network is up is asked of an address.
             Self::OursHttp => ours(&["--allow", TLS_NAME, "--allow", &format!("any:{ECHO_PORT}")]),
+            Self::OursSecrets => {
+                let rules = ["--allow", TLS_NAME, "--allow", &format!("any:{ECHO_PORT}")];
+                ours(&[&rules[..], &["--config", certificates::SECRETS_CONF]].concat())
+            }
             Self::Splice => ours(&["--allow", "any", "--bypass", TLS_NAME]),
-            Self::Reference => {
-                let words = [REFERENCE, "--tls", REFERENCE_TRUST, certificates::AUTHORITY, &ports];
-                Launch::new(words, Joined::ByItsRunner)
+            Self::Reference => Launch::new(reference, Joined::ByItsRunner),
+            Self::ReferenceSecret => {
+                Launch::new([&reference[..], &["--secret", TLS_NAME]].concat(), Joined::ByItsRunner)
             }
             Self::Mitmproxy => {
                 let joined = Joined::ByMitmproxy { library: mitmproxy.cloned().unwrap_or_default() };

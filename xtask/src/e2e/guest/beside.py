@@ -3,7 +3,8 @@
 usage: beside.py ENGINE DIRECTORY SCRIPT
 
 ENGINE is the process id of the engine. Below DIRECTORY is what the script finds in place of /etc, /run and
-/var/lib, where clients of DHCP write; its mounts are its own. It ends with this process.
+/var/lib, where clients of DHCP write; its mounts are its own. It ends with this process, and with it whatever it has
+started, daemons included.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ import sys
 import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 PR_SET_PDEATHSIG, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 47, 2
 # CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW of <linux/capability.h>.
@@ -107,6 +108,10 @@ own_directories(directory)
 enter(command_of(engine))
 for name, place in [("etc", b"/etc"), ("run", b"/run"), ("lib", b"/var/lib")]:
     succeed(LIBC.mount(f"{directory}/{name}".encode(), place, None, MS_BIND, None))
+succeed(LIBC.unshare(CLONE_NEWPID))
+first = os.fork()
+if first != 0:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
 keep_capabilities()
 succeed(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
 os.execvp("sh", ["sh", "-c", script])

@@ -57,6 +57,21 @@ def httpx(library, url):
         print(response.http_version, response.status_code, response.headers, response.text)
 
 
-VERBS = [twice, raw, requests, httpx]
+def websocket(library, url):
+    """Messages of text, of bytes and in fragments, from a server that sends each back."""
+    sys.path.insert(0, library)
+    from websockets.sync.client import connect
+
+    with connect(url) as connection:
+        for sent in [f"text {TOKEN}", f"bytes {TOKEN}".encode(), ["in ", "fragments ", TOKEN[:9], TOKEN[9:]]]:
+            connection.send(sent)
+            got = connection.recv()
+            print(got)
+            whole = "".join(sent) if isinstance(sent, list) else sent
+            print("the same" if got == whole else "another")
+    print("closed with", connection.protocol.close_code)
+
+
+VERBS = [twice, raw, requests, httpx, websocket]
 if __name__ == "__main__":
     dict((verb.__name__, verb) for verb in VERBS)[sys.argv[1]](*sys.argv[2:])

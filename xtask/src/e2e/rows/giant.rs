@@ -18,6 +18,18 @@ const WITH_SECRET: &[&str] = &[
     "TOKEN=env:SECRET_SOURCE@*.test",
 ];
 
+/// Ten of them, that may stand in a body.
+const WITH_BODIES: &[&str] = &[
+    "--intercept",
+    "443,8444",
+    "--allow",
+    "web.test",
+    "--allow",
+    "peer.test",
+    "--config",
+    "{dir}/ten-secrets.toml",
+];
+
 const EXPECT: &[crate::e2e::row::Expect] = &[Exit(0), Out("the same"), GrowsBelow(GROWTH)];
 
 /// Downloads the file and says whether it is the same.
@@ -82,5 +94,30 @@ pub(crate) const ROWS: &[Row] = &[
         upload!("https://peer.test/{id}", "https://peer.test", "--http1.1"),
         EXPECT,
     )
+    .only(Only::OrdinaryUser),
+    row(
+        "giant_upload_through_ten_secrets",
+        WITH_BODIES,
+        upload!(
+            "https://peer.test/{id}",
+            "https://peer.test",
+            "--http1.1 -H 'Content-Type: application/json'"
+        ),
+        EXPECT,
+    )
+    .judged()
+    .only(Only::OrdinaryUser),
+    // Values at both of its ends.
+    row(
+        "giant_upload_with_secrets_in_it",
+        WITH_BODIES,
+        "curl -sS -o /dev/null https://web.test:8444/hello && touch {dir}/started/{id}.mark && sleep 0.1 && \
+         got=$( (printf %s \"$KEY_3\"; cat {dir}/www/giant; printf %s \"$KEY_7\") | \
+             curl -sS --http2 -H 'Content-Type: text/plain' -T - https://web.test:8444/sink/{id}) && \
+         sum=$( (printf the-real-value-3; cat {dir}/www/giant; printf the-real-value-7) | sha256sum) && \
+         test \"$got\" = \"1073741856 bytes sha256 ${sum%% *}\" && echo the same",
+        EXPECT,
+    )
+    .judged()
     .only(Only::OrdinaryUser),
 ];

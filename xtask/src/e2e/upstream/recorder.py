@@ -20,6 +20,41 @@ def note(scheme, event, data):
     LOG.write(f"recorder {scheme} {event} {data!r}\n".encode())
 
 
+def stated(sock, begun, length):
+    """The pieces of a body of a stated length; an empty one where it is cut short."""
+    if begun:
+        yield begun
+    remaining = length - len(begun)
+    while remaining > 0:
+        piece = sock.recv(min(CHUNK, remaining))
+        yield piece
+        if not piece:
+            return
+        remaining -= len(piece)
+
+
+def chunks(sock, begun):
+    """The chunks of a body without a trailer (RFC 9112, section 7.1); an empty one where it is cut short."""
+    buffer = bytearray(begun)
+    while True:
+        while (end := buffer.find(b"\r\n")) < 0:
+            if not (more := sock.recv(CHUNK)):
+                yield b""
+                return
+            buffer += more
+        size = int(buffer[:end].partition(b";")[0], 16)
+        whole = end + 2 + size + 2
+        while len(buffer) < whole:
+            if not (more := sock.recv(CHUNK)):
+                yield b""
+                return
+            buffer += more
+        if size == 0:
+            return
+        yield bytes(buffer[end + 2 : end + 2 + size])
+        del buffer[:whole]
+
+
 def answer(sock, scheme):
     """Serves one request; whether another may follow."""
     head = b""
@@ -39,16 +74,15 @@ def answer(sock, scheme):
         note(scheme, "basic", base64.b64decode(fields[b"authorization"][6:]))
     if fields.get(b"expect", b"").lower() == b"100-continue":
         sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-    remaining = int(fields.get(b"content-length", b"0")) - len(body)
-    count, digest = len(body), hashlib.sha256(body)
-    while remaining > 0:
-        chunk = sock.recv(min(CHUNK, remaining))
-        if not chunk:
+    count, digest = 0, hashlib.sha256()
+    chunked = fields.get(b"transfer-encoding", b"").lower() == b"chunked"
+    pieces = chunks(sock, body) if chunked else stated(sock, body, int(fields.get(b"content-length", b"0")))
+    for piece in pieces:
+        if not piece:
             note(scheme, "cut", count)
             return False
-        remaining -= len(chunk)
-        count += len(chunk)
-        digest.update(chunk)
+        count += len(piece)
+        digest.update(piece)
     text = f"{count} bytes sha256 {digest.hexdigest()}\n".encode()
     note(scheme, "complete", text)
     sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))

@@ -1,4 +1,4 @@
-"""WebSocket over TLS on port 443 of each address: sends every message back.
+"""WebSocket over TLS on port 443 of each address: sends every message back, and notes how it begins.
 
 usage: websocket_server.py LOG CERTIFICATE KEY LIBRARY ADDRESS...
 """
@@ -16,6 +16,7 @@ from websockets.sync.server import serve
 def echo(connection):
     LOG.write(f"websocket {connection.request.path}\n".encode())
     for message in connection:
+        LOG.write(f"websocket message {message[:200]!r}\n".encode())
         connection.send(message)
 
 

@@ -19,6 +19,9 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// What is read or written at once.
 const PIECE_BYTES: usize = 128 << 10;
 
+/// What bodies consist of.
+const TEXT: &str = r#"{"id": 3117, "name": "an entry", "tags": ["one", "two"], "text": "It goes on.\n"},"#;
+
 /// Client: sends for so many seconds.
 pub(in crate::load) fn up(servers: &Servers, seconds: f64) -> Result<Answer> {
     run(servers, Wish::Sink, seconds)
@@ -71,8 +74,8 @@ pub(super) fn read_on(stream: &mut impl Read, count: impl Fn(usize)) -> io::Resu
 
 /// Writes until the stream breaks.
 pub(super) fn write_on(stream: &mut impl Write, count: impl Fn(usize)) -> io::Result<()> {
-    // Not zeroes: those would be one page of memory, read again and again.
-    let buffer = vec![1; PIECE_BYTES];
+    // Text, as what is searched for secrets mostly is.
+    let buffer: Vec<u8> = TEXT.bytes().cycle().take(PIECE_BYTES).collect();
     loop {
         count(stream.write(&buffer)?);
     }

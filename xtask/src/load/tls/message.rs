@@ -33,7 +33,9 @@ impl Wish {
 
     /// The request's head.
     pub(super) fn request(self, authority: &str) -> String {
-        let body = if self == Self::Sink { format!("content-length: {ENDLESS}\r\n") } else { String::new() };
+        // Of a type in which a secret may stand.
+        let body = format!("content-type: application/json\r\ncontent-length: {ENDLESS}\r\n");
+        let body = if self == Self::Sink { body } else { String::new() };
         format!("{} HTTP/1.1\r\nhost: {authority}\r\n{body}\r\n", self.line())
     }
 
