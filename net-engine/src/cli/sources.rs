@@ -6,10 +6,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use net_secrets::{SecretSource, SecretValue};
@@ -24,6 +24,9 @@ pub(super) const MAX_VALUE_BYTES: usize = 64 << 10;
 
 /// How long a command may take.
 const COMMAND_TIME: Duration = Duration::from_secs(60);
+
+/// How soon a command is looked at again that has closed its output and not ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 const EMPTY: &str = "the value is empty";
 
@@ -134,7 +137,28 @@ fn read_within(
     time: Duration,
     end: impl FnOnce(&mut Child) -> io::Result<()>,
 ) -> Result<SecretValue> {
+    let deadline = crate::guest::now() + time;
     let mut child = shell.stdout(Stdio::piped()).spawn().context("cmd: no shell")?;
+    let outcome = outcome_by(deadline, time, &mut child);
+    if outcome.is_err() {
+        // One that has just ended needs no signal; in any case nothing of it is left.
+        let _ = end(&mut child);
+        let _ = child.wait();
+    }
+    let (read, status) = outcome?;
+    if !status.success() {
+        bail!("cmd: the command failed ({status})");
+    }
+    read.context("cmd: the command printed nothing")
+}
+
+/// What a command prints and how it ends, both before the deadline.
+fn outcome_by(
+    deadline: Instant,
+    time: Duration,
+    child: &mut Child,
+) -> Result<(Option<SecretValue>, ExitStatus)> {
+    let late = || anyhow!("cmd: the command did not end within {} s", time.as_secs());
     let output = child.stdout.take().context("cmd: no output")?;
     let (done, ended) = mpsc::channel();
     let reader = thread::spawn(move || {
@@ -143,23 +167,25 @@ fn read_within(
         let _ = done.send(());
         read
     });
-    if ended.recv_timeout(time).is_err() {
-        // One that has just ended needs no signal.
-        let _ = end(&mut child);
-        let _ = child.wait();
-        bail!("cmd: the command did not end within {} s", time.as_secs());
-    }
+    ended.recv_timeout(time).map_err(|_| late())?;
     let read = reader.join().map_err(|_| anyhow!("cmd: its output could not be read"))??;
-    let status = child.wait().context("cmd: it cannot be waited for")?;
-    if !status.success() {
-        bail!("cmd: the command failed ({status})");
+    // It may have closed its output and run on.
+    loop {
+        if let Some(status) = child.try_wait().context("cmd: it cannot be waited for")? {
+            return Ok((read, status));
+        }
+        if crate::guest::now() >= deadline {
+            return Err(late());
+        }
+        thread::sleep(LOOK_AGAIN);
     }
-    read.context("cmd: the command printed nothing")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::errno::Errno;
+    use nix::sys::signal::kill;
     use std::io::Write as _;
     use std::os::fd::AsRawFd as _;
     use std::os::unix::fs::symlink;
@@ -198,17 +224,25 @@ mod tests {
             ("echo value; exit 3", Err("cmd: the command failed (exit status: 3)")),
             ("echo", Err("cmd: the command printed nothing")),
             ("yes", Err("the value is larger than 64 KiB")),
+            ("trap '' PIPE; yes 2>/dev/null; sleep 100", Err("the value is larger than 64 KiB")),
             ("sleep 100 & sleep 100", Err("cmd: the command did not end within 1 s")),
+            ("echo value; exec >&-; sleep 100", Err("cmd: the command did not end within 1 s")),
+            ("echo value; exec >&-; sleep 0.1", Ok("value")),
         ];
         for (command, expected) in CASES {
             let mut shell = shell(command);
+            let mut ended = None;
             let read = read_within(shell.process_group(0), Duration::from_secs(1), |child| {
                 let group = i32::try_from(child.id()).map_err(io::Error::other)?;
+                ended = Some(Pid::from_raw(group));
                 Ok(killpg(Pid::from_raw(group), Signal::SIGKILL)?)
             });
             let read = read.map(|value| String::from_utf8_lossy(value.expose()).into_owned());
             let read = read.map_err(|error| error.to_string());
             assert_eq!(read.as_deref().map_err(String::as_str), *expected, "{command}");
+            if let Some(process) = ended {
+                assert_eq!(kill(process, None), Err(Errno::ESRCH), "{command}: it was waited for");
+            }
         }
     }
 }

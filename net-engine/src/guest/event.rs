@@ -89,7 +89,7 @@ pub enum Event {
         /// To which port.
         guest_port: u16,
     },
-    /// Somebody was refused a port that is published, by policy.
+    /// Somebody was refused a port that is published, by policy; told once a second for each port.
     InboundDenied {
         /// Who.
         peer: IpAddr,
@@ -98,7 +98,7 @@ pub enum Event {
         /// The rule or the reason.
         why: Denial,
     },
-    /// Somebody could not be connected to a port that is published.
+    /// Somebody could not be connected to a port that is published; told once a second for each port.
     InboundFailed {
         /// Which port.
         guest_port: u16,

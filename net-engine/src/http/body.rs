@@ -7,7 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 use net_secrets::{DigestError, Violation};
 use thiserror::Error;
 
-use super::coding::{CodingError, Decoder};
+use super::coding::{CodingError, Decoder, MAX_PIECES};
 use super::incoming::Incoming;
 
 /// Why a body ended early.
@@ -48,6 +48,8 @@ pub(super) struct Filtered<F> {
     pending: Bytes,
     /// What undoes the body's coding before the filter, and what it left of a frame.
     decoder: Option<(Decoder, Bytes)>,
+    /// What was decoded since others had their turn.
+    pieces: usize,
 }
 
 enum State {
@@ -69,6 +71,7 @@ impl<F> Filtered<F> {
             has_data: false,
             pending: Bytes::new(),
             decoder: None,
+            pieces: 0,
         }
     }
 
@@ -116,6 +119,12 @@ impl<F: Filter> Body for Filtered<F> {
             if let Some((decoder, coded)) = &mut this.decoder
                 && !(coded.is_empty() && decoder.is_drained())
             {
+                if this.pieces == MAX_PIECES {
+                    this.pieces = 0;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                this.pieces += 1;
                 this.pending = decoder.decode(coded).inspect_err(|_| this.state = State::Done)?;
                 continue;
             }
@@ -170,4 +179,80 @@ impl<F: Filter> Body for Filtered<F> {
 /// Whether what was decoded has come to its end with the body.
 fn finish(decoder: &Option<(Decoder, Bytes)>) -> Result<(), CodingError> {
     decoder.as_ref().map_or(Ok(()), |(decoder, _)| decoder.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+    use std::future::poll_fn;
+    use std::rc::Rc;
+
+    use flate2::{Compress, Compression, FlushCompress};
+    use http::{Request, Response};
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::super::coding::Coding;
+    use super::*;
+
+    /// Counts what it is given, and holds all of it back.
+    struct Counting(Rc<Cell<usize>>);
+
+    impl Filter for Counting {
+        fn data(&mut self, chunk: &mut Bytes) -> Result<Bytes, BodyError> {
+            self.0.set(self.0.get() + 1);
+            chunk.clear();
+            Ok(Bytes::new())
+        }
+
+        fn end(&mut self) -> Result<Bytes, BodyError> {
+            Ok(Bytes::new())
+        }
+
+        fn trailers(&mut self, _trailers: &mut HeaderMap) -> Result<(), BodyError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn content_in_many_members_lets_others_have_their_turn() {
+        const MEMBERS: usize = 3_000;
+        let mut member = Vec::with_capacity(64);
+        let mut coder = Compress::new_gzip(Compression::new(6), 15);
+        coder.compress_vec(b"x", &mut member, FlushCompress::Finish).expect("content");
+        let coded = member.repeat(MEMBERS);
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            coded.len()
+        );
+        let (mut guest, engine) = duplex(1 << 20);
+        guest.write_all(&[head.as_bytes(), &coded].concat()).await.expect("room");
+        let most = Cell::new(0);
+        let serve = service_fn(|request: Request<hyper::body::Incoming>| {
+            let most = &most;
+            async move {
+                let count = Rc::new(Cell::new(0));
+                let filter = Some(Counting(Rc::clone(&count)));
+                let mut body = Filtered::new(request.into_body().into(), filter, false)
+                    .decoded(Some(Decoder::new(Coding::Gzip)));
+                let end = poll_fn(|context| {
+                    let before = count.get();
+                    let polled = Pin::new(&mut body).poll_frame(context);
+                    most.set(most.get().max(count.get() - before));
+                    polled
+                });
+                assert!(end.await.is_none(), "all of it is held back, and nothing is wrong");
+                assert_eq!(count.get(), MEMBERS);
+                Ok::<_, Infallible>(Response::new(String::new()))
+            }
+        });
+        http1::Builder::new().serve_connection(TokioIo::new(engine), serve).await.expect("a request");
+        let mut answer = String::new();
+        guest.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!((1..=MAX_PIECES).contains(&most.get()), "{} in one turn", most.get());
+    }
 }

@@ -5,17 +5,23 @@ use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use thiserror::Error;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::headers::words;
 
 /// What one call gives at most.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// The pieces that are decoded before others have their turn.
+pub(super) const MAX_PIECES: usize = 16;
+
 /// How many times as long as what came the content may be, beyond [`FREE_BYTES`]: text is less than fifty times, the
 /// coding can do a thousand.
 const MAX_RATIO: u64 = 256;
 const FREE_BYTES: u64 = 16 << 20;
+
+/// The members without content that a message may have: writers that are closed at once leave one or two.
+const MAX_EMPTY_MEMBERS: u32 = 64;
 
 /// The window of the longest reach, as every decoder must have (RFC 1952, section 2.3.1.2 by way of RFC 1951).
 const WINDOW_BITS: u8 = 15;
@@ -49,6 +55,8 @@ pub(crate) enum CodingError {
     Truncated,
     #[error("something follows the coded content")]
     Trailing,
+    #[error("the coded content has empty members without end")]
+    Empty,
     #[error("the content is coded so densely that it is taken for an attack")]
     Dense,
 }
@@ -73,7 +81,8 @@ impl ContentCoding {
 
 /// Undoes one coding, in pieces.
 ///
-/// Holds the window, 32 KiB, and what one call gives.
+/// Holds the window, 32 KiB, and what one call gives. What a call costs is what it takes and gives, but for a new
+/// member's window, and a member without content is one of few.
 pub(super) struct Decoder {
     coding: Coding,
     /// `None` before the first byte of a member.
@@ -84,11 +93,23 @@ pub(super) struct Decoder {
     is_drained: bool,
     coded_bytes: u64,
     content_bytes: u64,
+    empty_members: u32,
+    /// Where pieces are written at first; nothing is left in it between calls.
+    scratch: Vec<u8>,
 }
 
 impl Decoder {
     pub(super) fn new(coding: Coding) -> Self {
-        Self { coding, member: None, has_ended: false, is_drained: true, coded_bytes: 0, content_bytes: 0 }
+        Self {
+            coding,
+            member: None,
+            has_ended: false,
+            is_drained: true,
+            coded_bytes: 0,
+            content_bytes: 0,
+            empty_members: 0,
+            scratch: Vec::new(),
+        }
     }
 
     /// Whether there is nothing to give before more comes.
@@ -119,13 +140,20 @@ impl Decoder {
             }),
         };
         let (came, gave) = (member.total_in(), member.total_out());
-        let mut piece = Zeroizing::new(vec![0; PIECE_BYTES]);
-        let status = member
-            .decompress(coded, &mut piece, FlushDecompress::None)
-            .map_err(|_| CodingError::Malformed)?;
+        self.scratch.resize(PIECE_BYTES, 0);
+        let status = member.decompress(coded, &mut self.scratch, FlushDecompress::None);
         let (came, gave) = (member.total_in() - came, member.total_out() - gave);
+        let is_empty = member.total_out() == 0;
+        let Ok(status) = status else {
+            // How much of it was written is not known.
+            self.scratch.zeroize();
+            return Err(CodingError::Malformed);
+        };
         coded.advance(usize::try_from(came).unwrap_or(usize::MAX).min(coded.len()));
         let count = usize::try_from(gave).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        let given = self.scratch.get_mut(..count).unwrap_or_default();
+        let piece = Zeroizing::new(given.to_vec());
+        given.zeroize();
         self.coded_bytes += came;
         self.content_bytes += gave;
         if self.content_bytes > FREE_BYTES.max(self.coded_bytes.saturating_mul(MAX_RATIO)) {
@@ -134,6 +162,10 @@ impl Decoder {
         self.is_drained = match status {
             Status::StreamEnd => {
                 (self.member, self.has_ended) = (None, true);
+                self.empty_members += u32::from(is_empty);
+                if self.empty_members > MAX_EMPTY_MEMBERS {
+                    return Err(CodingError::Empty);
+                }
                 true
             }
             Status::Ok | Status::BufError => count < PIECE_BYTES,
@@ -141,8 +173,7 @@ impl Decoder {
         if came == 0 && gave == 0 && !coded.is_empty() && self.member.is_some() {
             return Err(CodingError::Malformed);
         }
-        piece.truncate(count);
-        Ok(Bytes::from_owner(piece))
+        Ok(if piece.is_empty() { Bytes::new() } else { Bytes::from_owner(piece) })
     }
 
     /// The message has ended.
@@ -234,6 +265,26 @@ mod tests {
         let zeros = vec![0; 40 << 20];
         assert_eq!(decode(Coding::Gzip, &gzip(&zeros), 1000), Err(CodingError::Dense));
         assert!(decode(Coding::Gzip, &gzip(&zeros[..15 << 20]), 1000).is_ok());
+    }
+
+    #[test]
+    fn members_without_content_are_few() {
+        let empty = gzip(b"");
+        let few = usize::try_from(MAX_EMPTY_MEMBERS).expect("a few");
+        for size in [1, 4096] {
+            assert_eq!(decode(Coding::Gzip, &empty.repeat(few), size), Ok(Vec::new()));
+            assert_eq!(decode(Coding::Gzip, &empty.repeat(few + 1), size), Err(CodingError::Empty));
+            let full = gzip(b"x").repeat(few + 1);
+            assert_eq!(decode(Coding::Gzip, &full, size), Ok(vec![b'x'; few + 1]));
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_where_pieces_are_written() {
+        let mut decoder = Decoder::new(Coding::Gzip);
+        let mut coded = Bytes::from(gzip(b"some content"));
+        assert_eq!(decoder.decode(&mut coded).as_deref(), Ok(&b"some content"[..]));
+        assert!(decoder.scratch.iter().all(|byte| *byte == 0));
     }
 
     #[test]

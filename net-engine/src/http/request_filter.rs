@@ -8,7 +8,7 @@ use net_core::{Flow, HostName};
 use net_secrets::{BodyRewriter, Destination, Detector, SecretSet};
 
 use super::body::{BodyError, Filter};
-use super::coding::Decoder;
+use super::coding::{Decoder, MAX_PIECES};
 use super::headers;
 use crate::guest::{Context, LeakPlace};
 
@@ -29,9 +29,6 @@ pub(super) struct Inside {
     /// How much of the chunk at hand was decoded.
     seen: usize,
 }
-
-/// The pieces that are decoded before others have their turn.
-const MAX_PIECES: usize = 16;
 
 impl Inside {
     pub(super) fn new(decoder: Decoder, detector: Detector) -> Self {

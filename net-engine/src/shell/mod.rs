@@ -13,6 +13,7 @@ mod ping;
 mod publish;
 mod receiver;
 mod relay;
+mod seldom;
 #[cfg(any(test, fuzzing))]
 mod selection_model;
 mod session;

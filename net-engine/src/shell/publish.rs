@@ -17,11 +17,13 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::sleep;
 
 use super::relay;
+use super::seldom::Seldom;
 use super::session::spawn;
 use super::udp::Udp;
 use crate::core::{ConnectError, FlowId};
 use crate::guest::{
     Context, Event, GuestStream, InboundError, Listener, ProxyProtocol, Publication, PublicationId, Stage,
+    now,
 };
 use crate::http::carry;
 
@@ -57,7 +59,7 @@ impl Publisher {
     /// The reactor takes no more descriptors.
     pub(crate) fn publish(self: &Rc<Self>, publication: Publication) -> io::Result<PublicationId> {
         let Publication { listener, guest_port, proxy_protocol, socket_file, .. } = publication;
-        let to = To { guest_port, proxy_protocol };
+        let to = To { guest_port, proxy_protocol, told: Rc::default() };
         let id = PublicationId(self.next_id.get());
         self.next_id.set(id.0 + 1);
         let listener = match listener {
@@ -109,10 +111,27 @@ impl Publisher {
 }
 
 /// Where connections to one port lead.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct To {
     guest_port: u16,
     proxy_protocol: Option<ProxyProtocol>,
+    told: Rc<Told>,
+}
+
+/// What the owner was told of those who were not taken.
+#[derive(Default)]
+struct Told {
+    denials: Seldom,
+    limits: Seldom,
+    failures: Seldom,
+}
+
+impl To {
+    fn report_failure(&self, context: &Context, error: InboundError) {
+        if self.told.failures.is_due(now()) {
+            context.report_inbound_failure(self.guest_port, error);
+        }
+    }
 }
 
 enum Accepting {
@@ -176,7 +195,7 @@ async fn serve(publisher: Rc<Publisher>, listener: Accepting, to: To) {
         match listener.accept().await {
             Ok(peer) => {
                 is_short = false;
-                receive(&publisher, peer, to);
+                receive(&publisher, peer, to.clone());
             }
             Err(error) => {
                 let number = error.raw_os_error().map(Errno::from_raw);
@@ -202,12 +221,16 @@ fn receive(publisher: &Rc<Publisher>, peer: Peer, to: To) {
     let context = &publisher.context;
     let ip = peer.ip();
     if let Err(decision) = context.decide_inbound(Protocol::Tcp, ip, guest_port) {
-        context.report_inbound_denial(ip, guest_port, &decision);
+        if to.told.denials.is_due(now()) {
+            context.report_inbound_denial(ip, guest_port, &decision);
+        }
         return peer.reset();
     }
     // Others leave the guest half of its flows.
     if publisher.carried.get() >= context.limits.max_tcp_flows / 2 {
-        context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
+        if to.told.limits.is_due(now()) {
+            context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
+        }
         return peer.reset();
     }
     let flows = context.inbound_flows(Protocol::Tcp, peer.address(), guest_port);
@@ -234,16 +257,15 @@ impl Drop for Place {
 /// Connects the guest by the first of these flows, and where it refuses by the next one: a server may listen
 /// over one family alone.
 fn attempt(publisher: &Rc<Publisher>, peer: Peer, to: To, mut flows: VecDeque<Flow>, place: Place) {
-    let guest_port = to.guest_port;
     let context = &publisher.context;
     let Some(flow) = flows.pop_front() else {
-        context.report_inbound_failure(guest_port, InboundError::Refused);
+        to.report_failure(context, InboundError::Refused);
         return peer.reset();
     };
     let (id, flow) = match publisher.connect(flow) {
         Ok(begun) => begun,
         Err(ConnectError::Limit) => {
-            context.report_inbound_failure(guest_port, InboundError::Limit);
+            to.report_failure(context, InboundError::Limit);
             return peer.reset();
         }
         Err(_) => return attempt(publisher, peer, to, flows, place),

@@ -111,11 +111,56 @@ fn a_guest_that_does_not_listen_is_a_reset_and_an_event() {
     });
 }
 
+/// How many events there were before that of a connection that fails at a port of its own.
+async fn told(world: &World) -> usize {
+    let last = Publication::tcp(SocketAddr::new(LOOPBACKS[0], 0), PORT + 1).unwrap();
+    let at = last.local_address().unwrap();
+    world.handle.publish(last).await.unwrap();
+    assert!(ends_in_a_reset(at).await);
+    let mut count = 0;
+    while !matches!(world.event().await, Event::InboundFailed { guest_port, .. } if guest_port != PORT) {
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn who_comes_again_and_again_is_told_of_once_a_second() {
+    const TIMES: usize = 40;
+    let limits = Limits { max_udp_peers: 1, ..Limits::default() };
+    // What is refused by the rules, by a guest that does not listen, and what has others yield.
+    for case in ["denied", "refused", "yields"] {
+        run(async {
+            let world = World::new(Setup { limits: limits.clone(), ..Setup::default() }).await;
+            let guest = world.guest.datagrams();
+            let (at, _) = publish(&world, LOOPBACKS[0]).await;
+            if case == "denied" {
+                let rules = vec![ingress(Action::Deny, "any:8080")];
+                world.handle.swap_policy(Policy::new(rules)).await.unwrap();
+            }
+            let (first, _) = publish_udp(&world, LOOPBACKS[0], guest.port()).await;
+            let began = std::time::Instant::now();
+            for _ in 0..TIMES {
+                if case == "yields" {
+                    let other = UdpSocket::bind(SocketAddr::new(LOOPBACKS[0], 0)).await.unwrap();
+                    other.connect(first.peer_addr().unwrap()).await.unwrap();
+                    other.send(b"hello").await.unwrap();
+                    timeout(PATIENCE, guest.receive()).await.expect("a datagram");
+                } else {
+                    assert!(ends_in_a_reset(at).await, "{case}");
+                }
+            }
+            let most = 1 + usize::try_from(began.elapsed().as_secs()).unwrap();
+            let told = told(&world).await;
+            assert!((1..=most.min(TIMES - 2)).contains(&told), "{case}: {told} events");
+        });
+    }
+}
+
 #[test]
 fn rules_for_ingress_decide_by_who_connects_and_a_new_policy_ends_it() {
     run(async {
         let world = World::new(Setup::default()).await;
-        let (at, _) = publish(&world, LOOPBACKS[0]).await;
         // What denies this machine, or this port, or everybody; and what does not.
         let cases: [(&[Rule], bool); 6] = [
             (&[], true),
@@ -127,6 +172,8 @@ fn rules_for_ingress_decide_by_who_connects_and_a_new_policy_ends_it() {
         ];
         for (index, (rules, is_allowed)) in cases.into_iter().enumerate() {
             world.handle.swap_policy(Policy::new(rules.to_vec())).await.unwrap();
+            // A port of its own: of each it is told once a second.
+            let (at, _) = publish(&world, LOOPBACKS[0]).await;
             if !is_allowed {
                 assert!(ends_in_a_reset(at).await, "case {index}");
                 let event = timeout(PATIENCE, world.handle.next_event()).await.expect("an event");

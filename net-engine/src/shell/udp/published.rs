@@ -10,6 +10,7 @@ use net_core::{Flow, Limits, Protocol};
 
 use super::super::host_socket::{HostSocket, Received, SendError};
 use super::super::receiver::{Batch, MAX_ERRORS, Receiver};
+use super::super::seldom::Seldom;
 use super::{State, Udp};
 use crate::core::Unreachable;
 use crate::guest::{Context, Event, PublicationId};
@@ -25,9 +26,6 @@ const FIRST_DYNAMIC_PORT: u16 = 49_152;
 
 /// What is sent there is a question for our resolver, whoever asks it.
 const DNS_PORT: u16 = 53;
-
-/// How often strangers that are refused at one port are told of.
-const DENIAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The guest's end, and a peer as the guest sees it.
 type Ends = (SocketAddr, SocketAddr);
@@ -53,7 +51,8 @@ type Use = (Instant, u64);
 struct Port {
     receiver: Receiver,
     guest_port: u16,
-    denial_told: Option<Instant>,
+    denials: Seldom,
+    yields: Seldom,
 }
 
 struct Peer {
@@ -139,15 +138,12 @@ impl Published {
             self.touch(ends, now);
             return Some(ends);
         }
-        let port = self.ports.get_mut(&id)?;
+        let port = self.ports.get(&id)?;
         let guest_port = port.guest_port;
         // A socket of both families has those of IPv4 in the words of IPv6.
         let peer = SocketAddr::new(from.ip().to_canonical(), from.port());
         if let Err(decision) = context.decide_inbound(Protocol::Udp, peer.ip(), guest_port) {
-            let is_told =
-                port.denial_told.is_some_and(|told| now.saturating_duration_since(told) < DENIAL_INTERVAL);
-            if !is_told {
-                port.denial_told = Some(now);
+            if port.denials.is_due(now) {
                 context.report_inbound_denial(peer.ip(), guest_port, &decision);
             }
             return None;
@@ -155,8 +151,13 @@ impl Published {
         // Of its own family where the guest has an address of that.
         let flow = context.inbound_flows(Protocol::Udp, Some(peer), guest_port).into_iter().next()?;
         let ends = (flow.guest, self.free(flow.guest, flow.upstream)?);
-        if self.by_ends.len() >= self.max_peers {
+        let is_full = self.by_ends.len() >= self.max_peers;
+        // Who comes while others yield for it is told of as seldom as they are.
+        let is_told = !is_full || self.ports.get(&id)?.yields.is_due(now);
+        if is_full {
             self.end_oldest();
+        }
+        if is_full && is_told {
             context.events.push(Event::LimitReached { limit: "max_udp_peers" });
         }
         self.uses += 1;
@@ -164,7 +165,9 @@ impl Published {
         self.by_use.insert(last_use, ends);
         self.by_peer.insert((id, from), ends);
         self.by_ends.insert(ends, Peer { publication: id, address: from, last_use });
-        context.report_inbound(peer.ip(), guest_port);
+        if is_told {
+            context.report_inbound(peer.ip(), guest_port);
+        }
         Some(ends)
     }
 
@@ -226,7 +229,10 @@ impl Udp {
         let socket = HostSocket::bound(socket)?;
         let receiver =
             Receiver::serve(socket, self.context.stack.clone(), move |socket| take_batch(&own, socket, id));
-        self.state().published.ports.insert(id, Port { receiver, guest_port, denial_told: None });
+        self.state()
+            .published
+            .ports
+            .insert(id, Port { receiver, guest_port, denials: Seldom::default(), yields: Seldom::default() });
         Ok(())
     }
 
