@@ -293,12 +293,10 @@ fn a_rule_chooses_its_proxy_and_one_that_is_missing_lets_nothing_pass() {
         world.handle.swap_policy(Policy::new(vec![rule("third")])).await.unwrap();
         assert!(world.guest.connect(SocketAddr::new(HOST_A.1.into(), 80)).await.is_err());
         // What the policies have found still standing was ended, and told before.
-        let failed = loop {
-            match world.event().await {
-                Event::Denied { .. } => {}
-                event => break event,
-            }
-        };
+        let mut failed = world.event().await;
+        while matches!(failed, Event::Denied { .. }) {
+            failed = world.event().await;
+        }
         let expected = DialError::Proxy(ProxyError::Unknown);
         assert!(matches!(failed, Event::DialFailed { error, .. } if error == expected), "{failed}");
         assert_eq!((asked_first.borrow().len(), asked_second.borrow().len()), (1, 1));
