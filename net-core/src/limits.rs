@@ -13,6 +13,14 @@ use std::time::Duration;
 pub struct Limits {
     /// TCP flows that hold buffers at one time; whoever connects to published ports has half of them at most.
     pub max_tcp_flows: usize,
+    /// TCP flows of the guest to one address and port at one time, those that are being dialled included; with
+    /// one more the guest sees a RST. DNS and published ports are not counted.
+    pub max_flows_per_destination: usize,
+    /// TCP flows that the guest may begin a second, of those that the policy allows; with one more it sees a
+    /// RST, so that a scan of ports is no faster. DNS and published ports are not counted.
+    pub new_flows_per_second: u32,
+    /// As many begin at once.
+    pub new_flow_burst: u32,
     /// SYNs that wait for a decision or a dial.
     pub max_held_syns: usize,
     /// TIME-WAIT tombstones; the oldest yields.
@@ -100,6 +108,11 @@ pub struct Limits {
     /// Destinations of all those ports together; the least recently used yields, first one of the port
     /// that asks for another.
     pub max_udp_peers: usize,
+    /// Datagrams to destinations that a port of the guest does not send to yet, per second; what is more is
+    /// dropped. DNS and published ports are not counted.
+    pub new_udp_flows_per_second: u32,
+    /// As many at once.
+    pub new_udp_flow_burst: u32,
     /// A destination over UDP that neither side has sent anything to or from.
     pub udp_idle_timeout: Duration,
     /// The same after a single datagram of the guest to a well-known port: a question, and its answer.
@@ -129,6 +142,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_tcp_flows: 16_384,
+            max_flows_per_destination: 4_096,
+            new_flows_per_second: 4_096,
+            new_flow_burst: 16_384,
             max_held_syns: 1_024,
             max_tombstones: 1_024,
             tcp_rx_buffer_bytes: 256 << 10,
@@ -166,6 +182,8 @@ impl Default for Limits {
             retired_secret_timeout: Duration::from_secs(10 * 60),
             max_udp_mappings: 1_024,
             max_udp_peers: 4_096,
+            new_udp_flows_per_second: 1_024,
+            new_udp_flow_burst: 4_096,
             udp_idle_timeout: Duration::from_secs(120),
             udp_exchange_timeout: Duration::from_secs(30),
             max_echo_identifiers: 64,

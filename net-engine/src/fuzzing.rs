@@ -1,8 +1,10 @@
 //! What holds for every input: called by the fuzz target and by the test that replays its corpus.
 
 mod gateway;
+mod operations;
 
 pub use gateway::Reached;
+pub use operations::Operated;
 
 /// Whatever a proxy answers, it leads to the same in one piece and byte by byte; whether to a connection.
 pub fn proxy_replies_are_read_in_any_pieces(bytes: &[u8]) -> bool {
@@ -15,6 +17,14 @@ pub fn proxy_replies_are_read_in_any_pieces(bytes: &[u8]) -> bool {
 /// The input is a list of steps: a byte says which, and the next ones are its arguments.
 pub fn a_gateway_stays_itself(bytes: &[u8]) -> Option<Reached> {
     gateway::run(bytes)
+}
+
+/// Whatever the guest, the shell and strangers do in whatever order, a gateway does what a simple model says:
+/// which flows wait, are open or gone, what is heard of them, and that nothing comes of what is not the guest's.
+///
+/// The input is a list of operations of three bytes: which one, on which flow, and how much.
+pub fn a_gateway_does_what_a_model_says(bytes: &[u8]) -> Operated {
+    operations::run(bytes)
 }
 
 /// Whatever a client of DHCP sends, what it is answered is sound; whether it was answered.
@@ -139,6 +149,21 @@ mod tests {
     }
 
     #[test]
+    fn the_corpus_of_operations_holds() {
+        let (mut accepted, mut refused, mut spoofed, mut carried) = (0, 0, 0, 0);
+        for bytes in corpus("gateway_ops") {
+            let done = super::a_gateway_does_what_a_model_says(&bytes);
+            accepted += done.accepted;
+            refused += done.refused;
+            spoofed += done.spoofed;
+            carried += done.carried;
+        }
+        // Else the corpus would start from nowhere.
+        assert!(accepted >= 9 && refused >= 6 && spoofed >= 18, "{accepted}, {refused}, {spoofed}");
+        assert!(carried >= 20_000, "{carried}");
+    }
+
+    #[test]
     fn the_corpus_of_requests_holds() {
         let passed = corpus("http_request").into_iter().map(|bytes| super::requests_stay_themselves(&bytes));
         // Else the corpus would show nothing.
@@ -196,6 +221,16 @@ mod tests {
         #[test]
         fn any_steps_are_no_danger(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
             super::a_gateway_stays_itself(&bytes);
+        }
+
+        #[test]
+        fn any_operations_do_what_the_model_says(
+            operations in proptest::collection::vec((0u8..10, 0u8..12, proptest::prelude::any::<u8>()), 0..120),
+            spoofs in proptest::prelude::any::<bool>(),
+        ) {
+            let high = if spoofs { 130 } else { 0 };
+            let bytes = operations.into_iter().flat_map(|(which, flow, amount)| [which + high, flow, amount]);
+            super::a_gateway_does_what_a_model_says(&bytes.collect::<Vec<u8>>());
         }
 
         #[test]

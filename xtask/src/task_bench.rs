@@ -49,6 +49,7 @@ enum Whole {
                         cargo xtask bench engine --axes rtt,connect --rounds 11\n  \
                         cargo xtask bench engine --axes udp,publish\n  \
                         cargo xtask bench engine --axes churn | grep ^figure\n  \
+                        cargo xtask bench engine --axes flood          beside floods of 10 s each\n  \
                         cargo xtask bench engine --tls         TLS, about 13 minutes\n  \
                         cargo xtask bench engine --axes tls_secrets\n  \
                         cargo xtask bench engine --axes tls_bulk --tls-systems ours,splice --rounds 1"

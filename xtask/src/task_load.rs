@@ -1,6 +1,6 @@
 //! `cargo xtask load`
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -38,6 +38,13 @@ enum End {
         #[arg(required = true)]
         servers: Vec<IpAddr>,
     },
+    /// Send packets to an address, which takes a raw socket, and print how many a second were taken
+    Flood {
+        #[arg(value_enum)]
+        kind: load::Flood,
+        to: Ipv4Addr,
+        seconds: f64,
+    },
     /// Keep a CPU busy until killed
     Spin,
 }
@@ -48,6 +55,10 @@ impl Load {
             End::Serve { addresses } => Ok(load::serve(&addresses)?),
             End::ServeTls { cert, key, addresses } => load::serve_tls(&addresses, &cert, &key),
             End::Agent { servers } => load::agent(servers),
+            End::Flood { kind, to, seconds } => {
+                println!("{}", load::flood(kind, to, seconds)?);
+                Ok(())
+            }
             End::Spin => loop {
                 std::hint::spin_loop();
             },

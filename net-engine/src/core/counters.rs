@@ -49,6 +49,12 @@ pub struct Counters {
     pub flows_opened: u64,
     /// TCP flows refused by policy, by limit or by upstream.
     pub flows_refused: u64,
+    /// Those of them that were one too many for their destination
+    /// ([`Limits::max_flows_per_destination`](net_core::Limits::max_flows_per_destination)).
+    pub flows_over_destination: u64,
+    /// Those of them that were more than may begin
+    /// ([`Limits::new_flows_per_second`](net_core::Limits::new_flows_per_second)).
+    pub flows_over_rate: u64,
     /// TCP flows that hold buffers now.
     pub flows_open: u64,
     /// Bytes of memory that the rings of those flows may hold now, in whole pages.

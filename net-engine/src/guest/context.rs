@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use self::sessions::Session;
 pub(crate) use self::sessions::Stage;
 use super::{
-    BoundRule, Event, EventQueue, Far, GuestConfig, HeldBytes, Hosts, InnerProtocol, InnerTerms,
+    BoundRule, Event, EventQueue, Far, FlowCaps, GuestConfig, HeldBytes, Hosts, InnerProtocol, InnerTerms,
     Interception, OldServers, Resolvers, Stack, Terms, TlsParts, UpstreamSide, ViolationAction,
     ViolationReport, VirtualFlows, intercepted_names,
 };
@@ -74,6 +74,7 @@ pub(crate) struct Context {
     /// Counts the swaps of them.
     secrets_generation: Cell<u64>,
     sessions: RefCell<HashMap<FlowId, Session>>,
+    flow_caps: RefCell<FlowCaps>,
     dns_queries: Rc<Cell<usize>>,
     pub(crate) held_bytes: HeldBytes,
     /// Where a body goes whole or not at all.
@@ -98,6 +99,7 @@ impl Context {
         let has_chosen_proxies = Cell::new(config.policy.chosen_proxies().next().is_some());
         let virtual_flows = VirtualFlows::new(config.virtual_pools, &config.limits, has_virtual);
         stack.shape_link(&config.shaping);
+        let flow_caps = FlowCaps::new(&config.limits);
         let hosts = Hosts::new(own, config.host_addresses, config.nat64, Instant::now());
         Self {
             stack,
@@ -135,6 +137,7 @@ impl Context {
             secrets: RefCell::new(config.secrets),
             secrets_generation: Cell::new(0),
             sessions: RefCell::new(HashMap::new()),
+            flow_caps: RefCell::new(flow_caps),
             dns_queries: Rc::default(),
             on_violation: config.on_violation,
             violations: RefCell::new(ViolationCount::new(config.terminate_after)),

@@ -1,15 +1,15 @@
 //! What happened, for the embedder: one value per decision worth telling.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use net_core::{Flow, HostName};
 use tokio::sync::Notify;
 
-use super::{Denial, DeniedRequest, DialError, InboundError, InterceptError, LeakPlace};
+use super::{Denial, DeniedRequest, DialError, InboundError, InterceptError, LeakPlace, now};
 use crate::proxy::ProxyError;
 
 /// Something the embedder may want to know.
@@ -147,7 +147,8 @@ pub enum Event {
         /// The environment variable of the secret and what is wrong, readable.
         why: String,
     },
-    /// A limit refused a newcomer, or made the one that was not used for longest yield.
+    /// A limit refused a newcomer, or made the one that was not used for longest yield. Said again after a second,
+    /// if it still does: a flood is told of, not each of its packets.
     LimitReached {
         /// The field of [`net_core::Limits`].
         limit: &'static str,
@@ -241,11 +242,28 @@ struct Shared {
     capacity: usize,
 }
 
+/// Between two events about one limit.
+const PAUSE: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 struct Waiting {
     events: VecDeque<Event>,
+    /// When each limit was told of last: as many as there are limits.
+    reached: HashMap<&'static str, Instant>,
     lost: u64,
     closed: bool,
+}
+
+impl Waiting {
+    /// Whether nobody was told of the limit lately.
+    fn is_news(&mut self, limit: &'static str, now: Instant) -> bool {
+        let told = self.reached.get(limit);
+        if told.is_some_and(|told| now.saturating_duration_since(*told) < PAUSE) {
+            return false;
+        }
+        self.reached.insert(limit, now);
+        true
+    }
 }
 
 impl EventQueue {
@@ -255,7 +273,13 @@ impl EventQueue {
     }
 
     pub(crate) fn push(&self, event: Event) {
+        let now = now();
         self.change(|waiting, capacity| {
+            if let Event::LimitReached { limit } = &event
+                && !waiting.is_news(limit, now)
+            {
+                return;
+            }
             if waiting.events.len() >= capacity {
                 waiting.events.pop_front();
                 waiting.lost += 1;
@@ -314,5 +338,16 @@ mod tests {
             seen.push(limit);
         }
         assert_eq!((seen, queue.lost()), (vec!["b", "c"], 1));
+    }
+
+    #[test]
+    fn a_limit_is_told_of_once_a_second() {
+        let (mut waiting, first) = (Waiting::default(), now());
+        let later = |millis| first + Duration::from_millis(millis);
+        for (limit, at, expected) in
+            [("a", 0, true), ("a", 999, false), ("b", 999, true), ("a", 1_000, true), ("a", 1_500, false)]
+        {
+            assert_eq!(waiting.is_news(limit, later(at)), expected, "{limit} {at}");
+        }
     }
 }

@@ -11,8 +11,8 @@ use super::first_flight::{FirstFlight, Hello, first_flight};
 use super::relay::relay_upstream;
 use crate::core::{AcceptError, FlowId, Refusal};
 use crate::guest::{
-    ACCESS_DENIED, Context, DialError, Event, GuestStream, HttpVersion, InterceptError, LeakPlace, Opaque,
-    Stage, StreamInfo, Tls, dial_flow, fail, send_alert,
+    ACCESS_DENIED, Capped, Context, DialError, Event, GuestStream, HttpVersion, InterceptError, LeakPlace,
+    Opaque, Stage, StreamInfo, Tls, dial_flow, fail, send_alert,
 };
 use crate::http;
 use crate::proxy::UpstreamStream;
@@ -31,6 +31,11 @@ pub(crate) fn start(context: &Rc<Context>, id: FlowId, flow: Flow) {
     let limit = context.limits.max_tcp_flows + context.limits.max_held_syns;
     if context.session_count() >= limit {
         context.events.push(Event::LimitReached { limit: "max_tcp_flows" });
+        context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
+        return;
+    }
+    if let Err(Capped(limit)) = context.admit_flow(&flow) {
+        context.events.push(Event::LimitReached { limit });
         context.stack.with(|gateway| gateway.refuse(id, Refusal::Reset));
         return;
     }

@@ -4,6 +4,7 @@
 
 mod again;
 mod authority;
+mod caps;
 mod codings;
 mod denials;
 mod dns;

@@ -1,11 +1,12 @@
 //! Datagrams: who sends them, who may answer, and what the guest is told.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use net_core::Limits;
 use net_engine::Event;
 use tokio::net::UdpSocket;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::guest::Datagrams;
 use crate::upstream::closed_port;
@@ -193,6 +194,41 @@ fn nothing_of_a_datagram_with_a_placeholder_leaves() {
 }
 
 #[test]
+fn a_flood_from_new_ports_is_dropped_and_a_port_that_sends_already_goes_on() {
+    run(async {
+        let (server, address) = server().await;
+        let redirects = vec![((HOST_A.1, 7), address)];
+        let limits = Limits { new_udp_flows_per_second: 1, new_udp_flow_burst: 3, ..Limits::default() };
+        let world = World::new(Setup { allow: &["public"], redirects, limits, ..Setup::default() }).await;
+        let began = Instant::now();
+        let first = world.guest.datagrams();
+        first.send(at(HOST_A, 7), b"first");
+        let (payload, _) = heard(&server).await;
+        assert_eq!(payload, b"first");
+        let others = [(); 40].map(|()| world.guest.datagrams());
+        for other in &others {
+            other.send(at(HOST_A, 7), b"flood");
+        }
+        let counted = timeout(PATIENCE, async {
+            loop {
+                let counted = world.handle.counters().await.unwrap().udp;
+                if counted.sent + counted.lost == 41 {
+                    return counted;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let counted = counted.await.expect("each was sent or lost");
+        let most = 3 + began.elapsed().as_secs() + 1;
+        assert!((3..=most).contains(&counted.sent), "{} flows began", counted.sent);
+        first.send(at(HOST_A, 7), b"last");
+        while heard(&server).await.0 != b"last" {}
+        let event = world.event().await;
+        assert!(matches!(event, Event::LimitReached { limit: "new_udp_flows_per_second" }), "{event}");
+    });
+}
+
+#[test]
 fn ports_and_destinations_are_bounded_and_the_one_not_used_for_longest_yields() {
     run(async {
         let (server, address) = server().await;
@@ -221,8 +257,8 @@ fn a_quiet_destination_is_forgotten() {
         let (server, address) = server().await;
         let redirects = vec![((HOST_A.1, 7), address)];
         let limits = Limits {
-            udp_idle_timeout: std::time::Duration::from_millis(300),
-            udp_exchange_timeout: std::time::Duration::from_millis(300),
+            udp_idle_timeout: Duration::from_millis(300),
+            udp_exchange_timeout: Duration::from_millis(300),
             ..Limits::default()
         };
         let world = World::new(Setup { allow: &["public"], redirects, limits, ..Setup::default() }).await;
@@ -231,7 +267,7 @@ fn a_quiet_destination_is_forgotten() {
         heard(&server).await;
         let gone = async {
             while world.handle.counters().await.unwrap().udp.mappings > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(20)).await;
             }
         };
         timeout(PATIENCE, gone).await.expect("the mapping goes by itself");

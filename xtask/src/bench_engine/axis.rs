@@ -32,6 +32,8 @@ pub(crate) enum Axis {
     Fin,
     /// 100,000 short connections, and what they leave behind (ours alone)
     Churn,
+    /// Requests beside floods of datagrams, echoes, SYNs and fragments, and memory (ours alone)
+    Flood,
     /// 1, 10 and 100 guests in one process, and one beside a noisy one (ours alone)
     Guests,
     /// TLS: full handshakes and resumed ones a second, 1 and 8 clients
@@ -62,7 +64,7 @@ impl Axis {
         Self::Publish,
     ];
     /// Those on which only ours is measured.
-    const ALONE: [Self; 5] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn, Self::Guests];
+    const ALONE: [Self; 6] = [Self::Idle, Self::Paced, Self::Fin, Self::Churn, Self::Flood, Self::Guests];
 
     /// Those on which what opens TLS is measured.
     pub(crate) const TLS: [Self; 6] =

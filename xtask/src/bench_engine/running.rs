@@ -13,7 +13,7 @@ use crate::bench_engine::launch::{Joined, Launch};
 use crate::bench_engine::mitmproxy;
 use crate::bench_engine::network::{CONGESTION_CONTROL, HOST, LOAD, Network, SERVERS, Served, TCP_SETTINGS};
 use crate::bench_engine::usage::{self, Usage};
-use crate::load::{Answer, Order};
+use crate::load::{Answer, Flood, Order};
 use crate::process;
 use crate::space::Space;
 
@@ -35,6 +35,8 @@ const MAX_REMARKS: usize = 8;
 /// One system with servers behind it and an agent in front of it, all of them fresh.
 pub(crate) struct Running {
     children: Vec<Child>,
+    /// The process that is the guest's command.
+    agent: Option<u32>,
     /// The process of the system itself; the direct way has none.
     process: Option<u32>,
     orders: Option<ChildStdin>,
@@ -81,6 +83,7 @@ impl Running {
         let own = child.id();
         let mut running = Self {
             children: vec![child],
+            agent: None,
             process: matches!(launch.joined, Joined::ByItsRunner).then_some(own),
             orders,
             answers,
@@ -95,6 +98,7 @@ impl Running {
 
     fn connect(&mut self, network: &Network, own: u32, joined: &Joined) -> Result<()> {
         let agent = self.wait_for_agent(own)?;
+        self.agent = Some(agent);
         match joined {
             Joined::ByItsRunner | Joined::Not => {}
             Joined::BySlirp { mtu } => {
@@ -183,6 +187,16 @@ impl Running {
         }
     }
 
+    /// Starts a flood from the guest's namespace; it ends by itself after so many seconds.
+    pub(crate) fn flood(&self, network: &Network, kind: Flood, seconds: f64) -> Result<Flooding> {
+        let agent = self.agent.context("there is no agent")?;
+        let mut command = network.host.command("nsenter");
+        command.args(["--net", "--target", &agent.to_string(), LOAD, "load", "flood", kind.name()]);
+        command.args([SERVERS[0], &seconds.to_string()]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Ok(Flooding(Some(child.context("cannot start a flood")?)))
+    }
+
     /// The CPU time the system has used so far.
     pub(crate) fn cpu_time(&self) -> Result<Option<Duration>> {
         self.process.map(|pid| usage::cpu_time(pid, AGENT)).transpose()
@@ -225,6 +239,28 @@ impl Drop for Running {
         }
         if let Some(undo) = &mut self.undo {
             let _ = undo.status();
+        }
+    }
+}
+
+/// A flood that goes on; it ends when this is dropped.
+pub(crate) struct Flooding(Option<Child>);
+
+impl Flooding {
+    /// Waits for its end; how many packets a second it has sent.
+    pub(crate) fn end(mut self) -> Result<f64> {
+        let output = self.0.take().context("it ends once")?.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let per_s = said.trim().parse();
+        per_s.with_context(|| format!("a flood failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
+
+impl Drop for Flooding {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }

@@ -3,13 +3,14 @@
 use anyhow::{Result, bail};
 
 use crate::bench_engine::axis::Axis;
+use crate::bench_engine::launch::Launch;
 use crate::bench_engine::network::Network;
 use crate::bench_engine::quiet::{self, Awake};
 use crate::bench_engine::running::Running;
 use crate::bench_engine::samples::{Measure, Samples, Unit};
 use crate::bench_engine::system::{Maker, System};
 use crate::bench_engine::usage::Usage;
-use crate::load::{self, Answer, Order, Pace, Way};
+use crate::load::{self, Answer, Flood, Order, Pace, Way};
 
 const STREAMS: [usize; 3] = [1, 4, 64];
 const CLIENTS: [usize; 3] = [1, 8, 64];
@@ -25,6 +26,8 @@ const PACES_MB_PER_S: [u64; 5] = [1, 5, 20, 50, 200];
 const PACED_SECONDS: f64 = 3.0;
 /// Milliseconds of quiet before the end, and how often.
 const FINS: [(u64, usize); 3] = [(20, 200), (100, 100), (1_000, 20)];
+/// Samples of throughput that a flood lasts.
+const FLOOD_SAMPLES: f64 = 5.0;
 const CHURN: (usize, usize) = (100_000, 8);
 
 /// A running system and where its samples go.
@@ -40,16 +43,17 @@ pub(crate) struct Session<'s> {
 }
 
 impl<'s> Session<'s> {
-    /// Starts the system.
+    /// Starts the system, by `launch`.
     pub(crate) fn start(
         network: &'s Network,
         system: System,
+        launch: &Launch,
         samples: &'s mut Samples,
         label: String,
         seconds: f64,
     ) -> Result<Self> {
         eprintln!("{label}  starts");
-        let running = Running::start(network, network.serve()?, &system.launch())?;
+        let running = Running::start(network, network.serve()?, launch)?;
         Ok(Self { network, system, running, samples, label, seconds })
     }
 
@@ -81,6 +85,7 @@ impl<'s> Session<'s> {
                 | Axis::Paced
                 | Axis::Fin
                 | Axis::Churn
+                | Axis::Flood
                 | Axis::Guests
                 | Axis::TlsHandshake
                 | Axis::TlsRequest
@@ -108,6 +113,11 @@ impl<'s> Session<'s> {
                 }
             }
             Axis::Churn => self.attempt("churn", Self::churn),
+            Axis::Flood => {
+                for kind in Flood::ALL {
+                    self.attempt("flood", |session| session.flood(kind));
+                }
+            }
             Axis::Up
             | Axis::Down
             | Axis::Rtt
@@ -360,6 +370,34 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
+    /// Requests on one connection, alone and beside a flood.
+    fn flood(&mut self, kind: Flood) -> Result<()> {
+        let (name, seconds) = (kind.name(), self.seconds * FLOOD_SAMPLES);
+        self.wait_for_quiet()?;
+        let idle = self.asked(seconds)?;
+        self.own(format!("flood/{name}/memory_before"), Unit::Kib, self.own_usage()?.rss_kib);
+        let flood = self.running.flood(self.network, kind, seconds)?;
+        let beside = self.asked(seconds);
+        let sent_per_s = flood.end()?;
+        let beside = beside?;
+        self.own(format!("flood/{name}/memory_after"), Unit::Kib, self.own_usage()?.rss_kib);
+        self.own(format!("flood/{name}/sent"), Unit::PerS, sent_per_s);
+        self.own(format!("flood/{name}/idle_p99"), Unit::Us, idle.p99_us);
+        self.own(format!("flood/{name}/p50"), Unit::Times, beside.p50_us / idle.p50_us);
+        self.own(format!("flood/{name}/p99"), Unit::Times, beside.p99_us / idle.p99_us);
+        self.own(format!("flood/{name}/errors"), Unit::Count, (idle.errors + beside.errors) as f64);
+        Ok(())
+    }
+
+    fn asked(&mut self, seconds: f64) -> Result<Asked> {
+        let answer = self.running.ask(Order::Ask { seconds })?;
+        let Answer::Asked { total, errors, p50_us, p99_us } = answer else { bail!("{answer:?}") };
+        if total == 0 {
+            bail!("none of {errors} requests was answered");
+        }
+        Ok(Asked { p50_us, p99_us, errors })
+    }
+
     fn own_usage(&self) -> Result<Usage> {
         self.running.usage()?.ok_or_else(|| anyhow::anyhow!("{} is no process", self.system.name()))
     }
@@ -395,6 +433,13 @@ impl<'s> Session<'s> {
         eprintln!("{}  {name} {value:.3} {}", self.label, unit.label());
         self.samples.add(measure, self.system, unit, value);
     }
+}
+
+/// What became of requests.
+struct Asked {
+    p50_us: f64,
+    p99_us: f64,
+    errors: usize,
 }
 
 struct Connections {

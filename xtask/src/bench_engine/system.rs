@@ -89,11 +89,10 @@ impl System {
             Maker::Ours => {
                 let policy = ["--allow", "any", "--no-intercept", "--nameserver", SERVERS[0]];
                 // For the most idle flows there are beside others.
-                let limits = ["--limit", "max_tcp_flows=60000"];
+                let limits = ["--limit", "max_tcp_flows=60000", "--limit", "max_flows_per_destination=60000"];
                 let publish = ["--publish", &published()];
-                let words =
-                    [&[ENGINE, "run"][..], &policy, &limits, &publish, &["--mtu", &text, "--"]].concat();
-                Launch::new(words, Joined::ByItsRunner)
+                let given = [&policy[..], &limits, &unbounded_rate(), &publish, &["--mtu", &text, "--"]];
+                Launch::new([&[ENGINE, "run"][..], &given.concat()].concat(), Joined::ByItsRunner)
             }
             Maker::Pasta => {
                 // As root it would become nobody, who has no namespaces to give.
@@ -111,6 +110,13 @@ impl System {
         }
     }
 
+    /// What starts ours with the bounds it has by itself.
+    pub(crate) fn launch_with_defaults(self) -> Launch {
+        let mtu = self.mtu().unwrap_or_default().to_string();
+        let words = [ENGINE, "run", "--allow", "any", "--no-intercept", "--nameserver", SERVERS[0]];
+        Launch::new([&words[..], &["--mtu", &mtu, "--"]].concat(), Joined::ByItsRunner)
+    }
+
     /// What `--systems` calls it.
     pub(crate) fn name(self) -> String {
         self.mtu()
@@ -124,6 +130,11 @@ fn ports(between: &str) -> String {
     let [first, last] =
         [ports.iter().min(), ports.iter().max()].map(|port| port.copied().unwrap_or_default());
     format!("{first}{between}{last}")
+}
+
+/// So that our bound on how many connections may begin is not what is measured.
+pub(super) fn unbounded_rate() -> [&'static str; 4] {
+    ["--limit", "new_flows_per_second=1000000", "--limit", "new_flow_burst=1000000"]
 }
 
 /// The same ports of the guest, at the host's address.

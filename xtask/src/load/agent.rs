@@ -16,7 +16,7 @@ use crate::load::order::Order;
 use crate::load::servers::{PATIENCE, Servers};
 use crate::load::short::Until;
 use crate::load::{
-    bulk, datagrams, fin, idle, names, paced, ping, raise_descriptor_limit, serve, short, tls,
+    asking, bulk, datagrams, fin, idle, names, paced, ping, raise_descriptor_limit, serve, short, tls,
 };
 
 /// Carries out the orders on standard input until `quit` or the end of input.
@@ -64,6 +64,7 @@ impl Agent {
             Order::Down { streams, seconds } => bulk::run(servers, Habit::Source, streams, seconds)?,
             Order::Rtt { count } => ping::run(servers, count)?,
             Order::RttLoaded { count } => bulk::beside(servers, || ping::run(servers, count))?,
+            Order::Ask { seconds } => asking::run(servers, seconds)?,
             Order::Connect { clients, seconds } => short::run(servers, clients, Until::Elapsed(seconds))?,
             Order::Churn { count, clients } => short::run(servers, clients, Until::Opened(count))?,
             Order::Idle { count } => {

@@ -20,6 +20,8 @@ pub(crate) enum Answer {
     },
     /// `rtt`, `udp_rtt` and `tls_request`.
     Rtt { p50_us: f64, p99_us: f64 },
+    /// `ask`: requests that were answered, and those that were not.
+    Asked { total: usize, errors: usize, p50_us: f64, p99_us: f64 },
     /// `connect`, `churn` and `tls_handshake`.
     Short { total: usize, per_s: f64, errors: usize, p50_ms: f64, p99_ms: f64 },
     /// `idle`: connections open in all.

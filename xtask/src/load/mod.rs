@@ -6,9 +6,11 @@
 
 mod agent;
 mod answer;
+mod asking;
 mod bulk;
 mod datagrams;
 mod fin;
+mod flood;
 mod habit;
 mod idle;
 mod names;
@@ -24,6 +26,7 @@ mod tls;
 pub(crate) use agent::agent;
 pub(crate) use answer::{Answer, Pace};
 pub(crate) use datagrams::Way;
+pub(crate) use flood::{Flood, flood};
 pub(crate) use habit::{ECHO_PORT, Habit};
 pub(crate) use names::NAME;
 pub(crate) use order::Order;

@@ -20,6 +20,8 @@ pub(crate) enum Order {
     Rtt { count: usize },
     /// The same beside a download.
     RttLoaded { count: usize },
+    /// Exchange a byte now and then for so many seconds.
+    Ask { seconds: f64 },
     /// Open short connections, so many at a time, for so many seconds.
     Connect { clients: usize, seconds: f64 },
     /// Open so many short connections.
@@ -67,6 +69,7 @@ impl fmt::Display for Order {
             Self::Down { streams, seconds } => write!(f, "down {streams} {seconds}"),
             Self::Rtt { count } => write!(f, "rtt {count}"),
             Self::RttLoaded { count } => write!(f, "rtt_loaded {count}"),
+            Self::Ask { seconds } => write!(f, "ask {seconds}"),
             Self::Connect { clients, seconds } => write!(f, "connect {clients} {seconds}"),
             Self::Churn { count, clients } => write!(f, "churn {count} {clients}"),
             Self::Idle { count } => write!(f, "idle {count}"),
@@ -103,6 +106,7 @@ impl FromStr for Order {
             "down" => Self::Down { streams: next(&mut words)?, seconds: seconds(&mut words)? },
             "rtt" => Self::Rtt { count: next(&mut words)? },
             "rtt_loaded" => Self::RttLoaded { count: next(&mut words)? },
+            "ask" => Self::Ask { seconds: seconds(&mut words)? },
             "connect" => Self::Connect { clients: next(&mut words)?, seconds: seconds(&mut words)? },
             "churn" => Self::Churn { count: next(&mut words)?, clients: next(&mut words)? },
             "alive" => Self::Alive,
@@ -162,6 +166,7 @@ mod tests {
             Order::Down { streams: 1, seconds: 0.5 },
             Order::Rtt { count: 100 },
             Order::RttLoaded { count: 100 },
+            Order::Ask { seconds: 2.0 },
             Order::Connect { clients: 8, seconds: 2.0 },
             Order::Churn { count: 100_000, clients: 8 },
             Order::Idle { count: 10_000 },

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use super::Context;
 use crate::core::{FlowId, Refusal};
 use crate::guest::way::{Taken, Way};
-use crate::guest::{Inner, InnerTerms, SwapError};
+use crate::guest::{Capped, Inner, InnerTerms, SwapError, now};
 
 /// A running session, for the day the policy changes under it.
 pub(super) struct Session {
@@ -47,6 +47,11 @@ impl Session {
             taken: None,
             task,
         }
+    }
+
+    /// Whether the guest has begun it, to somebody else than us.
+    fn is_outbound(&self) -> bool {
+        !matches!(self.stage, Stage::Dns | Stage::Inbound { .. })
     }
 
     /// Whether further requests may be read of it.
@@ -191,9 +196,11 @@ impl Context {
         if holds_pins {
             self.pins.borrow_mut().hold(flow.upstream.ip());
         }
-        let is_shaped = !matches!(stage, Stage::Dns | Stage::Inbound { .. });
-        self.sessions.borrow_mut().insert(id, Session::new(flow, stage, holds_pins, task));
-        if is_shaped {
+        let session = Session::new(flow, stage, holds_pins, task);
+        let is_outbound = session.is_outbound();
+        self.sessions.borrow_mut().insert(id, session);
+        if is_outbound {
+            self.flow_caps.borrow_mut().enter(flow.upstream);
             self.shape_session(id, &flow, None);
         }
     }
@@ -297,8 +304,7 @@ impl Context {
         // Not in one expression: the aborted task may be dropped at once, and leaves the map itself.
         let session = self.sessions.borrow_mut().remove(&id);
         if let Some(session) = session {
-            self.release_pins(&session);
-            self.unshape_session(id);
+            self.release(id, &session);
             session.task.abort();
         }
     }
@@ -306,17 +312,14 @@ impl Context {
     pub(crate) fn leave_session(&self, id: FlowId) {
         let session = self.sessions.borrow_mut().remove(&id);
         if let Some(session) = session {
-            self.release_pins(&session);
-            self.unshape_session(id);
+            self.release(id, &session);
         }
     }
 
     /// Sessions that rules bound, each with the name it is for or has shown last.
     pub(super) fn shown_sessions(&self) -> Vec<(FlowId, Flow, Option<HostName>)> {
         let sessions = self.sessions.borrow();
-        let bounded = sessions
-            .iter()
-            .filter(|(_, session)| !matches!(session.stage, Stage::Dns | Stage::Inbound { .. }));
+        let bounded = sessions.iter().filter(|(_, session)| session.is_outbound());
         bounded
             .map(|(id, session)| {
                 let name = session.shown.last().or_else(|| session.stage.name());
@@ -325,10 +328,29 @@ impl Context {
             .collect()
     }
 
-    fn release_pins(&self, session: &Session) {
+    /// Gives back what a session held that has left.
+    fn release(&self, id: FlowId, session: &Session) {
         if session.holds_pins {
             self.pins.borrow_mut().release(session.flow.upstream.ip());
         }
+        if session.is_outbound() {
+            self.flow_caps.borrow_mut().leave(session.flow.upstream);
+        }
+        self.unshape_session(id);
+    }
+
+    /// Whether the guest may begin one more flow to a destination.
+    ///
+    /// # Errors
+    /// [`Capped`], by the bound that has refused it.
+    pub(crate) fn admit_flow(&self, flow: &Flow) -> Result<(), Capped> {
+        self.flow_caps.borrow_mut().admit(flow.upstream, now())
+    }
+
+    /// How many flows were refused by the bound of their destination, and by that of how many may begin.
+    pub(crate) fn capped_flows(&self) -> (u64, u64) {
+        let caps = self.flow_caps.borrow();
+        (caps.over_destination(), caps.over_rate())
     }
 
     pub(crate) fn session_count(&self) -> usize {

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use net_core::{Direction, Flow, HostName, Protocol};
+use net_core::{Direction, Flow, HostName, Protocol, TokenBucket};
 use net_policy::Decision;
 
 use crate::core::{Bounds, Ended, PortTable, Refusal, ShapedBy, UdpCounters, Unreachable};
@@ -43,6 +43,8 @@ struct State {
     gates: QuicGates,
     published: Published,
     inbox: Inbox,
+    /// Of flows that begin.
+    bucket: TokenBucket,
     counters: UdpCounters,
 }
 
@@ -76,6 +78,7 @@ impl Udp {
             gates: QuicGates::new(limits),
             published: Published::new(limits),
             inbox: Inbox::new(),
+            bucket: TokenBucket::new(limits.new_udp_flows_per_second, limits.new_udp_flow_burst),
             counters: UdpCounters::default(),
         });
         Self { context, state }
@@ -180,6 +183,12 @@ impl State {
         now: Instant,
     ) -> Result<(), Unreachable> {
         let context = &*udp.context;
+        if !self.bucket.take(now) {
+            // Before it costs a decision, a socket or an answer: other flows wait behind it.
+            self.counters.lost += 1;
+            context.events.push(Event::LimitReached { limit: "new_udp_flows_per_second" });
+            return Ok(());
+        }
         // Whom it is for, while it is decided; a peer that is opened holds it by itself.
         let _far = udp.context.enter_virtual(flow);
         let terms = context.terms(flow, None);

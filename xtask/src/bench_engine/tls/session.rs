@@ -85,6 +85,7 @@ impl<'s> Session<'s> {
                 | Axis::Paced
                 | Axis::Fin
                 | Axis::Churn
+                | Axis::Flood
                 | Axis::Guests
                 | Axis::RttLoaded => {}
             }

@@ -8,6 +8,7 @@ use crate::bench_engine::axis::Axis;
 use crate::bench_engine::launch::{Joined, Launch};
 use crate::bench_engine::mitmproxy;
 use crate::bench_engine::network::{ENGINE, REFERENCE, SERVERS};
+use crate::bench_engine::system::unbounded_rate;
 use crate::bench_engine::tls::certificates;
 use crate::load::{ECHO_PORT, HTTP2_PORT, TLS_NAME, TLS_PORT};
 
@@ -102,7 +103,9 @@ impl System {
         let ports = format!("{TLS_PORT},{HTTP2_PORT}");
         let ours = |policy: &[&str]| {
             let given = ["--nameserver", SERVERS[0], "--upstream-ca", certificates::AUTHORITY];
-            let words = [&[ENGINE, "run", "--intercept", &ports][..], &given, policy, &["--"]].concat();
+            let rate = unbounded_rate();
+            let words =
+                [&[ENGINE, "run", "--intercept", &ports][..], &given, &rate, policy, &["--"]].concat();
             Launch::new(words, Joined::ByItsRunner)
         };
         let reference = [REFERENCE, "--tls", REFERENCE_TRUST, certificates::AUTHORITY, &ports];
