@@ -28,6 +28,9 @@ const MAX_MOVES: usize = 4;
 /// A look-up that others disturb as often is left to the next change.
 const MAX_LOOKUPS: usize = 16;
 
+/// What becomes of a watched directory itself: another may stand at its path then.
+const MOVED: AddWatchFlags = AddWatchFlags::IN_MOVE_SELF.union(AddWatchFlags::IN_DELETE_SELF);
+
 /// A device and a number: which file or directory something is.
 type Identity = (u64, u64);
 
@@ -150,14 +153,28 @@ fn watch(mut files: Vec<(u32, FileTask)>, channel: BorrowedFd<'_>) -> io::Result
         // It may have changed since it was first read.
         task.follow(&events, *number, channel)?;
     }
-    loop {
-        let batch = events.read_events()?;
+    let failed = loop {
+        let batch = match events.read_events() {
+            Ok(batch) => batch,
+            // A stop and a continuation do that (signal(7)).
+            Err(Errno::EINTR) => continue,
+            Err(error) => break error,
+        };
+        let has_moved = batch.iter().any(|event| event.mask.intersects(MOVED));
         for (number, task) in &mut files {
-            if task.is_among(&batch) {
+            if has_moved && let Err(why) = task.listen_anew(&events) {
+                Renewal::Failed(format!("its file is not read again: {why}")).send(*number, channel)?;
+            }
+            if has_moved || task.is_among(&batch) {
                 task.follow(&events, *number, channel)?;
             }
         }
+    };
+    for (number, _) in &files {
+        let why = format!("its file is not read again: the system tells of no more changes: {failed}");
+        Renewal::Failed(why).send(*number, channel)?;
     }
+    Ok(())
 }
 
 impl FileTask {
@@ -196,13 +213,25 @@ impl FileTask {
 
     /// Asks to be told of changes; of a directory that is watched already nothing is changed.
     fn listen(&self, events: &Inotify) -> nix::Result<()> {
-        let changes = AddWatchFlags::IN_CLOSE_WRITE
+        let changes = MOVED
+            | AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_MOVED_FROM
             | AddWatchFlags::IN_DELETE;
         self.directories()
             .into_iter()
             .try_for_each(|directory| events.add_watch(&directory, changes).map(drop))
+    }
+
+    /// Asks again once a directory was moved or removed; why changes at its path are not heard of any more.
+    fn listen_anew(&self, events: &Inotify) -> Result<(), String> {
+        let is_at = |(path, own): &(PathBuf, Identity)| {
+            fs::metadata(path).is_ok_and(|found| identity(&found) == *own)
+        };
+        if self.hidden.as_ref().is_some_and(|hidden| !is_at(hidden)) {
+            return Err("its directory is another, which the command sees".to_owned());
+        }
+        self.listen(events).map_err(|error| format!("its directory was moved or removed: {error}"))
     }
 
     /// Tells what it says; once more where it has come to be elsewhere, which was not watched until then.
@@ -375,6 +404,25 @@ mod tests {
         until(&renewals, "=four").await;
         fs::write(&file, "\n").expect("a file");
         until(&renewals, "-its file is empty").await;
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_moved_away_is_told_of() {
+        for (is_hidden, expected) in [
+            (true, "!its file is not read again: its directory is another"),
+            (false, "!its file is not read again: its directory was moved or removed"),
+        ] {
+            let above = tempfile::tempdir().expect("a directory");
+            let above = fs::canonicalize(above.path()).expect("a path");
+            let own = above.join("secrets");
+            fs::create_dir_all(&own).expect("a directory");
+            let file = own.join("key");
+            fs::write(&file, "one").expect("a file");
+            let renewals = watched(FileTask::new(file.clone(), file, is_hidden.then(|| own.clone())));
+            assert_eq!(next(&renewals).await, "=one");
+            fs::rename(&own, above.join("old")).expect("a move");
+            until(&renewals, expected).await;
+        }
     }
 
     #[tokio::test]
