@@ -1,6 +1,4 @@
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -28,6 +26,7 @@ use super::refusal::{Form, Refusal};
 use super::request_filter::{Inside, RequestContent, RequestFilter};
 use super::response_filter::ResponseFilter;
 use super::sides::Sides;
+use super::target::{escaped, with_path, with_target};
 use super::websocket::{self, WebSocket};
 use super::worst::Worst;
 use crate::core::FlowId;
@@ -600,60 +599,4 @@ fn substitute(
     worst.note(secrets.check(parts.method.as_str().as_bytes()));
     headers::substitute(&mut parts.headers, secrets, to, &mut worst);
     worst.verdict().map(|()| target)
-}
-
-/// The same target with another path and query.
-fn with_target(target: Uri, path_and_query: &[u8]) -> Option<Uri> {
-    let mut parts = target.into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(path_and_query).ok()?);
-    Uri::from_parts(parts).ok()
-}
-
-/// A path and query as RFC 3986 has them: hyper takes bytes beyond ASCII, which servers read in more than one way,
-/// and their escapes in one (RFC 3987, section 3.1).
-pub(super) fn escaped(target: &str) -> Cow<'_, str> {
-    if target.is_ascii() {
-        return Cow::Borrowed(target);
-    }
-    let mut escaped = String::with_capacity(target.len() * 2);
-    for byte in target.bytes() {
-        if byte.is_ascii() {
-            escaped.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    Cow::Owned(escaped)
-}
-
-/// The same target with another path.
-fn with_path(target: Uri, path: &str) -> Option<Uri> {
-    if target.path() == path {
-        return Some(target);
-    }
-    let with_query = match target.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    let mut parts = target.into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(with_query).ok()?);
-    Uri::from_parts(parts).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_ascii_is_escaped_and_nothing_else() {
-        const CASES: &[(&str, &str)] = &[
-            ("/", "/"),
-            ("/a%20b?c=%C3%BC&d={}", "/a%20b?c=%C3%BC&d={}"),
-            ("/\u{fc}?q=\u{1f980}", "/%C3%BC?q=%F0%9F%A6%80"),
-        ];
-        for (target, expected) in CASES {
-            assert_eq!(escaped(target), *expected, "{target}");
-        }
-    }
 }

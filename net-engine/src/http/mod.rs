@@ -34,6 +34,7 @@ mod serve;
 mod serve_http1;
 mod serve_http2;
 mod sides;
+mod target;
 mod tunnel;
 mod upstream;
 mod websocket;

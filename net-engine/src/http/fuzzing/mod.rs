@@ -16,10 +16,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 
 use self::strict::{Message, Read};
-use super::exchange::{Exchange, escaped};
+use super::exchange::Exchange;
 use super::sender::Sender;
 use super::serve::serve;
 use super::sides::Sides;
+use super::target::escaped;
 use super::upstream::Upstream;
 use crate::core::{FlowId, Gateway, GatewayConfig, GuestAddresses};
 use crate::guest::{Context, EventQueue, GuestConfig, HttpVersion, Stack, StreamInfo};
