@@ -128,7 +128,7 @@ pub(crate) fn lines(figures: &[Figure]) -> Vec<String> {
 }
 
 /// The id without its `peer:` segment, and the peer's name.
-fn split_peer(id: &str) -> Option<(String, &str)> {
+pub(crate) fn split_peer(id: &str) -> Option<(String, &str)> {
     let peer = id.split('/').find_map(|segment| segment.strip_prefix("peer:"))?;
     let rest: Vec<_> = id.split('/').filter(|segment| !segment.starts_with("peer:")).collect();
     Some((rest.join("/"), peer))

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bench_engine;
+mod bench_report;
 mod cost;
 mod e2e;
 mod figures;

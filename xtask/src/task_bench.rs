@@ -1,5 +1,6 @@
 //! `cargo xtask bench`
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
@@ -7,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::bench_engine::{self, Axis, Plan, System, TlsSystem};
 use crate::workspace::Workspace;
-use crate::{figures, peers, process};
+use crate::{bench_report, figures, peers, process};
 
 /// Run benches and print their figures, machine-readable, at the end
 ///
@@ -19,10 +20,15 @@ use crate::{figures, peers, process};
                         cargo xtask bench net-sni             one crate\n  \
                         cargo xtask bench net-sni classify    the ids that contain `classify`\n  \
                         cargo xtask bench net-sni | grep ^ratio\n  \
-                        cargo xtask bench engine --help       the engine beside its peers")]
+                        cargo xtask bench engine --help       the engine beside its peers\n  \
+                        cargo xtask bench --peers             all of that, and a report, about an hour\n  \
+                        cargo xtask bench report              a report of what was measured last")]
 pub(crate) struct Bench {
     #[command(subcommand)]
     whole: Option<Whole>,
+    /// The engine beside its peers on every axis, and a report with plots (`bench/report.md` in the target directory)
+    #[arg(long, conflicts_with = "name")]
+    peers: bool,
     /// Only this crate
     #[arg(value_name = "CRATE")]
     name: Option<String>,
@@ -34,6 +40,23 @@ pub(crate) struct Bench {
 #[derive(Subcommand)]
 enum Whole {
     Engine(EngineBench),
+    Report(Report),
+}
+
+/// One document of what runs of `bench engine` found
+///
+/// Tables, what should hold and whether it does, a plot for each section, and the findings as JSON.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  cargo xtask bench report                        of the last runs\n  \
+                        cargo xtask bench report --into docs/bench      kept beside the documents\n  \
+                        cargo xtask bench report a.json b.json          of b, and of a what b has not")]
+struct Report {
+    /// Findings that were kept, a later one before an earlier one [default: those of the last runs]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Where it is written [default: `bench` in the target directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    into: Option<PathBuf>,
 }
 
 /// The engine beside pasta, slirp4netns and no engine at all
@@ -86,11 +109,19 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 impl Bench {
     pub(crate) fn run(self, workspace: &Workspace) -> Result<()> {
-        if let Some(Whole::Engine(EngineBench { rounds, systems, axes, tls, tls_systems, seconds })) =
-            self.whole
-        {
-            let axes = if tls { Axis::TLS.to_vec() } else { axes };
-            return bench_engine::run(workspace, &Plan { rounds, systems, axes, tls_systems, seconds });
+        match self.whole {
+            Some(Whole::Engine(EngineBench { rounds, systems, axes, tls, tls_systems, seconds })) => {
+                let axes = if tls { Axis::TLS.to_vec() } else { axes };
+                return bench_engine::run(workspace, &Plan { rounds, systems, axes, tls_systems, seconds });
+            }
+            Some(Whole::Report(Report { files, into })) => {
+                return bench_report::write(workspace, &files, into.as_deref());
+            }
+            None if self.peers => {
+                bench_engine::run(workspace, &Plan::whole())?;
+                return bench_report::write(workspace, &[], None);
+            }
+            None => {}
         }
         let mut members = workspace.select(self.name.as_deref())?;
         members.retain(|member| member.has_benches());

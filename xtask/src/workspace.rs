@@ -58,6 +58,14 @@ impl Workspace {
         Ok(chosen)
     }
 
+    /// The commit of the sources, as git tells it, with `-dirty` where files differ from it.
+    pub(crate) fn commit(&self) -> String {
+        let args = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
+        let output = Command::new("git").args(args).current_dir(&self.root).output();
+        let said = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+        said.map_or_else(|| "unknown".to_owned(), |said| String::from_utf8_lossy(&said).trim().to_owned())
+    }
+
     /// `cargo` in the top directory, with the toolchain that runs this xtask.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -8,6 +8,7 @@
 mod axis;
 mod guests;
 mod launch;
+mod machine;
 mod mitmproxy;
 mod network;
 mod quiet;
@@ -22,6 +23,9 @@ mod tls;
 mod usage;
 
 pub(crate) use axis::Axis;
+pub(crate) use machine::Machine;
+pub(crate) use ratio::Ratio;
+pub(crate) use report::{Absent, Figure, Findings, number};
 pub(crate) use schedule::{Plan, run};
 pub(crate) use system::System;
 pub(crate) use tls::System as TlsSystem;

@@ -1,6 +1,6 @@
 //! How far ahead of the others we are.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bench_engine::samples::{Better, Samples};
 use crate::bench_engine::system::{Maker, System};
@@ -9,12 +9,18 @@ use crate::bench_engine::system::{Maker, System};
 pub(super) const BEST: &str = "best_peer";
 
 /// Ours beside another's on one measure, at one MTU.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     pub(crate) id: String,
     pub(crate) peer: String,
     /// Above 1 we are ahead, whatever the unit.
+    #[serde(deserialize_with = "or_infinite")]
     pub(crate) ratio: f64,
+}
+
+/// JSON has no infinity: it is written as null.
+fn or_infinite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
 }
 
 /// Every ratio the samples allow. MTUs are not mixed: what is direct has none and is a limit to

@@ -1,10 +1,13 @@
 //! What was found: a table for people, lines for programs, and the same as JSON.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::bench_engine::machine::Machine;
 use crate::bench_engine::ratio::{self, Ratio};
 use crate::bench_engine::samples::{Samples, Series};
 use crate::bench_engine::schedule::Plan;
@@ -12,22 +15,22 @@ use crate::bench_engine::system::{Maker, System};
 use crate::workspace::Workspace;
 
 /// One measure on one system.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Figure {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Figure {
     /// A peer's has a last segment `peer:<name>`.
-    pub(super) id: String,
-    unit: &'static str,
-    median: f64,
-    min: f64,
-    max: f64,
-    values: Vec<f64>,
+    pub(crate) id: String,
+    pub(crate) unit: String,
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    pub(crate) values: Vec<f64>,
 }
 
 impl Figure {
     pub(super) fn new<S>(id: String, series: &Series<S>) -> Self {
         Self {
             id,
-            unit: series.unit.label(),
+            unit: series.unit.label().to_owned(),
             median: series.median(),
             min: series.min(),
             max: series.max(),
@@ -36,84 +39,116 @@ impl Figure {
     }
 }
 
-/// All that is said in the end.
-pub(super) struct Findings<'f> {
-    /// For people.
-    pub(super) table: Vec<String>,
-    pub(super) figures: Vec<Figure>,
-    pub(super) ratios: Vec<Ratio>,
+/// All that is said in the end, and kept for a report of several runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Findings {
+    pub(crate) machine: Machine,
+    /// Of the sources, where git tells; `-dirty` where they differ from it.
+    pub(crate) commit: String,
+    /// When they were kept, as RFC 3339 has it.
+    pub(crate) at: String,
+    /// So many were asked for; a figure has as many values as were taken.
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) ratios: Vec<Ratio>,
     /// Systems, and why they are absent.
-    pub(super) absent: Vec<(String, String)>,
-    pub(super) remarks: &'f [String],
+    pub(crate) absent: Vec<Absent>,
+    pub(crate) remarks: Vec<String>,
     /// Samples taken although the machine did not become quiet.
-    pub(super) disturbed: usize,
+    pub(crate) disturbed_samples: usize,
 }
 
-#[derive(Serialize)]
-struct Report<'r> {
-    rounds: usize,
-    seconds: f64,
-    figures: &'r [Figure],
-    ratios: &'r [Ratio],
-    absent: Vec<Absent<'r>>,
-    remarks: &'r [String],
-    disturbed_samples: usize,
+/// A system that was not measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Absent {
+    pub(crate) system: String,
+    pub(crate) why: String,
 }
 
-#[derive(Serialize)]
-struct Absent<'r> {
-    system: &'r str,
-    why: &'r str,
+impl Findings {
+    /// Findings without any figure, of what this machine and these sources are.
+    pub(super) fn new(workspace: &Workspace, plan: &Plan) -> Self {
+        Self {
+            machine: Machine::describe(),
+            commit: workspace.commit(),
+            at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            rounds: plan.rounds,
+            seconds: plan.seconds,
+            figures: Vec::new(),
+            ratios: Vec::new(),
+            absent: Vec::new(),
+            remarks: Vec::new(),
+            disturbed_samples: 0,
+        }
+    }
+
+    /// Takes over what samples have beside their figures.
+    pub(super) fn with_notes<S: Copy>(mut self, samples: &Samples<S>, name: impl Fn(S) -> String) -> Self {
+        let absent = |(system, why): &(S, String)| Absent { system: name(*system), why: why.clone() };
+        self.absent = samples.absent.iter().map(absent).collect();
+        self.remarks.clone_from(&samples.remarks);
+        self.disturbed_samples = samples.disturbed;
+        self
+    }
+
+    /// Where findings called `name` are kept.
+    pub(crate) fn path(workspace: &Workspace, name: &str) -> PathBuf {
+        workspace.target.join(format!("bench/{name}.json"))
+    }
+
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} holds no findings of `cargo xtask bench engine`", path.display()))
+    }
+
+    /// Keeps them below the target directory.
+    pub(super) fn keep(&self, workspace: &Workspace, name: &str) -> Result<()> {
+        let path = Self::path(workspace, name);
+        let dir = path.parent().context("a file is in a directory")?;
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        fs::write(&path, serde_json::to_string_pretty(self)?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Prints `table` for people and everything else for programs.
+    pub(super) fn print(&self, table: &[String]) {
+        for line in table {
+            println!("{line}");
+        }
+        println!();
+        for Absent { system, why } in &self.absent {
+            println!("absent {system}: {why}");
+        }
+        for remark in &self.remarks {
+            println!("remark {remark}");
+        }
+        if self.disturbed_samples > 0 {
+            println!("remark {} samples were taken on a busy machine", self.disturbed_samples);
+        }
+        for Figure { id, unit, median, min, max, .. } in &self.figures {
+            println!("figure {id} {} {unit} {}..{}", number(*median), number(*min), number(*max));
+        }
+        for Ratio { id, peer, ratio } in &self.ratios {
+            println!("ratio {id} {peer} {ratio:.2}");
+        }
+    }
 }
 
-/// Prints everything, and writes `bench/engine.json` below the target directory.
-pub(crate) fn print(workspace: &Workspace, plan: &Plan, samples: &Samples) -> Result<()> {
-    let findings = Findings {
-        table: table(samples),
-        figures: figures(samples),
-        ratios: ratio::all(samples),
-        absent: samples.absent.iter().map(|(system, why)| (system.name(), why.clone())).collect(),
-        remarks: &samples.remarks,
-        disturbed: samples.disturbed,
-    };
-    emit(workspace, "engine", plan, &findings)
+/// Keeps what was found so far as `bench/engine.json` below the target directory.
+pub(super) fn keep(workspace: &Workspace, plan: &Plan, samples: &Samples) -> Result<Findings> {
+    let mut findings = Findings::new(workspace, plan).with_notes(samples, System::name);
+    findings.figures = figures(samples);
+    findings.ratios = ratio::all(samples);
+    findings.keep(workspace, "engine")?;
+    Ok(findings)
 }
 
-/// Prints findings, and writes them to `bench/<name>.json` below the target directory.
-pub(super) fn emit(workspace: &Workspace, name: &str, plan: &Plan, findings: &Findings<'_>) -> Result<()> {
-    let report = Report {
-        rounds: plan.rounds,
-        seconds: plan.seconds,
-        figures: &findings.figures,
-        ratios: &findings.ratios,
-        absent: findings.absent.iter().map(|(system, why)| Absent { system, why }).collect(),
-        remarks: findings.remarks,
-        disturbed_samples: findings.disturbed,
-    };
-    for line in &findings.table {
-        println!("{line}");
-    }
-    println!();
-    for Absent { system, why } in &report.absent {
-        println!("absent {system}: {why}");
-    }
-    for remark in report.remarks {
-        println!("remark {remark}");
-    }
-    if report.disturbed_samples > 0 {
-        println!("remark {} samples were taken on a busy machine", report.disturbed_samples);
-    }
-    for Figure { id, unit, median, min, max, .. } in report.figures {
-        println!("figure {id} {} {unit} {}..{}", number(*median), number(*min), number(*max));
-    }
-    for Ratio { id, peer, ratio } in report.ratios {
-        println!("ratio {id} {peer} {ratio:.2}");
-    }
-    let path = workspace.target.join(format!("bench/{name}.json"));
-    let dir = path.parent().context("a file is in a directory")?;
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    fs::write(&path, serde_json::to_string_pretty(&report)?)
-        .with_context(|| format!("cannot write {}", path.display()))
+/// Keeps everything and prints it.
+pub(super) fn print(workspace: &Workspace, plan: &Plan, samples: &Samples) -> Result<()> {
+    keep(workspace, plan, samples)?.print(&table(samples));
+    Ok(())
 }
 
 fn figures(samples: &Samples) -> Vec<Figure> {
@@ -191,7 +226,7 @@ pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
 }
 
 /// About three significant digits.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let decimals = match value.abs() {
         0.0 => 0,
         size if size >= 100.0 => 0,

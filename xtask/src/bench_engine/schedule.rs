@@ -1,6 +1,7 @@
 //! Whose turn it is: rounds, in each of which every system is started afresh and measured.
 
 use anyhow::{Result, bail};
+use clap::ValueEnum;
 
 use crate::bench_engine::axis::Axis;
 use crate::bench_engine::guests;
@@ -38,6 +39,14 @@ pub(crate) struct Plan {
     pub(crate) tls_systems: Vec<TlsSystem>,
     /// How long a sample of throughput takes.
     pub(crate) seconds: f64,
+}
+
+impl Plan {
+    /// Everybody on every axis.
+    pub(crate) fn whole() -> Self {
+        let axes = Axis::value_variants().to_vec();
+        Self { rounds: 5, systems: Vec::new(), axes, tls_systems: Vec::new(), seconds: 1.0 }
+    }
 }
 
 /// Carries the plan out and prints what was found.
@@ -89,6 +98,7 @@ fn run_plain(workspace: &Workspace, plan: &Plan) -> Result<()> {
     if !compared.is_empty() {
         for round in 1..=plan.rounds {
             systems.retain(|system| compare(&network, plan, round, *system, &compared, &mut samples));
+            report::keep(workspace, plan, &samples)?;
         }
     }
     if systems.contains(&System::Ours1500) {
@@ -100,6 +110,7 @@ fn run_plain(workspace: &Workspace, plan: &Plan) -> Result<()> {
                     alone(&network, plan, round, axis, &mut samples);
                 }
             }
+            report::keep(workspace, plan, &samples)?;
         }
     }
     report::print(workspace, plan, &samples)

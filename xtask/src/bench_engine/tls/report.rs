@@ -12,18 +12,20 @@ use crate::workspace::Workspace;
 /// How an id says that secrets are looked for.
 const SECRETS: &str = "secrets";
 
-/// Prints everything, and writes `bench/engine-tls.json` below the target directory.
+/// Keeps what was found so far as `bench/engine-tls.json` below the target directory.
+pub(super) fn keep(workspace: &Workspace, plan: &Plan, samples: &Samples<System>) -> Result<Findings> {
+    let mut findings = Findings::new(workspace, plan).with_notes(samples, |system| system.name().to_owned());
+    findings.figures = figures(samples);
+    findings.ratios = ratios(samples);
+    findings.keep(workspace, "engine-tls")?;
+    Ok(findings)
+}
+
+/// Keeps everything and prints it.
 pub(super) fn print(workspace: &Workspace, plan: &Plan, samples: &mut Samples<System>) -> Result<()> {
     add_added(samples);
-    let findings = Findings {
-        table: table(samples),
-        figures: figures(samples),
-        ratios: ratios(samples),
-        absent: samples.absent.iter().map(|(system, why)| (system.name().to_owned(), why.clone())).collect(),
-        remarks: &samples.remarks,
-        disturbed: samples.disturbed,
-    };
-    report::emit(workspace, "engine-tls", plan, &findings)
+    keep(workspace, plan, samples)?.print(&table(samples));
+    Ok(())
 }
 
 /// What a request takes longer than one that is spliced, round by round.

@@ -34,6 +34,7 @@ pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
                     bench.compare(round, system, &axes, &mut samples);
                 }
             }
+            report::keep(workspace, plan, &samples)?;
         }
     }
     if plan.axes.contains(&Axis::TlsFlood) {
