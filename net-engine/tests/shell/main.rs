@@ -12,6 +12,7 @@ mod gone;
 #[allow(dead_code, reason = "the demo needs more of its guest than these tests do")]
 #[path = "../../examples/demo/guest.rs"]
 mod guest;
+mod host_ports;
 mod http;
 mod http2;
 mod inner;

@@ -11,8 +11,8 @@ use hickory_proto::rr::{Name, RecordType};
 use net_core::{Limits, Shaping};
 use net_engine::link::{self, LinkCapabilities};
 use net_engine::{
-    Engine, Event, GuestConfig, HostTrust, Interception, Nameserver, Nameservers, Proxy, TerminationHook,
-    ViolationAction,
+    Engine, Event, GuestConfig, HostPorts, HostTrust, Interception, Nameserver, Nameservers, Proxy,
+    TerminationHook, ViolationAction,
 };
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, VirtualPools, parse_target};
@@ -76,6 +76,7 @@ pub(crate) struct Setup {
     pub(crate) permitted: Option<&'static str>,
     pub(crate) host_trust: Vec<HostTrust>,
     pub(crate) proxies: Vec<Proxy>,
+    pub(crate) host_ports: HostPorts,
     pub(crate) limits: Limits,
     pub(crate) shaping: Shaping,
     /// Who is asked for names; the zone's server unless others are given.
@@ -179,6 +180,7 @@ impl World {
             dns_denial: setup.dns_denial,
             redirects,
             proxies: setup.proxies,
+            host_ports: setup.host_ports,
             limits: setup.limits,
             shaping: setup.shaping,
             strict_hosts: !setup.lax_hosts,
