@@ -97,9 +97,27 @@ pub(crate) const VALUE: &str = "the-real-value-0";
 
 /// The one secret, with this value and bound to this host.
 pub(crate) fn secrets(value: &str, host: &str) -> SecretSet {
+    secrets_with(value, host, |_| ())
+}
+
+/// The same with a binding that is changed.
+pub(crate) fn secrets_with(value: &str, host: &str, change: impl FnOnce(&mut Binding)) -> SecretSet {
     let hosts = vec![host.parse().unwrap()];
-    let binding = Binding::new("TOKEN", placeholder(), SecretValue::new(value.into()), hosts);
+    let mut binding = Binding::new("TOKEN", placeholder(), SecretValue::new(value.into()), hosts);
+    change(&mut binding);
     SecretSet::compile(vec![binding], *b"test key").unwrap()
+}
+
+impl Setup {
+    /// A guest that may connect to `a.example`, which is `server`, over TLS that is opened.
+    pub(crate) fn of_a(identity: &Identity, server: SocketAddr) -> Self {
+        Self {
+            allow: &["a.example:443"],
+            redirects: vec![((HOST_A.1, 443), server)],
+            trusts: Some(identity.pem()),
+            ..Self::default()
+        }
+    }
 }
 
 pub(crate) struct World {
