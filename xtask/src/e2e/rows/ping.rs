@@ -161,12 +161,16 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "ping_and_traceroute_by_raw_sockets_where_no_others_are_to_be_had",
         &["--allow", "public", "-v"],
-        "ping -n -c 3 -i 0.2 -W 5 192.31.196.2 && ping -n -c 3 -i 0.2 -W 5 2001:4:112::2 && \
+        // What cannot be reached first: a kernel tells of that less readily once it has told that a hop limit was exceeded.
+        "ping -n -c 1 -W 5 192.52.193.1; ping -n -c 1 -W 5 2001:3::1; \
+         ping -n -c 3 -i 0.2 -W 5 192.31.196.2 && ping -n -c 3 -i 0.2 -W 5 2001:4:112::2 && \
          ping -n -c 1 -W 5 -s 1400 192.31.196.3 && \
          for hops in 1 2 3; do ping -n -c 1 -W 5 -t $hops 192.52.193.9; ping -n -c 1 -W 5 -t $hops 2001:3::9; done; \
-         traceroute -I -N 1 -n -q 1 -w 5 192.52.193.9 && ping -n -c 1 -W 5 192.52.193.1",
+         traceroute -I -N 1 -n -q 1 -w 5 192.52.193.9",
         &[
-            Fails,
+            Exit(0),
+            Out("From 192.31.196.2 icmp_seq=1 Destination Host Unreachable"),
+            Out("icmp_seq=1 Destination unreachable: No route"),
             Out("64 bytes from 192.31.196.2: icmp_seq=3 ttl=64"),
             Out("64 bytes from 2001:4:112::2: icmp_seq=3 ttl=64"),
             Out("1408 bytes from 192.31.196.3: icmp_seq=1"),
@@ -175,7 +179,6 @@ pub(crate) const ROWS: &[Row] = &[
             Out("64 bytes from 2001:3::9: icmp_seq=1"),
             Out(" 2  192.31.196.2 "),
             Out(" 3  192.52.193.9 "),
-            Out("From 192.31.196.2 icmp_seq=1 Destination Host Unreachable"),
             NotOut("DUP!"),
             Err(&["no capabilities"]),
         ],
