@@ -229,6 +229,7 @@ async fn serve(mut attachments: mpsc::Receiver<Attach>) {
 async fn run_guest(attach: Attach) {
     let Attach { link, gateway, mut config, mut commands, events, guests: _guests } = attach;
     let on_termination = config.on_termination.take();
+    let raw_echoes = std::mem::take(&mut config.raw_echoes);
     // Declared first, dropped last: when the events end, nothing of the guest is left, even where
     // the whole worker is taken down.
     let _end = CloseOnDrop(events.clone());
@@ -239,7 +240,7 @@ async fn run_guest(attach: Attach) {
             let context = Rc::new(Context::new(stack.clone(), events, config));
             let udp = Rc::new(Udp::new(Rc::clone(&context)));
             let publisher = Rc::new(Publisher::new(Rc::clone(&context), Rc::clone(&udp)));
-            let driver = Driver::new(Rc::clone(&context), Rc::clone(&udp), link);
+            let driver = Driver::new(Rc::clone(&context), Rc::clone(&udp), link, raw_echoes);
             let mut driver = tokio::task::spawn_local(driver.run());
             let ended = loop {
                 tokio::select! {

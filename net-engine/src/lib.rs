@@ -50,9 +50,10 @@ mod wiping_allocator;
 pub use engine::{AttachError, BuildError, Engine, EngineBuilder, Guest};
 pub use guest::{
     DEFAULT_HOST_ALIAS, Denial, DeniedRequest, DialError, DnsTransport, Event, GuestAlert, GuestConfig,
-    HostInterfaces, HostTrust, HostTrustError, InboundError, InterceptError, Interception, LeakPlace,
-    Nameserver, NameserverError, Nameservers, ProxyProtocol, Publication, PublicationId, RuleLabel,
-    SwapError, Termination, TerminationHook, ViolationAction, ViolationReport,
+    HostInterfaces, HostPortError, HostPorts, HostTarget, HostTrust, HostTrustError, InboundError,
+    InterceptError, Interception, LeakPlace, Nameserver, NameserverError, Nameservers, ProxyProtocol,
+    Publication, PublicationId, RawEchoSockets, RuleLabel, SwapError, Termination, TerminationHook,
+    ViolationAction, ViolationReport,
 };
 pub use locked_value::LockedValue;
 pub use proxy::{

@@ -71,6 +71,12 @@ pub(crate) const CAPTURE: &[Program] =
 pub(crate) const PROXIES: &[Program] =
     &[("microsocks", "microsocks"), ("tinyproxy", "tinyproxy-bin"), ("stunnel4", "stunnel4")];
 
+/// A proxy of HTTP that many networks have.
+pub(crate) const SQUID: &[Program] = &[("squid", "squid")];
+
+/// A server of SOCKS that is nobody's sample.
+pub(crate) const DANTE: &[Program] = &[("danted", "dante-server")];
+
 /// What takes core dumps of a process that runs.
 pub(crate) const GDB: &[Program] = &[("gcore", "gdb")];
 

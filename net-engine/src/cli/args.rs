@@ -284,6 +284,14 @@ pub(super) struct PolicyArgs {
     /// HOST:PORT behind it. Credentials, and what does not go by it, are said in a file
     #[arg(long, value_name = "URL")]
     pub(super) proxy: Vec<String>,
+    /// Lead a port of this machine, as the command sees it (host.internal, and its gateway), to another port of
+    /// this machine's loopback: 5432:15432, or 5432:127.0.0.2:15432, over UDP with /udp behind it. Rules are for
+    /// the port the command asks for: --allow host:5432
+    #[arg(long, value_name = "PORT:[ADDR:]HOST_PORT[/udp]")]
+    pub(super) host_port: Vec<String>,
+    /// The same to any address, which the rules take for this machine all the same
+    #[arg(long, value_name = "PORT:ADDR:PORT[/udp]")]
+    pub(super) dangerous_host_port: Vec<String>,
     /// Trust these certificate authorities too, upstream
     #[arg(long, value_name = "FILE")]
     pub(super) upstream_ca: Vec<PathBuf>,

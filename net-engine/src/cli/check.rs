@@ -7,6 +7,7 @@ use net_policy::Action;
 
 use super::args::{CheckArgs, PolicyArgs};
 use super::config::Config;
+use super::host_ports;
 use super::plan::{self, Settings};
 use super::secret_settings::SecretSettings;
 use super::upstreams::UpstreamSettings;
@@ -14,7 +15,7 @@ use super::upstreams::UpstreamSettings;
 /// Prints the rules in the order they are tried, and what their owner may not have meant.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let (config, _) = Config::read(args.file())?;
-    let Settings { policy, upstreams, secrets, terminate_after, shaping, .. } =
+    let Settings { policy, upstreams, secrets, terminate_after, shaping, host_ports, .. } =
         Settings::new(&PolicyArgs::default(), &config)?;
     for (index, rule) in policy.rules().iter().enumerate() {
         let comment = rule.comment.as_ref();
@@ -31,6 +32,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
     if !shaping.is_unbounded() {
         println!("  -  in all at most {shaping}");
     }
+    for line in host_ports::lines(&host_ports) {
+        println!("{line}");
+    }
     for secret in &secrets {
         println!("{secret}");
     }
@@ -44,6 +48,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
         println!("warning: {warning}");
     }
     for warning in upstreams.iter().filter_map(UpstreamSettings::warning) {
+        println!("warning: {warning}");
+    }
+    for warning in host_ports::warnings(&host_ports, policy.may_reach_host()) {
         println!("warning: {warning}");
     }
     Ok(ExitCode::SUCCESS)

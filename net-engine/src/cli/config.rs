@@ -74,6 +74,8 @@ pub(super) struct Config {
     /// With the place it was written.
     pub(super) mtu: Option<(String, u16)>,
     pub(super) host_alias: Option<Written>,
+    pub(super) host_ports: Vec<Written>,
+    pub(super) dangerous_host_ports: Vec<Written>,
     pub(super) dns_denial: DenialConfig,
     pub(super) strict_hosts: Option<bool>,
     pub(super) readable_denials: Option<bool>,
@@ -227,6 +229,10 @@ struct Keys {
     offload: Option<bool>,
     mtu: Option<Spanned<u16>>,
     host_alias: Option<Spanned<String>>,
+    #[serde(default)]
+    host_ports: Vec<Spanned<String>>,
+    #[serde(default)]
+    dangerous_host_ports: Vec<Spanned<String>>,
     #[serde(default)]
     dns_denial: DenialConfig,
     strict_hosts: Option<bool>,
@@ -417,6 +423,8 @@ impl Config {
             offload: keys.offload,
             mtu: keys.mtu.map(|mtu| (place("mtu", mtu.span().start), mtu.into_inner())),
             host_alias: keys.host_alias.map(|alias| written("host_alias", alias)),
+            host_ports: list("host_ports", keys.host_ports),
+            dangerous_host_ports: list("dangerous_host_ports", keys.dangerous_host_ports),
             dns_denial: keys.dns_denial,
             strict_hosts: keys.strict_hosts,
             readable_denials: keys.readable_denials,

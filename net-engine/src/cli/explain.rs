@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use net_core::{Direction, HostName, Protocol};
+use net_core::{Direction, Flow, HostName, Protocol};
 use net_policy::{
     Decision, Group, HostAddresses, MIN_TTL, NameDecision, NameTable, Query, RequestLine, VirtualPools,
 };
@@ -122,6 +122,14 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
                 }
             };
             println!("{way}");
+        }
+    }
+    if is_allowed && is_resolved && addresses.is_gateway(address) {
+        let guest = SocketAddr::new(address, 0);
+        let flow = Flow { protocol: query.protocol, guest, upstream: SocketAddr::new(address, port) };
+        let dialled = settings.host_ports.dialled(&flow);
+        if matches!(query.protocol, Protocol::Tcp | Protocol::Udp) {
+            println!("it is this machine, where it leads to {dialled}");
         }
     }
     if is_allowed && !is_resolved {

@@ -19,9 +19,9 @@ use super::secret_settings::SecretSettings;
 use super::trust::{Anchors, TrustFiles};
 use super::upstreams::{Identities, UpstreamSettings};
 use super::watch::Place;
-use super::{publish, resolver, shaping};
+use super::{host_ports, publish, resolver, shaping};
 use crate::core::Autoconfiguration;
-use crate::{DEFAULT_HOST_ALIAS, GuestConfig, Interception};
+use crate::{DEFAULT_HOST_ALIAS, GuestConfig, HostPorts, Interception};
 
 const DEFAULT_MTU: u16 = 1500;
 const DEFAULT_INTERCEPTED_PORT: u16 = 443;
@@ -74,6 +74,7 @@ pub(super) struct Settings {
     pub(super) upstreams: Vec<UpstreamSettings>,
     pub(super) proxies: Vec<ProxySettings>,
     pub(super) host_alias: HostName,
+    pub(super) host_ports: HostPorts,
     dns_denial: DenialStyle,
     strict_hosts: bool,
     readable_denials: bool,
@@ -109,6 +110,10 @@ impl Settings {
         let nameservers = joined(&config.nameservers, "--nameserver", &flags.nameserver);
         resolver::check(&nameservers)?;
         publish::check(&config.publish)?;
+        let host_ports = host_ports::host_ports(
+            &joined(&config.host_ports, "--host-port", &flags.host_port),
+            &joined(&config.dangerous_host_ports, "--dangerous-host-port", &flags.dangerous_host_port),
+        )?;
         let anchors = Anchors::read(&joined(&config.upstream_ca, "--upstream-ca", &authorities))?;
         let upstreams = config.upstream.iter().map(|one| UpstreamSettings::new(one, &anchors.upstream));
         let upstreams = upstreams.collect::<Result<_>>()?;
@@ -132,6 +137,7 @@ impl Settings {
             upstreams,
             proxies,
             host_alias,
+            host_ports,
             dns_denial: match config.dns_denial {
                 DenialConfig::Refused => DenialStyle::Refused,
                 DenialConfig::Nxdomain => DenialStyle::NxDomain,
@@ -167,6 +173,7 @@ impl Plan {
         let publish = [config.publish.clone(), Written::on_command_line("--publish", &args.publish)].concat();
         publish::check(&publish)?;
         let mut warnings: Vec<_> = settings.secrets.iter().flat_map(SecretSettings::warnings).collect();
+        warnings.extend(host_ports::warnings(&settings.host_ports, settings.policy.may_reach_host()));
         let ReadSecrets { held, refresher, mut removed_variables, mut covers } =
             ReadSecrets::new(settings.secrets)?;
         if !held.are_locked() {
@@ -223,6 +230,7 @@ impl Plan {
             host_trust,
             dangerous_tls_key_log,
             host_alias: settings.host_alias,
+            host_ports: settings.host_ports,
             dns_denial: settings.dns_denial,
             strict_hosts: settings.strict_hosts,
             readable_denials: settings.readable_denials,

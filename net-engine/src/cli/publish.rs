@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::config::Written;
+use super::ports::{bare_address, range};
 use crate::{ProxyProtocol, Publication};
 
 const SHAPE: &str =
@@ -122,21 +123,8 @@ fn guest_ports(text: &str) -> Result<RangeInclusive<u16>> {
     Ok(ports)
 }
 
-/// `PORT` or `PORT-PORT`.
-fn range(text: &str) -> Option<RangeInclusive<u16>> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then_some(first..=last)
-}
-
-/// An address; one of IPv6 in brackets, since colons divide.
 fn address_of(text: &str) -> Result<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let address = match bare {
-        Some(v6) => v6.parse().ok().map(IpAddr::V6),
-        None => text.parse().ok().map(IpAddr::V4),
-    };
-    address.ok_or_else(|| anyhow!("\"{text}\" is no address: {SHAPE}, with IPv6 in brackets"))
+    bare_address(text).ok_or_else(|| anyhow!("\"{text}\" is no address: {SHAPE}, with IPv6 in brackets"))
 }
 
 #[cfg(test)]

@@ -32,7 +32,9 @@ use super::watch::{Watch, Watching};
 use super::wiped_variables;
 use crate::core::GuestAddresses;
 use crate::link::{Link, PacketLink, TapLink};
-use crate::{Engine, Guest, GuestConfig, Publication, Termination, TerminationHook, WipingAllocator};
+use crate::{
+    Engine, Guest, GuestConfig, Publication, RawEchoSockets, Termination, TerminationHook, WipingAllocator,
+};
 
 /// The exit status where a violation has ended the command.
 const VIOLATED: u8 = 86;
@@ -43,7 +45,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     nix::sys::prctl::set_dumpable(false).context("the process cannot be protected")?;
     // Made before any secret is read; what is wrong with the flags is said first.
     let user_namespace = sandbox::make_user_namespace();
-    let plan = Plan::new(&args)?;
+    let mut plan = Plan::new(&args)?;
     if plan.held.is_empty() && plan.removed_variables.is_empty() && plan.covers.is_empty() {
         // Nothing was read that is a secret.
         WipingAllocator::stop();
@@ -104,6 +106,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<ExitCode> {
     // By the capabilities this process still has; the sandbox has no part in it.
     let publications = publish::bind(&plan.publish)?;
     let sockets: Vec<_> = publications.iter().filter_map(Publication::socket_directory).collect();
+    plan.guest.raw_echoes = RawEchoSockets::where_needed();
     let confinement = confine(files.directory.path(), watch.as_ref().map(Watch::directory), &sockets);
     if verbose > 0 {
         eprintln!("net-engine: link {kind:?}, mtu {}", plan.mtu);

@@ -218,11 +218,31 @@ impl<'f> Echo<'f> {
         message.extend_from_slice(self.data);
     }
 
+    /// The identifier of a message that asks for an echo or is one.
+    pub(crate) fn ident_of(bytes: &[u8]) -> Option<u16> {
+        let [_, _, _, _, id0, id1, ..] = *bytes.first_chunk::<HEADER_BYTES>()?;
+        Some(u16::from_be_bytes([id0, id1]))
+    }
+
     /// What a host has received as the reply to such a message, or sent as one: sequence number and data.
     pub(crate) fn of_message(bytes: &'f [u8], kinds: [u8; 2]) -> Option<(u16, &'f [u8])> {
         let (header, data) = bytes.split_first_chunk::<HEADER_BYTES>()?;
         let [kind, 0, _, _, _, _, seq0, seq1] = *header else { return None };
         kinds.contains(&kind).then(|| (u16::from_be_bytes([seq0, seq1]), data))
+    }
+}
+
+/// The sound message in a packet as a raw socket of IPv4 receives it: the kernel has looked at its IP header alone (raw(7)).
+pub(crate) fn icmp_in_packet_v4(packet: &[u8]) -> Option<&[u8]> {
+    let header = Ipv4Packet::new_checked(packet).ok()?;
+    let message = packet.get(header.header_len().into()..header.total_len().into())?;
+    Icmpv4Packet::new_checked(message).is_ok_and(|icmp| icmp.verify_checksum()).then_some(message)
+}
+
+/// Fills in the checksum of a message.
+pub(crate) fn fill_checksum_v4(message: &mut [u8]) {
+    if let Ok(mut icmp) = Icmpv4Packet::new_checked(message) {
+        icmp.fill_checksum();
     }
 }
 

@@ -49,7 +49,7 @@ pub use flow_table::FlowId;
 pub use frame_queue::QueuedFrame;
 pub(crate) use frame_queue::packets;
 pub use gateway::{AcceptError, Gateway, GatewayConfig, Ingress};
-pub(crate) use icmp::{ECHO_REPLIES, ECHO_REQUESTS, Echo};
+pub(crate) use icmp::{ECHO_REPLIES, ECHO_REQUESTS, Echo, fill_checksum_v4, icmp_in_packet_v4};
 pub use icmp::{IcmpError, Undelivery, Unreachable};
 pub use inbound::ConnectError;
 pub(crate) use port_table::{Bounds, Ended, PortTable};

@@ -11,7 +11,7 @@ use net_secrets::SecretSet;
 use net_tls::{Authority, UpstreamTrust};
 use rustls::KeyLog;
 
-use super::{HostInterfaces, HostTrust, Nameservers, ViolationReport};
+use super::{HostInterfaces, HostPorts, HostTrust, Nameservers, RawEchoSockets, ViolationReport};
 use crate::core::{Autoconfiguration, GuestAddresses};
 use crate::proxy::Proxy;
 
@@ -105,6 +105,9 @@ pub struct GuestConfig {
     pub dangerous_tls_key_log: Option<Arc<dyn KeyLog>>,
     /// The name that means the host's loopback.
     pub host_alias: HostName,
+    /// Ports of the gateway's that lead to other ports than the same of the host's loopback. The policy sees the port
+    /// the guest has asked for.
+    pub host_ports: HostPorts,
     /// Addresses of the host's own interfaces: they belong to the group `host` and no other.
     pub host_addresses: HostInterfaces,
     /// Prefixes behind which a translator of the host's network reaches IPv4, besides the well-known
@@ -138,6 +141,8 @@ pub struct GuestConfig {
     /// What the guest may send and receive, whatever it is: frames with their headers. What is too much waits
     /// at its sender. What the flows of a rule may carry the rule says ([`Rule::shaped`](net_policy::Rule::shaped)).
     pub shaping: Shaping,
+    /// By which sockets it asks for echoes where this process may ask by no others, and has given up the right to these.
+    pub raw_echoes: RawEchoSockets,
     /// Bounds.
     pub limits: Limits,
 }
@@ -160,6 +165,7 @@ impl Default for GuestConfig {
             host_trust: Vec::new(),
             dangerous_tls_key_log: None,
             host_alias: HostName::parse(DEFAULT_HOST_ALIAS).expect("the constant is a host name"),
+            host_ports: HostPorts::default(),
             host_addresses: HostInterfaces::default(),
             nat64: Vec::new(),
             virtual_pools: VirtualPools::default(),
@@ -172,6 +178,7 @@ impl Default for GuestConfig {
             on_termination: None,
             reports_opened: false,
             shaping: Shaping::default(),
+            raw_echoes: RawEchoSockets::default(),
             limits: Limits::default(),
         }
     }

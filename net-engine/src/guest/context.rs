@@ -7,7 +7,7 @@ mod shaping;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,8 +25,8 @@ use tokio::sync::Notify;
 use self::sessions::Session;
 pub(crate) use self::sessions::Stage;
 use super::{
-    BoundRule, Event, EventQueue, Far, FlowCaps, GuestConfig, HeldBytes, Hosts, InnerProtocol, InnerTerms,
-    Interception, OldServers, Resolvers, Stack, Terms, TlsParts, UpstreamSide, ViolationAction,
+    BoundRule, Event, EventQueue, Far, FlowCaps, GuestConfig, HeldBytes, HostPorts, Hosts, InnerProtocol,
+    InnerTerms, Interception, OldServers, Resolvers, Stack, Terms, TlsParts, UpstreamSide, ViolationAction,
     ViolationReport, VirtualFlows, intercepted_names,
 };
 use crate::core::{FlowId, GuestAddresses};
@@ -52,6 +52,7 @@ pub(crate) struct Context {
     pub(crate) readable_denials: bool,
     pub(super) addresses: GuestAddresses,
     redirects: HashMap<SocketAddr, SocketAddr>,
+    host_ports: HostPorts,
     pub(super) proxies: Proxies,
     /// Whether rules of the policy name some.
     pub(super) has_chosen_proxies: Cell<bool>,
@@ -124,6 +125,7 @@ impl Context {
             readable_denials: config.readable_denials,
             limits: config.limits,
             redirects: config.redirects,
+            host_ports: config.host_ports,
             proxies: Proxies::new(config.proxies),
             has_chosen_proxies,
             addresses,
@@ -354,7 +356,7 @@ impl Context {
     }
 
     /// Where upstream is dialled: elsewhere if the owner says so, and for the gateway's own address
-    /// on the host's loopback.
+    /// where its port leads, which is on the host's loopback unless that is said to be elsewhere.
     pub(crate) fn dial_address(&self, flow: &Flow) -> SocketAddr {
         let upstream = self.reached(flow);
         if let Some(elsewhere) = self.redirects.get(&upstream) {
@@ -362,12 +364,7 @@ impl Context {
         }
         // The policy looks through translations, so a translated gateway is the gateway here too.
         let reached = self.hosts.with(Instant::now(), |hosts| hosts.normalise(upstream.ip()));
-        let is_gateway = self.addresses.is_gateway(reached);
-        match upstream.ip() {
-            IpAddr::V4(_) if is_gateway => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), upstream.port()),
-            IpAddr::V6(_) if is_gateway => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), upstream.port()),
-            IpAddr::V4(_) | IpAddr::V6(_) => upstream,
-        }
+        if self.addresses.is_gateway(reached) { self.host_ports.dialled(flow) } else { upstream }
     }
 
     /// The addresses the host alias resolves to.

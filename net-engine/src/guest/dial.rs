@@ -25,8 +25,11 @@ pub enum DialError {
     /// Nothing came back within [`Limits::connect_timeout`](net_core::Limits::connect_timeout).
     #[error("upstream did not answer")]
     TimedOut,
-    /// The host lets this process ask nobody for an echo: `net.ipv4.ping_group_range` leaves its group out.
-    #[error("this host lets nobody ping: put the engine's group into net.ipv4.ping_group_range")]
+    /// The host lets this process ask nobody for an echo: `net.ipv4.ping_group_range` leaves its group out, and it has
+    /// no CAP_NET_RAW.
+    #[error(
+        "this host does not let the engine ping: put its group into net.ipv4.ping_group_range, or give it CAP_NET_RAW"
+    )]
     EchoForbidden,
     /// The policy does not allow it, now that it is to be dialled.
     #[error("the policy does not allow it any more")]

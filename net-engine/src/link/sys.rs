@@ -78,6 +78,33 @@ pub(super) fn set_option(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lets a raw socket of ICMP receive echo replies alone: raw(7); RFC 3542, section 3.2.
+pub(crate) fn pass_echo_replies(socket: BorrowedFd<'_>, is_v6: bool) -> io::Result<()> {
+    const ICMP_FILTER: libc::c_int = 1;
+    const ICMP6_FILTER: libc::c_int = 1;
+    const REPLY_V4: u32 = 0;
+    const REPLY_V6: u32 = 129;
+    // A bit that is set keeps the type of its number out.
+    if !is_v6 {
+        return set_option(socket, libc::SOL_RAW, ICMP_FILTER, (!(1_u32 << REPLY_V4)).cast_signed());
+    }
+    let mut kept_out = [u32::MAX; 8];
+    kept_out[(REPLY_V6 / 32) as usize] &= !(1 << (REPLY_V6 % 32));
+    let length =
+        libc::socklen_t::try_from(size_of_val(&kept_out)).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel reads 256 bits, which outlive the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_ICMPV6,
+            ICMP6_FILTER,
+            kept_out.as_ptr().cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Binds a packet socket to one interface, all protocols.
 pub(super) fn bind_to_interface(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     // SAFETY: an all-zero `sockaddr_ll` is a valid one.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::{Ping, Udp, dns_session, session};
 use crate::core::{FlowId, Gateway, Ingress, Unreachable, packets};
 use crate::dns::{Lookups, answer_datagram};
-use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, Stack, now};
+use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, RawEchoSockets, Stack, now};
 use crate::link::{Link, MAX_FRAME_BYTES};
 
 /// Moves frames between a guest's link and its gateway, and starts what they ask for.
@@ -43,10 +43,15 @@ struct Progress {
 }
 
 impl Driver {
-    pub(crate) fn new(context: Rc<Context>, udp: Rc<Udp>, link: Box<dyn Link>) -> Self {
+    pub(crate) fn new(
+        context: Rc<Context>,
+        udp: Rc<Udp>,
+        link: Box<dyn Link>,
+        raw_echoes: RawEchoSockets,
+    ) -> Self {
         let buffer = vec![0; MAX_FRAME_BYTES].into_boxed_slice();
         let lookups = Rc::new(Lookups::new(Rc::clone(&context)));
-        let ping = Rc::new(Ping::new(Rc::clone(&context)));
+        let ping = Rc::new(Ping::new(Rc::clone(&context), raw_echoes));
         Self { context, lookups, udp, ping, link, buffer, lets_sessions_answer: false, link_opens: None }
     }
 

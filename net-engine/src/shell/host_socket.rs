@@ -109,6 +109,14 @@ impl HostSocket {
         Ok(Self { descriptor: sys::register_for_reading(socket.into())?, is_v6 })
     }
 
+    /// A raw socket of ICMP that does not block.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn raw(descriptor: OwnedFd, is_v6: bool) -> io::Result<Self> {
+        Ok(Self { descriptor: sys::register_for_reading(descriptor)?, is_v6 })
+    }
+
     /// Sends one datagram at once, over as many routers at most as are said, or as the host lets it.
     ///
     /// # Errors

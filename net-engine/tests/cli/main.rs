@@ -204,6 +204,42 @@ fn explain_says_what_becomes_of_a_connection() {
 }
 
 #[test]
+fn check_and_explain_say_where_ports_of_this_machine_lead() {
+    const POLICY: &str = "allow = [\"host:5432,70\"]\nhost_ports = [\"5432:127.0.0.1:15432\", \"9:10/udp\"]\n\
+                          dangerous_host_ports = [\"70:192.0.2.7:71\"]\n";
+    let output = run(POLICY, &["check"], &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(
+        lines(&output.stdout)[2..],
+        [
+            "tcp port 70 of this machine leads to 192.0.2.7:71",
+            "tcp port 5432 of this machine leads to 127.0.0.1:15432",
+            "udp port 9 of this machine leads to port 10 of this machine's loopback",
+            "warning: rule 1 allows addresses that are not of the internet",
+            "warning: tcp port 70 of this machine leads to 192.0.2.7:71, which the rules take for this machine \
+             (dangerous_host_ports)",
+        ]
+    );
+    const CASES: &[(&str, i32, &str)] = &[
+        ("host.internal:5432", 0, "it is this machine, where it leads to 127.0.0.1:15432"),
+        ("172.16.0.1:5432", 0, "it is this machine, where it leads to 127.0.0.1:15432"),
+        ("[fd6e:6574::1]:70", 0, "it is this machine, where it leads to 192.0.2.7:71"),
+        ("host.internal:9", 1, "denied: default (no rule allows it)"),
+    ];
+    for (target, status, last) in CASES {
+        let output = run(POLICY, &["explain"], &["tcp", target]);
+        assert_eq!(output.status.code(), Some(*status), "{target}: {output:?}");
+        assert_eq!(lines(&output.stdout).last().map(String::as_str), Some(*last), "{target}");
+    }
+    let output = run("host_ports = [\"80:192.0.2.7:80\"]\n", &["check"], &[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let [line] = &lines(&output.stderr)[..] else { panic!("one line: {output:?}") };
+    let expected =
+        "policy.toml line 1: host_ports \"80:192.0.2.7:80\": 192.0.2.7 is no address of this machine's";
+    assert!(line.contains(expected), "{line}");
+}
+
+#[test]
 fn explain_says_what_becomes_of_a_request() {
     const POLICY: &str = "[[rules]]\naction = \"allow\"\nto = \"api.example.com:443\"\nmethods = [\"GET\"]\n\
                           paths = [\"/v1/*\"]\n";

@@ -13,8 +13,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::http2_ends::{data, http2_guest, setup};
 use crate::server::{Identity, asked};
-use crate::streaming::{data, http2_guest, setup};
 use crate::world::{HOST_A, PATIENCE, World, run};
 
 const REQUESTS: usize = 5;

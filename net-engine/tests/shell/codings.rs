@@ -5,7 +5,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use hyper::{Request, Response};
 use net_core::Limits;
 use net_engine::Event;
-use net_secrets::{Binding, BodyTypes, Places, SecretSet, SecretValue};
+use net_secrets::{BodyTypes, Places, SecretSet};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream as ServerStream;
 use crate::guest::Stream;
 use crate::server::{Identity, one_connection};
 use crate::wire::{read_responses, read_to_end, statuses};
-use crate::world::{HOST_A, PATIENCE, Setup, VALUE, World, placeholder, run};
+use crate::world::{HOST_A, PATIENCE, Setup, VALUE, World, placeholder, run, secrets_with};
 
 fn coded(mut with: Compress, content: &[u8]) -> Vec<u8> {
     let mut coded = Vec::with_capacity(content.len() + 1024);
@@ -29,11 +29,8 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 
 /// The one secret, bound to `a.example`, in bodies too if so.
 fn secret(in_bodies: bool) -> SecretSet {
-    let hosts = vec!["a.example".parse().unwrap()];
-    let mut binding = Binding::new("TOKEN", placeholder(), SecretValue::new(VALUE.into()), hosts);
     let body = if in_bodies { BodyTypes::Usual } else { BodyTypes::None };
-    binding.places = Places { body, ..Places::default() };
-    SecretSet::compile(vec![binding], *b"test key").unwrap()
+    secrets_with(VALUE, "a.example", |binding| binding.places = Places { body, ..Places::default() })
 }
 
 type Ends = (World, tokio_rustls::client::TlsStream<Stream>, ServerStream<TcpStream>);
@@ -41,14 +38,7 @@ type Ends = (World, tokio_rustls::client::TlsStream<Stream>, ServerStream<TcpStr
 async fn ends(secrets: SecretSet, limits: Limits) -> Ends {
     let identity = Identity::new();
     let (address, accepted) = identity.one_connection("a.example").await;
-    let setup = Setup {
-        allow: &["a.example:443"],
-        redirects: vec![((HOST_A.1, 443), address)],
-        trusts: Some(identity.pem()),
-        secrets,
-        limits,
-        ..Setup::default()
-    };
+    let setup = Setup { secrets, limits, ..Setup::of_a(&identity, address) };
     let world = World::new(setup).await;
     let accepted = tokio::task::spawn_local(accepted);
     let guest = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();
@@ -153,13 +143,7 @@ fn a_coded_body_goes_on_without_its_coding_over_http2() {
             assert!(tell.send((head, body)).is_ok());
             while connection.accept().await.is_some() {}
         });
-        let setup = Setup {
-            allow: &["a.example:443"],
-            redirects: vec![((HOST_A.1, 443), address)],
-            trusts: Some(identity.pem()),
-            secrets: secret(true),
-            ..Setup::default()
-        };
+        let setup = Setup { secrets: secret(true), ..Setup::of_a(&identity, address) };
         let world = World::new(setup).await;
         let stream = world.tls(HOST_A, "a.example", "h2").await.unwrap();
         let (mut requests, connection) = h2::client::handshake(stream).await.unwrap();

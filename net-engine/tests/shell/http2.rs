@@ -16,14 +16,7 @@ use crate::server::{Identity, Local, one_connection};
 use crate::world::{HOST_A, PATIENCE, Setup, VALUE, World, placeholder, run};
 
 fn secret_of_a(identity: &Identity, server: SocketAddr) -> Setup {
-    Setup {
-        allow: &["a.example:443"],
-        redirects: vec![((HOST_A.1, 443), server)],
-        with_secret: true,
-        bound_to: Some("a.example"),
-        trusts: Some(identity.pem()),
-        ..Setup::default()
-    }
+    Setup { with_secret: true, bound_to: Some("a.example"), ..Setup::of_a(identity, server) }
 }
 
 #[test]

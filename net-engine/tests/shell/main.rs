@@ -12,8 +12,10 @@ mod gone;
 #[allow(dead_code, reason = "the demo needs more of its guest than these tests do")]
 #[path = "../../examples/demo/guest.rs"]
 mod guest;
+mod host_ports;
 mod http;
 mod http2;
+mod http2_ends;
 mod inner;
 mod interim;
 mod new_names;
@@ -21,6 +23,7 @@ mod old_servers;
 mod places;
 mod policy;
 mod proxies;
+mod proxy_server;
 mod publish;
 mod quic;
 mod quic_client;

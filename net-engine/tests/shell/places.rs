@@ -18,14 +18,11 @@ use tokio::time::timeout;
 
 use crate::server::{Identity, Reply, Seen, one_connection, say_ok};
 use crate::wire::{read_responses, statuses};
-use crate::world::{HOST_A, PATIENCE, Setup, VALUE, World, placeholder, run};
+use crate::world::{HOST_A, PATIENCE, Setup, VALUE, World, placeholder, run, secrets_with};
 
 /// The one secret, changed.
 fn secret(change: impl FnOnce(&mut Binding)) -> SecretSet {
-    let hosts = vec!["a.example".parse().unwrap()];
-    let mut binding = Binding::new("TOKEN", placeholder(), SecretValue::new(VALUE.into()), hosts);
-    change(&mut binding);
-    SecretSet::compile(vec![binding], *b"test key").unwrap()
+    secrets_with(VALUE, "a.example", change)
 }
 
 fn everywhere(binding: &mut Binding) {
@@ -41,13 +38,7 @@ fn everywhere(binding: &mut Binding) {
 }
 
 fn to(identity: &Identity, server: SocketAddr, secrets: SecretSet) -> Setup {
-    Setup {
-        allow: &["a.example:443"],
-        redirects: vec![((HOST_A.1, 443), server)],
-        trusts: Some(identity.pem()),
-        secrets,
-        ..Setup::default()
-    }
+    Setup { secrets, ..Setup::of_a(identity, server) }
 }
 
 /// What a server that answers by `reply` sees of a request, and what comes back.

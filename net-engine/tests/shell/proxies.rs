@@ -1,155 +1,19 @@
 //! Proxies on the way to upstream: what they are told, what goes by them, and what becomes of what they answer.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::rc::Rc;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use net_engine::{DialError, Event, Proxy, ProxyCredentials, ProxyError, ProxyUrl};
+use net_engine::{DialError, Event, Proxy, ProxyError, ProxyUrl};
 use net_policy::{Action, Policy, Rule, parse_target};
-use net_secrets::SecretValue;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::proxy_server::{Asked, PASSWORD, ProxyServer, USER, credentials};
 use crate::server::{Identity, http_recorder, one_connection, say_ok};
 use crate::wire::{read_responses, read_until, statuses};
 use crate::world::{ALIAS, HOST_A, HOST_B, PATIENCE, Setup, World, run, trust};
 
 const V6: Ipv6Addr = Ipv6Addr::new(0x2620, 0xfe, 0, 0, 0, 0, 0, 9);
-const USER: &str = "m1ck";
-const PASSWORD: &str = "pa55-w0rd";
-
-/// What a proxy was asked for, in order.
-type Asked = Rc<RefCell<Vec<String>>>;
-
-/// A proxy of the test: who leads where, and what it answers for whom it does not know.
-struct Server {
-    leads: HashMap<String, SocketAddr>,
-    /// What it says in place of a connection.
-    answer: &'static [u8],
-    /// Whether it wants to know who asks.
-    wants_password: bool,
-    /// What is said behind its answer, with the same packet.
-    early: &'static [u8],
-    asked: Asked,
-}
-
-impl Server {
-    fn new(leads: &[(&str, SocketAddr)]) -> Self {
-        let leads = leads.iter().map(|(target, to)| ((*target).to_owned(), *to)).collect();
-        Self { leads, answer: b"", wants_password: false, early: b"", asked: Asked::default() }
-    }
-
-    /// Serves one of `scheme`; where it is, and what it is asked for.
-    async fn start(self, scheme: &'static str, identity: Option<&Identity>) -> (Proxy, Asked) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let at = listener.local_addr().unwrap();
-        let asked = Rc::clone(&self.asked);
-        let acceptor = identity.map(|identity| identity.acceptor("proxy.example", ""));
-        let server = Rc::new(self);
-        tokio::task::spawn_local(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (server, acceptor) = (Rc::clone(&server), acceptor.clone());
-                tokio::task::spawn_local(async move {
-                    match acceptor {
-                        None => server.serve(scheme, stream).await,
-                        Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => server.serve(scheme, stream).await,
-                            Err(_) => None,
-                        },
-                    }
-                });
-            }
-        });
-        let url = format!("{scheme}://proxy.example:{}", at.port()).parse().unwrap();
-        (Proxy::new(url, vec![at]), asked)
-    }
-
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, scheme: &str, mut stream: S) -> Option<()> {
-        let target = if scheme.starts_with("socks") {
-            self.socks(&mut stream).await?
-        } else {
-            self.connect(&mut stream).await?
-        };
-        self.asked.borrow_mut().push(target.clone());
-        let is_socks = scheme.starts_with("socks");
-        let Some(to) = self.leads.get(&target) else {
-            stream.write_all(self.answer).await.ok()?;
-            let _ = stream.read(&mut [0; 1]).await;
-            return None;
-        };
-        let mut upstream = TcpStream::connect(to).await.ok()?;
-        let open: &[u8] = if is_socks {
-            b"\x05\0\0\x01\0\0\0\0\0\0"
-        } else {
-            b"HTTP/1.1 200 Connection established\r\n\r\n"
-        };
-        stream.write_all(&[open, self.early].concat()).await.ok()?;
-        copy_bidirectional(&mut stream, &mut upstream).await.ok()?;
-        Some(())
-    }
-
-    async fn socks<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> Option<String> {
-        let mut head = [0; 2];
-        stream.read_exact(&mut head).await.ok()?;
-        let mut methods = vec![0; usize::from(head[1])];
-        stream.read_exact(&mut methods).await.ok()?;
-        if self.wants_password {
-            if !methods.contains(&2) {
-                stream.write_all(b"\x05\xff").await.ok()?;
-                return None;
-            }
-            stream.write_all(b"\x05\x02").await.ok()?;
-            let expected = [&[1, 4][..], USER.as_bytes(), &[9], PASSWORD.as_bytes()].concat();
-            let mut given = vec![0; expected.len()];
-            stream.read_exact(&mut given).await.ok()?;
-            stream.write_all(&[1, u8::from(given != expected)]).await.ok()?;
-            if given != expected {
-                return None;
-            }
-        } else {
-            stream.write_all(b"\x05\0").await.ok()?;
-        }
-        let mut request = [0; 4];
-        stream.read_exact(&mut request).await.ok()?;
-        assert_eq!(request[..3], [5, 1, 0]);
-        let host = match request[3] {
-            1 => IpAddr::from(read_array::<4>(stream).await?).to_string(),
-            4 => format!("[{}]", Ipv6Addr::from(read_array::<16>(stream).await?)),
-            _ => {
-                let mut name = vec![0; usize::from(read_array::<1>(stream).await?[0])];
-                stream.read_exact(&mut name).await.ok()?;
-                String::from_utf8(name).ok()?
-            }
-        };
-        Some(format!("{host}:{}", u16::from_be_bytes(read_array(stream).await?)))
-    }
-
-    async fn connect<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> Option<String> {
-        let head = read_until(stream, "\r\n\r\n").await;
-        // m1ck:pa55-w0rd
-        let knows = head.contains("Proxy-Authorization: Basic bTFjazpwYTU1LXcwcmQ=\r\n");
-        if self.wants_password && !knows {
-            stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.ok()?;
-            return None;
-        }
-        let target = head.strip_prefix("CONNECT ")?.split(' ').next()?.to_owned();
-        assert!(head.contains(&format!("Host: {target}\r\n")), "{head}");
-        Some(target)
-    }
-}
-
-async fn read_array<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    stream.read_exact(&mut bytes).await.ok()?;
-    Some(bytes)
-}
-
-fn credentials(password: &str) -> ProxyCredentials {
-    let value = |text: &str| SecretValue::new(text.into());
-    ProxyCredentials::new(value(USER), value(password)).unwrap()
-}
 
 /// Asks for `/` in plain HTTP or over TLS that is opened; the status.
 async fn get(world: &World, host: (&str, Ipv4Addr), port: u16) -> String {
@@ -188,7 +52,7 @@ fn a_proxy_is_told_the_name_where_the_verdict_is_the_name_s_alone() {
             let (plain, seen_plain) = http_recorder().await;
             let (tls, seen_tls) = identity.recorder("a.example", say_ok).await;
             let leads = [(&*format!("{told}:80"), plain), (&*format!("{told}:443"), tls)];
-            let (proxy, asked) = Server::new(&leads).start(scheme, None).await;
+            let (proxy, asked) = ProxyServer::new(&leads).start(scheme, None).await;
             let world = World::new(Setup {
                 allow,
                 deny,
@@ -213,7 +77,7 @@ fn a_proxy_may_be_told_addresses_alone_and_those_of_ipv6() {
         for scheme in ["socks5h", "http"] {
             let (server, _) = http_recorder().await;
             let leads = [("9.9.9.1:80", server), (&*format!("[{V6}]:80"), server)];
-            let (proxy, asked) = Server::new(&leads).start(scheme, None).await;
+            let (proxy, asked) = ProxyServer::new(&leads).start(scheme, None).await;
             let (allow, proxies) = (&["a.example", "2620:fe::9"][..], vec![proxy.by_address()]);
             let world = World::new(Setup { allow, proxies, ..Setup::default() }).await;
             assert_eq!(get(&world, HOST_A, 80).await, "200");
@@ -230,7 +94,7 @@ fn of_names_that_share_an_address_the_one_that_is_shown_says_how_it_goes() {
     run(async {
         let identity = Identity::new();
         let (alias, _) = identity.recorder("alias.example", say_ok).await;
-        let (proxy, asked) = Server::new(&[("alias.example:443", alias)]).start("http", None).await;
+        let (proxy, asked) = ProxyServer::new(&[("alias.example:443", alias)]).start("http", None).await;
         let world = World::new(Setup {
             allow: &["*.example"],
             trusts: Some(identity.pem()),
@@ -252,7 +116,7 @@ fn of_names_that_share_an_address_the_one_that_is_shown_says_how_it_goes() {
 #[test]
 fn what_is_excepted_led_elsewhere_or_for_the_host_goes_directly() {
     run(async {
-        let (proxy, asked) = Server::new(&[]).start("http", None).await;
+        let (proxy, asked) = ProxyServer::new(&[]).start("http", None).await;
         let (server, _) = http_recorder().await;
         let world = World::new(Setup {
             allow: &["public", "host"],
@@ -278,8 +142,8 @@ fn what_is_excepted_led_elsewhere_or_for_the_host_goes_directly() {
 fn a_rule_chooses_its_proxy_and_one_that_is_missing_lets_nothing_pass() {
     run(async {
         let (server, _) = http_recorder().await;
-        let (first, asked_first) = Server::new(&[("9.9.9.1:80", server)]).start("socks5", None).await;
-        let (second, asked_second) = Server::new(&[("9.9.9.1:80", server)]).start("http", None).await;
+        let (first, asked_first) = ProxyServer::new(&[("9.9.9.1:80", server)]).start("socks5", None).await;
+        let (second, asked_second) = ProxyServer::new(&[("9.9.9.1:80", server)]).start("http", None).await;
         let proxies = vec![first, second.named("second".to_owned()).for_hosts(Vec::new())];
         let world = World::new(Setup { allow: &["public"], proxies, ..Setup::default() }).await;
         assert_eq!(get(&world, HOST_A, 80).await, "200");
@@ -319,7 +183,7 @@ fn a_proxy_that_says_no_is_an_event_that_names_it_and_its_answer() {
             ("http", b"SSH-2.0-x\r\n", Some(PASSWORD), Malformed, "check the scheme"),
         ];
         for (scheme, answer, password, expected, text) in CASES {
-            let server = Server { answer, wants_password: true, ..Server::new(&[]) };
+            let server = ProxyServer { answer, wants_password: true, ..ProxyServer::new(&[]) };
             let (mut proxy, _) = server.start(scheme, None).await;
             if let Some(password) = password {
                 proxy = proxy.with_credentials(credentials(password));
@@ -355,7 +219,8 @@ fn whoever_is_known_is_let_through_and_who_speaks_first_is_heard() {
         for scheme in ["socks5", "http"] {
             let (upstream, accepted) = one_connection().await;
             let leads = [("9.9.9.1:7", upstream)];
-            let server = Server { wants_password: true, early: b"220 ready\r\n", ..Server::new(&leads) };
+            let server =
+                ProxyServer { wants_password: true, early: b"220 ready\r\n", ..ProxyServer::new(&leads) };
             let (proxy, _) = server.start(scheme, None).await;
             let proxies = vec![proxy.with_credentials(credentials(PASSWORD))];
             let world = World::new(Setup { allow: &["public"], proxies, ..Setup::default() }).await;
@@ -384,7 +249,7 @@ fn a_proxy_behind_tls_is_verified_and_tls_inside_of_it_is_opened() {
         let (plain, _) = http_recorder().await;
         let (banner, accepted) = one_connection().await;
         let leads = [("a.example:443", tls), ("a.example:80", plain), ("a.example:7", banner)];
-        let (proxy, asked) = Server::new(&leads).start("https", Some(&corp)).await;
+        let (proxy, asked) = ProxyServer::new(&leads).start("https", Some(&corp)).await;
         let setup = |proxy: Proxy| Setup {
             allow: &["a.example"],
             trusts: Some(identity.pem()),
@@ -434,7 +299,7 @@ fn a_proxy_behind_tls_is_verified_and_tls_inside_of_it_is_opened() {
 fn what_a_proxy_does_not_carry_does_not_go_past_it_unless_it_may() {
     run(async {
         for lets_pass in [false, true] {
-            let (mut proxy, _) = Server::new(&[]).start("socks5h", None).await;
+            let (mut proxy, _) = ProxyServer::new(&[]).start("socks5h", None).await;
             if lets_pass {
                 proxy = proxy.letting_others_pass();
             }
@@ -464,7 +329,7 @@ fn a_name_is_as_denied_behind_a_proxy_as_without_one() {
     run(async {
         let identity = Identity::new();
         let (tls, seen) = identity.recorder("a.example", say_ok).await;
-        let (proxy, asked) = Server::new(&[("a.example:443", tls)]).start("http", None).await;
+        let (proxy, asked) = ProxyServer::new(&[("a.example:443", tls)]).start("http", None).await;
         let world = World::new(Setup {
             allow: &["a.example"],
             trusts: Some(identity.pem()),
@@ -483,7 +348,7 @@ fn a_name_is_as_denied_behind_a_proxy_as_without_one() {
         assert_eq!(asked.borrow().len(), before);
         // One whose certificate proves another name is shown to the guest as what it is.
         let (other, seen) = identity.recorder("b.example", say_ok).await;
-        let (proxy, _) = Server::new(&[("a.example:443", other)]).start("socks5h", None).await;
+        let (proxy, _) = ProxyServer::new(&[("a.example:443", other)]).start("socks5h", None).await;
         let world = World::new(Setup {
             allow: &["a.example"],
             trusts: Some(identity.pem()),
@@ -504,8 +369,8 @@ async fn two_proxies(
     for_alias: &[(&str, SocketAddr)],
     for_others: &[(&str, SocketAddr)],
 ) -> (Vec<Proxy>, Asked, Asked) {
-    let (second, asked_second) = Server::new(for_alias).start(scheme, None).await;
-    let (first, asked_first) = Server::new(for_others).start(scheme, None).await;
+    let (second, asked_second) = ProxyServer::new(for_alias).start(scheme, None).await;
+    let (first, asked_first) = ProxyServer::new(for_others).start(scheme, None).await;
     let proxies = vec![second.for_hosts(vec![parse_target(ALIAS.0).unwrap()]), first];
     (proxies, asked_second, asked_first)
 }
@@ -524,7 +389,7 @@ fn requests_of_one_connection_each_go_by_the_way_of_their_host() {
             let proxies = if has_own {
                 two_proxies("http", &[to_alias], &[to_a]).await.0
             } else {
-                vec![Server::new(&[to_a, to_alias]).start("http", None).await.0]
+                vec![ProxyServer::new(&[to_a, to_alias]).start("http", None).await.0]
             };
             let allow = &["a.example", "alias.example"];
             let world = World::new(Setup { allow, proxies, ..Setup::default() }).await;
@@ -561,7 +426,7 @@ fn over_http2_a_request_for_a_host_of_another_way_is_misdirected() {
                 respond.send_response(::http::Response::new(()), true).unwrap();
             }
         });
-        let (proxy, asked) = Server::new(&[("a.example:80", server)]).start("http", None).await;
+        let (proxy, asked) = ProxyServer::new(&[("a.example:80", server)]).start("http", None).await;
         let allow = &["a.example", "alias.example"];
         let world = World::new(Setup { allow, proxies: vec![proxy], ..Setup::default() }).await;
         let stream = world.connect(HOST_A, 80).await;
@@ -621,7 +486,7 @@ fn a_name_that_leads_another_way_has_what_was_dialled_before_it_left() {
 #[test]
 fn of_many_names_of_an_address_the_one_that_goes_by_a_proxy_is_found() {
     run(async {
-        let (proxy, asked) = Server::new(&[]).start("http", None).await;
+        let (proxy, asked) = ProxyServer::new(&[]).start("http", None).await;
         let proxies = vec![proxy.for_hosts(vec![parse_target(ALIAS.0).unwrap()])];
         let more_names: Vec<String> = (0..200).map(|n| format!("n{n}.example")).collect();
         let allow = &["*.example"];
@@ -642,8 +507,8 @@ fn a_new_policy_ends_what_it_has_go_another_way() {
     run(async {
         let (server, _) = http_recorder().await;
         let leads = [("9.9.9.1:80", server), ("9.9.9.1:7", server)];
-        let (first, asked_first) = Server::new(&leads).start("socks5", None).await;
-        let (second, asked_second) = Server::new(&leads).start("http", None).await;
+        let (first, asked_first) = ProxyServer::new(&leads).start("socks5", None).await;
+        let (second, asked_second) = ProxyServer::new(&leads).start("http", None).await;
         let proxies = vec![first, second.named("second".to_owned()).for_hosts(Vec::new())];
         let world = World::new(Setup { allow: &["public"], proxies, ..Setup::default() }).await;
         let mut streams = [world.connect(HOST_A, 80).await, world.connect(HOST_A, 7).await];

@@ -1,15 +1,17 @@
 //! How streams of HTTP/2 end that do not end well: each side hears what it can make use of.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 
 use h2::Reason;
 use hyper::body::Bytes;
 use hyper::{Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::http2_ends::{data, http2_guest, http2_server, setup};
 use crate::server::{Identity, http_recorder, one_connection};
-use crate::streaming::{data, http2_guest, http2_server, setup};
 use crate::world::{HOST_A, PATIENCE, Setup, World, run};
 
 /// Upstream's reason, and the guest's before a response (an answer of ours where none) and within one.
@@ -30,14 +32,20 @@ fn a_reset_of_upstream_s_is_the_guest_s() {
         for has_begun in [false, true] {
             run(async {
                 let identity = Identity::new();
-                let server = http2_server(&identity, move |_, mut respond| async move {
-                    if has_begun {
-                        let mut body = respond.send_response(Response::new(()), false).unwrap();
-                        body.send_data(Bytes::from_static(b"half"), false).unwrap();
-                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                        body.send_reset(*reason);
-                    } else {
-                        respond.send_reset(*reason);
+                let has_arrived = Rc::new(Notify::new());
+                let half_arrived = Rc::clone(&has_arrived);
+                let server = http2_server(&identity, move |_, mut respond| {
+                    let half_arrived = Rc::clone(&half_arrived);
+                    async move {
+                        if has_begun {
+                            let mut body = respond.send_response(Response::new(()), false).unwrap();
+                            body.send_data(Bytes::from_static(b"half"), false).unwrap();
+                            // A reset goes before data that waits.
+                            half_arrived.notified().await;
+                            body.send_reset(*reason);
+                        } else {
+                            respond.send_reset(*reason);
+                        }
                     }
                 })
                 .await;
@@ -57,6 +65,7 @@ fn a_reset_of_upstream_s_is_the_guest_s() {
                     (true, _) => {
                         let mut body = response.unwrap().into_body();
                         assert_eq!(data(&mut body).await.unwrap(), "half");
+                        has_arrived.notify_one();
                         let ended = timeout(PATIENCE, body.data()).await.expect("an end");
                         let told = ended.expect("no end as if it were whole").unwrap_err();
                         assert_eq!(told.reason(), Some(*within), "{reason:?}");
@@ -122,18 +131,16 @@ fn an_answer_before_the_end_of_its_request_is_whole() {
 fn a_request_that_goes_on_after_its_answer_arrives_whole() {
     run(async {
         let identity = Identity::new();
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let tell = std::cell::RefCell::new(Some(tell));
         let server = http2_server(&identity, move |request, mut respond| {
             let tell = tell.borrow_mut().take().expect("one request");
             async move {
                 respond.send_response(Response::new(()), true).unwrap();
                 let mut body = request.into_body();
-                let mut all = Vec::new();
                 while let Some(data) = data(&mut body).await {
-                    all.extend(data);
+                    tell.send(data).unwrap();
                 }
-                tell.send(all).unwrap();
             }
         })
         .await;
@@ -143,11 +150,13 @@ fn a_request_that_goes_on_after_its_answer_arrives_whole() {
         let (response, mut upload) = requests.send_request(request, false).unwrap();
         assert_eq!(timeout(PATIENCE, response).await.expect("an answer").unwrap().status(), 200);
         for piece in ["one", "two"] {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             upload.send_data(piece.into(), false).unwrap();
+            assert_eq!(timeout(PATIENCE, told.recv()).await.expect("a piece").unwrap(), piece);
         }
         upload.send_data(Bytes::new(), true).unwrap();
-        assert_eq!(timeout(PATIENCE, told).await.expect("a body").unwrap(), b"onetwo");
+        while let Some(rest) = timeout(PATIENCE, told.recv()).await.expect("an end") {
+            assert_eq!(rest, "");
+        }
     });
 }
 
@@ -157,7 +166,10 @@ fn a_body_that_breaks_off_takes_its_request_back() {
         let identity = Identity::new();
         let (tell, told) = tokio::sync::oneshot::channel();
         let tell = std::cell::RefCell::new(Some(tell));
+        let has_begun = Rc::new(Notify::new());
+        let begins = Rc::clone(&has_begun);
         let server = http2_server(&identity, move |request, _respond| {
+            let begins = Rc::clone(&begins);
             let tell = tell.borrow_mut().take().expect("one request");
             async move {
                 let mut body = request.into_body();
@@ -165,6 +177,7 @@ fn a_body_that_breaks_off_takes_its_request_back() {
                     if let Err(error) = data {
                         return tell.send(error.reason()).unwrap();
                     }
+                    begins.notify_one();
                 }
             }
         })
@@ -174,7 +187,7 @@ fn a_body_that_breaks_off_takes_its_request_back() {
         let request = Request::post("https://a.example/").body(()).unwrap();
         let (_response, mut upload) = requests.send_request(request, false).unwrap();
         upload.send_data(Bytes::from_static(b"first"), false).unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        timeout(PATIENCE, has_begun.notified()).await.expect("the first of it");
         upload.send_reset(Reason::INTERNAL_ERROR);
         assert_eq!(timeout(PATIENCE, told).await.expect("a reset").unwrap(), Some(Reason::CANCEL));
     });

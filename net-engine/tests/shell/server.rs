@@ -95,6 +95,15 @@ impl Identity {
     }
 }
 
+/// The first connection whose TLS comes about: who offers no protocol of the acceptor's is refused.
+pub(crate) async fn first_over_tls(listener: &TcpListener, acceptor: &TlsAcceptor) -> TlsStream<TcpStream> {
+    loop {
+        if let Ok(stream) = acceptor.accept(listener.accept().await.unwrap().0).await {
+            return stream;
+        }
+    }
+}
+
 async fn listen() -> (TcpListener, SocketAddr, Seen) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -223,14 +223,8 @@ fn a_response_that_runs_on_is_searched_for_the_new_values() {
     run(async {
         let identity = Identity::new();
         let (address, accepted) = identity.one_connection("a.example").await;
-        let setup = Setup {
-            allow: &["a.example:443"],
-            redirects: vec![((HOST_A.1, 443), address)],
-            with_secret: true,
-            bound_to: Some("a.example"),
-            trusts: Some(identity.pem()),
-            ..Setup::default()
-        };
+        let setup =
+            Setup { with_secret: true, bound_to: Some("a.example"), ..Setup::of_a(&identity, address) };
         let world = World::new(setup).await;
         let accepted = tokio::task::spawn_local(accepted);
         let mut stream = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();
@@ -256,14 +250,8 @@ fn a_value_is_forgotten_when_its_time_is_over() {
     run(async {
         let identity = Identity::new();
         let (server, _) = identity.recorder("a.example", echo_both).await;
-        let mut setup = Setup {
-            allow: &["a.example:443"],
-            redirects: vec![((HOST_A.1, 443), server)],
-            with_secret: true,
-            bound_to: Some("a.example"),
-            trusts: Some(identity.pem()),
-            ..Setup::default()
-        };
+        let mut setup =
+            Setup { with_secret: true, bound_to: Some("a.example"), ..Setup::of_a(&identity, server) };
         setup.limits.retired_secret_timeout = Duration::from_millis(100);
         let world = World::new(setup).await;
         let mut stream = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();

@@ -83,12 +83,7 @@ fn a_connection_outlives_a_policy_that_numbers_its_rule_anew() {
     run(async {
         let identity = Identity::new();
         let (server, seen) = identity.recorder("a.example", say_ok).await;
-        let setup = Setup {
-            allow: &["a.example:443"],
-            redirects: vec![((HOST_A.1, 443), server)],
-            trusts: Some(identity.pem()),
-            ..Setup::default()
-        };
+        let setup = Setup::of_a(&identity, server);
         let world = World::new(setup).await;
         let mut stream = world.tls(HOST_A, "a.example", "http/1.1").await.unwrap();
         // Then one that denies the name on another port only, and one that denies it altogether.
@@ -115,12 +110,7 @@ fn a_guest_that_does_not_know_the_authority_is_told_apart() {
     run(async {
         let identity = Identity::new();
         let (server, _) = identity.recorder("a.example", say_ok).await;
-        let setup = Setup {
-            allow: &["a.example:443"],
-            redirects: vec![((HOST_A.1, 443), server)],
-            trusts: Some(identity.pem()),
-            ..Setup::default()
-        };
+        let setup = Setup::of_a(&identity, server);
         let mut world = World::new(setup).await;
         world.trust_nobody();
         assert!(world.tls(HOST_A, "a.example", "http/1.1").await.is_err());
@@ -143,12 +133,7 @@ fn a_hello_beyond_every_bound_gets_its_alert() {
     run(async {
         let identity = Identity::new();
         let (address, _accepted) = identity.one_connection("a.example").await;
-        let setup = Setup {
-            allow: &["a.example:443"],
-            redirects: vec![((HOST_A.1, 443), address)],
-            trusts: Some(identity.pem()),
-            ..Setup::default()
-        };
+        let setup = Setup::of_a(&identity, address);
         let world = World::new(setup).await;
         let mut stream = world.connect(HOST_A, 443).await;
         // A record with the beginning of a ClientHello of 16 MiB.

@@ -69,11 +69,8 @@ fn a_pinned_host_has_the_key_or_is_a_stranger() {
         ];
         for (pins, host, is_taken) in cases {
             let world = World::new(Setup {
-                allow: &["a.example:443"],
-                redirects: vec![((HOST_A.1, 443), server)],
-                trusts: Some(identity.pem()),
                 host_trust: vec![of(&[host], own.clone().with_pins(pins.clone()))],
-                ..Setup::default()
+                ..Setup::of_a(&identity, server)
             });
             let world = world.await;
             let answer = ask(&world, HOST_A, "").await;
@@ -294,12 +291,7 @@ fn upstreams_of_one_version_are_met_in_it() {
                 let group = server.get_ref().1.negotiated_key_exchange_group().map(|group| group.name());
                 (server.get_ref().1.protocol_version(), group)
             };
-            let world = World::new(Setup {
-                allow: &["a.example:443"],
-                redirects: vec![((HOST_A.1, 443), address)],
-                trusts: Some(identity.pem()),
-                ..Setup::default()
-            });
+            let world = World::new(Setup::of_a(&identity, address));
             let world = world.await;
             let ((negotiated, group), answer) = tokio::join!(served, ask(&world, HOST_A, ""));
             assert_eq!(answer.as_deref(), Ok("200"));

@@ -18,12 +18,7 @@ use crate::wire::{finish, read_responses, statuses};
 use crate::world::{HOST_A, PATIENCE, Setup, World, run};
 
 async fn world(identity: &Identity, server: SocketAddr) -> World {
-    let setup = Setup {
-        allow: &["a.example:443"],
-        redirects: vec![((HOST_A.1, 443), server)],
-        trusts: Some(identity.pem()),
-        ..Setup::default()
-    };
+    let setup = Setup::of_a(identity, server);
     World::new(setup).await
 }
 

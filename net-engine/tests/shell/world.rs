@@ -11,8 +11,8 @@ use hickory_proto::rr::{Name, RecordType};
 use net_core::{Limits, Shaping};
 use net_engine::link::{self, LinkCapabilities};
 use net_engine::{
-    Engine, Event, GuestConfig, HostTrust, Interception, Nameserver, Nameservers, Proxy, TerminationHook,
-    ViolationAction,
+    Engine, Event, GuestConfig, HostPorts, HostTrust, Interception, Nameserver, Nameservers, Proxy,
+    TerminationHook, ViolationAction,
 };
 use net_policy::dns::DenialStyle;
 use net_policy::{Action, Policy, Rule, VirtualPools, parse_target};
@@ -76,6 +76,7 @@ pub(crate) struct Setup {
     pub(crate) permitted: Option<&'static str>,
     pub(crate) host_trust: Vec<HostTrust>,
     pub(crate) proxies: Vec<Proxy>,
+    pub(crate) host_ports: HostPorts,
     pub(crate) limits: Limits,
     pub(crate) shaping: Shaping,
     /// Who is asked for names; the zone's server unless others are given.
@@ -96,9 +97,27 @@ pub(crate) const VALUE: &str = "the-real-value-0";
 
 /// The one secret, with this value and bound to this host.
 pub(crate) fn secrets(value: &str, host: &str) -> SecretSet {
+    secrets_with(value, host, |_| ())
+}
+
+/// The same with a binding that is changed.
+pub(crate) fn secrets_with(value: &str, host: &str, change: impl FnOnce(&mut Binding)) -> SecretSet {
     let hosts = vec![host.parse().unwrap()];
-    let binding = Binding::new("TOKEN", placeholder(), SecretValue::new(value.into()), hosts);
+    let mut binding = Binding::new("TOKEN", placeholder(), SecretValue::new(value.into()), hosts);
+    change(&mut binding);
     SecretSet::compile(vec![binding], *b"test key").unwrap()
+}
+
+impl Setup {
+    /// A guest that may connect to `a.example`, which is `server`, over TLS that is opened.
+    pub(crate) fn of_a(identity: &Identity, server: SocketAddr) -> Self {
+        Self {
+            allow: &["a.example:443"],
+            redirects: vec![((HOST_A.1, 443), server)],
+            trusts: Some(identity.pem()),
+            ..Self::default()
+        }
+    }
 }
 
 pub(crate) struct World {
@@ -179,6 +198,7 @@ impl World {
             dns_denial: setup.dns_denial,
             redirects,
             proxies: setup.proxies,
+            host_ports: setup.host_ports,
             limits: setup.limits,
             shaping: setup.shaping,
             strict_hosts: !setup.lax_hosts,

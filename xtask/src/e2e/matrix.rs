@@ -137,6 +137,12 @@ fn proxies(scratch: &Scratch) -> Result<()> {
         ("proxy-socks.toml", "socks5h://192.31.196.2:1081", &*password),
         ("proxy-socks-wrong.toml", "socks5h://192.31.196.2:1081", "dangerous-value:another"),
         ("proxy-http.toml", "http://192.31.196.2:3129", &password),
+        ("proxy-squid.toml", "http://192.31.196.2:3132", &password),
+        ("proxy-squid-v6.toml", "http://[2001:4:112::2]:3132", &password),
+        ("proxy-squid-wrong.toml", "http://192.31.196.2:3132", "dangerous-value:another"),
+        ("proxy-dante.toml", "socks5h://192.31.196.2:1082", &password),
+        ("proxy-dante-v6.toml", "socks5://[2001:4:112::2]:1082", &password),
+        ("proxy-dante-wrong.toml", "socks5h://192.31.196.2:1082", "dangerous-value:another"),
     ] {
         let text = format!(
             "[[proxy]]\nname = \"corp\"\nurl = \"{url}\"\nusername = \"dangerous-value:m1ck\"\n\

@@ -37,6 +37,8 @@ pub(crate) enum Need {
     Autoconfiguration,
     /// What stands between the engine and upstream.
     Proxies,
+    Squid,
+    Dante,
     /// What takes core dumps.
     Gdb,
 }
@@ -61,6 +63,8 @@ impl Need {
             Self::Coturn => programs::COTURN,
             Self::Autoconfiguration => programs::AUTOCONFIGURATION,
             Self::Proxies => programs::PROXIES,
+            Self::Squid => programs::SQUID,
+            Self::Dante => programs::DANTE,
             Self::Gdb => programs::GDB,
         };
         let absent = programs::ensure(wanted)?;

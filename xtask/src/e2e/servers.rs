@@ -13,7 +13,8 @@ use crate::e2e::need::{Need, Needs};
 use crate::e2e::packages;
 use crate::e2e::scratch::Scratch;
 use crate::e2e::world::{DNS, DNSMASQ, GRPC, HTTP2, PEER, PRIVATE, WEB, WEBSOCKET, World};
-use crate::space::Space;
+use crate::process;
+use crate::space::{Space, clean};
 
 /// How long servers have to start listening.
 const START: Duration = Duration::from_secs(20);
@@ -133,6 +134,23 @@ impl Servers {
                 start(space, name, &["stunnel4", &format!("{dir}/{file}")])?;
             }
         }
+        if needs.has(Need::Squid) {
+            let password = process::output(clean("openssl").args(["passwd", "-apr1", "pa55w0rd"]))?;
+            scratch.write("squid-users", format!("m1ck:{password}").as_bytes())?;
+            scratch.write("squid.conf", squid_conf(&dir).as_bytes())?;
+            // It refuses to be root, and in this namespace there may be nobody else: within one more it is nobody.
+            start(&world.upstream, "squid", &["unshare", "--user", "squid", "-N", "-f", "squid.conf"])?;
+        }
+        if needs.has(Need::Dante) {
+            let password = process::output(clean("openssl").args(["passwd", "-6", "pa55w0rd"]))?;
+            scratch.write("dante-passwd", b"root:x:0:0::/:/bin/sh\nm1ck:x:0:0::/:/bin/sh\n")?;
+            scratch.write("dante-shadow", format!("m1ck:{}:1::::::\n", password.trim()).as_bytes())?;
+            scratch.write("dante.conf", dante_conf(&dir).as_bytes())?;
+            // It knows users of the system alone.
+            let users = "mount --bind dante-passwd /etc/passwd && mount --bind dante-shadow /etc/shadow && \
+                         exec danted -f dante.conf";
+            start(&world.upstream, "dante", &["unshare", "--mount", "sh", "-c", users])?;
+        }
         if needs.has(Need::Httpbin) {
             let words = ["python3", "httpbin_server.py", HTTPBIN.directory, HTTPBIN_PORT];
             start(&world.upstream, "httpbin", &words)?;
@@ -220,6 +238,12 @@ fn upstream_listeners(needs: &Needs) -> Vec<SocketAddr> {
         proxies = both(WEB, &[1080, 1081, 3128, 3129]);
         proxies.extend(WEB[0].parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 3130)));
     }
+    if needs.has(Need::Squid) {
+        proxies.extend(both(WEB, &[3132]));
+    }
+    if needs.has(Need::Dante) {
+        proxies.extend(both(WEB, &[1082]));
+    }
     let http3 = if needs.has(Need::Quic) { both(WEB, &[7007]) } else { Vec::new() };
     let talk = if needs.has(Need::Clients) {
         [both(GRPC, &[443]), both(WEBSOCKET, &[443]), both(WEB, &[8445])].concat()
@@ -248,6 +272,38 @@ fn tinyproxy_conf(dir: &str, port: u16, known: &str) -> String {
     format!(
         "Port {port}\nTimeout 60\nMaxClients 100\nLogLevel Connect\nLogFile \"{dir}/upstream.log\"\n{known}\
          ConnectPort 443\nConnectPort 80\nConnectPort 7000\nConnectPort 7005\n"
+    )
+}
+
+/// A proxy of HTTP that wants to know who asks, and says whom it has let pass.
+fn squid_conf(dir: &str) -> String {
+    let listen: String = WEB
+        .map(|address| {
+            let ip = address
+                .parse()
+                .map_or_else(|_| address.to_owned(), |ip| SocketAddr::new(ip, 3132).to_string());
+            format!("http_port {ip}\n")
+        })
+        .concat();
+    format!(
+        "{listen}pid_filename none\ncache deny all\ncache_store_log none\nnetdb_filename none\n\
+         pinger_enable off\nshutdown_lifetime 0 seconds\nvisible_hostname squid.test\n\
+         cache_log {dir}/nginx/squid.log\ncoredump_dir {dir}/nginx\n\
+         logformat seen squid %>st %rm %ru %un %>Hs\naccess_log stdio:{dir}/upstream.log seen\n\
+         auth_param basic program /usr/lib/squid/basic_ncsa_auth {dir}/squid-users\n\
+         auth_param basic children 1\nauth_param basic realm tests\n\
+         acl known proxy_auth REQUIRED\nhttp_access allow CONNECT known\nhttp_access deny all\n"
+    )
+}
+
+/// A server of SOCKS that wants to know who asks, and says whom it has let pass.
+fn dante_conf(dir: &str) -> String {
+    let listen = WEB.map(|address| format!("internal: {address} port = 1082\n")).concat();
+    format!(
+        "logoutput: {dir}/upstream.log\n{listen}external: up0\nexternal: lo\nclientmethod: none\n\
+         socksmethod: username\nuser.privileged: root\nuser.unprivileged: root\n\
+         client pass {{\nfrom: 0/0 to: 0/0\n}}\n\
+         socks pass {{\nfrom: 0/0 to: 0/0\ncommand: connect\nlog: connect\n}}\n"
     )
 }
 

@@ -1,9 +1,12 @@
 //! ICMP echo between the guest and upstream: `ping`, and `traceroute` by it.
 //!
-//! An identifier of the guest has a socket of the host (`receiver`), whatever it asks; whom it has asked is in a
-//! [`PortTable`], and nobody else is heard. Every request is decided anew.
+//! An identifier of the guest has a socket of the host (`receiver`), whatever it asks, or where the host lets nobody have
+//! one an identifier on a raw socket (`raw`); whom it has asked is in a [`PortTable`], and nobody else is heard. Every
+//! request is decided anew.
 
+mod raw;
 mod receiver;
+mod sockets;
 
 use std::cell::{RefCell, RefMut};
 use std::io;
@@ -16,10 +19,11 @@ use net_policy::Decision;
 
 use super::host_socket::SendError;
 use super::inbox::Inbox;
-use super::receiver::Sockets;
 use super::udp::unreachable_of;
 use crate::core::{Bounds, Echo, Ended, PortTable, ShapedBy, Unreachable};
-use crate::guest::{Context, DialError, Event, LeakPlace, VirtualFlow};
+use crate::guest::{Context, DialError, Event, LeakPlace, RawEchoSockets, VirtualFlow};
+use raw::RawEchoes;
+use sockets::EchoSockets;
 
 /// The ICMP echo of one guest.
 pub(crate) struct Ping {
@@ -28,15 +32,20 @@ pub(crate) struct Ping {
 }
 
 struct State {
-    table: PortTable<Sockets, Peer>,
+    table: Table,
     bucket: TokenBucket,
     /// Whether the last request was one too many.
     is_short: bool,
+    raw: RawEchoes,
+    /// Whether the owner was told that this host lets nobody ping.
+    is_told: bool,
     /// Made when the first socket is.
     inbox: Option<Inbox>,
     /// The message that leaves next.
     message: Vec<u8>,
 }
+
+type Table = PortTable<EchoSockets, Peer>;
 
 /// A destination that was asked.
 struct Peer {
@@ -48,7 +57,7 @@ struct Peer {
 }
 
 impl Ping {
-    pub(crate) fn new(context: Rc<Context>) -> Self {
+    pub(crate) fn new(context: Rc<Context>, given: RawEchoSockets) -> Self {
         let limits = &context.limits;
         let bounds = Bounds {
             max_mappings: (limits.max_echo_identifiers, "max_echo_identifiers"),
@@ -60,6 +69,8 @@ impl Ping {
             table: PortTable::new(bounds),
             bucket: TokenBucket::new(limits.echoes_per_second, limits.echoes_per_second),
             is_short: false,
+            raw: RawEchoes::new(given),
+            is_told: false,
             inbox: None,
             message: Vec::new(),
         };
@@ -139,7 +150,7 @@ impl Ping {
             }
             let peer = Peer { shaped, held_pins, _far: self.context.enter_virtual(flow) };
             let dialled = SocketAddr::new(context.dial_address(flow).ip(), flow.guest.port());
-            state.table.open((flow.guest, flow.upstream), dialled, peer, Sockets::default, now);
+            state.table.open((flow.guest, flow.upstream), dialled, peer, EchoSockets::default, now);
             state.settle(context);
             context.report_opened(flow, None);
         }
@@ -158,22 +169,29 @@ impl State {
         data: &[u8],
         hops: Option<u8>,
     ) -> Result<(), Unreachable> {
-        let Some(outbound) = self.table.outbound_to(flow.guest, flow.upstream) else {
+        let Self { table, raw, message, .. } = self;
+        let Some(outbound) = table.outbound_to(flow.guest, flow.upstream) else {
             // It has just been found or opened.
             return Err(Unreachable::Host);
         };
         let to = outbound.dialled;
-        Echo { ident: flow.guest.port(), sequence, data }.message(to.is_ipv6(), &mut self.message);
-        let sent = match outbound.mapping.towards(to, |is_v6| receiver::open(ping, flow.guest, is_v6)) {
-            // A port has no meaning there.
-            Ok(socket) => socket.send(&self.message, SocketAddr::new(to.ip(), 0), hops),
+        let echo = Echo { ident: flow.guest.port(), sequence, data };
+        let sent = match outbound.mapping.towards(to.is_ipv6(), ping, flow.guest, raw) {
+            Ok(socket) => {
+                let sent = socket.send(&echo, to, hops, message);
+                self.is_told = false;
+                sent
+            }
             Err(error) => {
                 let error = match error.kind() {
                     io::ErrorKind::PermissionDenied => DialError::EchoForbidden,
                     _ => error.into(),
                 };
                 let context = &*ping.context;
-                context.report_dial_failure(flow, error);
+                // It is the host's, and the same for every echo until its owner does something about it.
+                if error != DialError::EchoForbidden || !std::mem::replace(&mut self.is_told, true) {
+                    context.report_dial_failure(flow, error);
+                }
                 self.table.end(flow.guest, flow.upstream);
                 self.settle(context);
                 return Err(unreachable_of(error));
@@ -190,8 +208,7 @@ impl State {
     fn settle(&mut self, context: &Context) {
         while let Some(ended) = self.table.poll_ended() {
             match ended {
-                // Its sockets close.
-                Ended::Mapping(Sockets { .. }) => {}
+                Ended::Mapping(sockets) => sockets.close(&mut self.raw),
                 Ended::Peer { state: Peer { held_pins, .. }, limit } => {
                     if let Some(address) = held_pins {
                         context.with_policy(|_, pins, _| pins.release(address));

@@ -1,6 +1,6 @@
 """A client of HTTP/3, run inside the guest.
 
-usage: http3.py LIBRARY CA HOST PATH [NAME [v4|v6]]
+usage: http3.py LIBRARY CA HOST[/PORT] PATH [NAME [v4|v6]]
 
 Resolves HOST, shows NAME (or HOST), and prints the status, the first line and the length of what comes
 (its checksum where it is long), or the errno by which the kernel says that nothing will.
@@ -60,7 +60,8 @@ class Client(QuicConnectionProtocol):
 async def get(authority, host, path, name, family):
     configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name=name)
     configuration.load_verify_locations(authority)
-    found = socket.getaddrinfo(host, 443, family, socket.SOCK_DGRAM)
+    host, _, port = host.partition("/")
+    found = socket.getaddrinfo(host, int(port or 443), family, socket.SOCK_DGRAM)
     loop = asyncio.get_running_loop()
     client = Client(QuicConnection(configuration=configuration))
     transport, _ = await loop.create_datagram_endpoint(lambda: client, remote_addr=found[0][4][:2], family=found[0][0])

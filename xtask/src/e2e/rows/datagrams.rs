@@ -103,6 +103,13 @@ pub(crate) const ROWS: &[Row] = &[
     )
     .judged(),
     row(
+        "udp_to_a_host_port_leads_to_another_one",
+        &["--allow", "host:5000", "--host-port", "5000:127.0.0.1:7000/udp"],
+        "python3 {dir}/guest.py say host.internal 5000 {id}",
+        &[Exit(0), Out("{id} fast")],
+    )
+    .judged(),
+    row(
         "udp_to_the_host_is_not_public",
         &["--allow", "public", "--allow", "private"],
         "python3 {dir}/guest.py say $(ip -4 route show default | cut -d' ' -f3) 7000 {id}",

@@ -57,6 +57,19 @@ pub(crate) const ROWS: &[Row] = &[
     )
     .judged(),
     row(
+        "host_port_leads_to_another_one_of_the_host_s_loopback",
+        &["--allow", "host:5432", "--host-port", "5432:7000"],
+        "for family in -4 -6; do python3 {dir}/guest.py banner \
+         $(ip $family route show default | cut -d' ' -f3) 5432; done; \
+         python3 {dir}/guest.py banner host.internal 7000",
+        &[
+            Fails,
+            Out("220 peer.test ready | hello | at once\n220 peer.test ready | hello | at once\n"),
+            Err(&[DENIED, "7000"]),
+        ],
+    )
+    .judged(),
+    row(
         "gateway_address_reaches_the_host_s_loopback",
         &["--allow", "host"],
         "python3 {dir}/guest.py banner $(ip -4 route show default | cut -d' ' -f3) 7000",

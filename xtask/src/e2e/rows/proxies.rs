@@ -1,4 +1,5 @@
-//! Proxies on the way to upstream: microsocks for SOCKS 5, tinyproxy for CONNECT, stunnel before that for TLS.
+//! Proxies on the way to upstream: microsocks and Dante for SOCKS 5, tinyproxy and Squid for CONNECT, stunnel before one
+//! for TLS.
 
 use super::lines::DENIED;
 use crate::e2e::need::Need;
@@ -127,6 +128,90 @@ pub(crate) const ROWS: &[Row] = &[
     .judged()
     .only(Only::Once)
     .needing(NEEDS),
+    row(
+        "squid_carries_what_is_opened_and_what_is_passed_on",
+        &["--allow", "web.test", "--allow", "v4.test", "--bypass", "web.test", "--config", "{dir}/proxy-squid.toml"],
+        "curl -sS --cacert {dir}/ca.pem https://web.test/hello?{id} && curl -sS https://v4.test/hello?{id}-opened && \
+         curl -sS http://v4.test/hello?{id}-plain",
+        &[
+            Exit(0),
+            Out("hello from nginx\nhello from nginx\nhello from nginx"),
+            Upstream(&["GET /hello?{id} "]),
+            Upstream(&["GET /hello?{id}-opened "]),
+            Upstream(&["GET /hello?{id}-plain "]),
+            Upstream(&["squid", "CONNECT web.test:443 m1ck 200"]),
+            Upstream(&["squid", "CONNECT v4.test:80 m1ck 200"]),
+        ],
+    )
+    .judged()
+    .only(Only::OncePerUser)
+    .needing(&[Need::Squid]),
+    row(
+        "squid_is_reached_over_ipv6",
+        &["--allow", "v6.test", "--config", "{dir}/proxy-squid-v6.toml"],
+        "curl -sS https://v6.test/hello?{id}",
+        &[Exit(0), Out("hello from nginx"), Upstream(&["GET /hello?{id} "]), Upstream(&["CONNECT v6.test:443 m1ck"])],
+    )
+    .judged()
+    .only(Only::Once)
+    .needing(&[Need::Squid]),
+    row(
+        "squid_that_does_not_know_us_says_what_helps",
+        &["--allow", "web.test", "--config", "{dir}/proxy-squid-wrong.toml"],
+        "curl -sS -m 10 https://web.test/hello?{id}",
+        &[
+            Exit(7),
+            NotUpstream("GET /hello?{id} "),
+            Err(&["failed", "proxy corp (http://192.31.196.2:3132)", "check username and password"]),
+        ],
+    )
+    .judged()
+    .only(Only::Once)
+    .needing(&[Need::Squid]),
+    row(
+        "dante_carries_what_is_opened_and_a_server_that_speaks_first",
+        &["--allow", "web.test", "--allow", "peer.test", "--config", "{dir}/proxy-dante.toml"],
+        "curl -sS https://web.test/hello?{id} && python3 -c '
+import socket
+s = socket.create_connection((\"peer.test\", 7000), 10); print(s.recv(99))'",
+        &[
+            Exit(0),
+            Out("hello from nginx"),
+            Out("220 peer.test ready"),
+            Upstream(&["GET /hello?{id} "]),
+            Upstream(&["pass(1): tcp/connect", "username%m1ck", ".443"]),
+        ],
+    )
+    .judged()
+    .only(Only::OncePerUser)
+    .needing(&[Need::Dante]),
+    row(
+        "dante_is_told_addresses_of_ipv6",
+        &["--allow", "v6.test", "--config", "{dir}/proxy-dante-v6.toml"],
+        "curl -sS https://v6.test/hello?{id}",
+        &[
+            Exit(0),
+            Out("hello from nginx"),
+            Upstream(&["GET /hello?{id} "]),
+            Upstream(&["pass(1): tcp/connect", "username%m1ck", "2001:4:112::2.443"]),
+        ],
+    )
+    .judged()
+    .only(Only::Once)
+    .needing(&[Need::Dante]),
+    row(
+        "dante_that_does_not_know_us_says_what_helps",
+        &["--allow", "web.test", "--config", "{dir}/proxy-dante-wrong.toml"],
+        "curl -sS -m 10 http://web.test/hello?{id}",
+        &[
+            Exit(7),
+            NotUpstream("GET /hello?{id} "),
+            Err(&["failed", "proxy corp (socks5h://192.31.196.2:1082)", "check username and password"]),
+        ],
+    )
+    .judged()
+    .only(Only::Once)
+    .needing(&[Need::Dante]),
     row(
         "refusal_behind_socks_is_a_refusal",
         &["--allow", "public", "--proxy", "socks5://192.31.196.2:1080"],

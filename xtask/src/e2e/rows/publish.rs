@@ -128,6 +128,32 @@ pub(crate) const ROWS: &[Row] = &[
     .only(Only::Once)
     .wrapped(beside!("sleep 1; dig +short +tries=5 +time=2 -p 18087 @127.0.0.1 published.test A")),
     row(
+        "published_port_of_udp_serves_http3",
+        &["--publish", "18092:8443/udp", "--publish", "[::1]:18092:8443/udp"],
+        // The key of the other servers is not everybody's.
+        "cd {dir} && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=a \
+         -addext subjectAltName=DNS:web.test -keyout started/{id}.key -out started/{id}.pem 2> /dev/null && touch started/{id}.ready; \
+         python3 http3-server.py started/{id}.asked started/{id}.pem started/{id}.key {dir}/aioquic ::/8443 > /dev/null & \
+         for i in $(seq 600); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; kill $!; \
+         cat {dir}/started/{id}.heard {dir}/started/{id}.asked; \
+         part=$(head -c 8000000 {dir}/www/blob | sha256sum | cut -d' ' -f1); \
+         echo whole: $(grep -c \"^200 8000000 bytes sha256 $part\" {dir}/started/{id}.heard)",
+        &[
+            Out("200 hello over http3 200017\n200 8000000 bytes sha256"),
+            Out("http3 web.test /hello?v4\nhttp3 web.test /part\nhttp3 web.test /hello?v6\nhttp3 web.test /part\n"),
+            Out("whole: 2"),
+        ],
+    )
+    .over_quic()
+    .only(Only::Once)
+    .patient()
+    .wrapped(beside!(
+        "for i in $(seq 100); do test -e {dir}/started/{id}.ready && break; sleep 0.1; done; \
+         get() { python3 {dir}/http3.py {dir}/aioquic {dir}/started/{id}.pem \"$@\"; }; \
+         get 127.0.0.1/18092 /hello?v4 web.test v4; get 127.0.0.1/18092 /part web.test v4; \
+         get ::1/18092 /hello?v6 web.test v6; get ::1/18092 /part web.test v6"
+    )),
+    row(
         "published_port_of_udp_is_decided_by_the_rules_for_ingress",
         &["--config", "{dir}/no-ingress.toml", "--publish", "18088:8080/udp"],
         "for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done",

@@ -1,6 +1,7 @@
-"""HTTP/3 on port 443 of each address: says hello, or sends www/blob, and writes down what was asked.
+"""HTTP/3 on port 443 of each address, or another one: says hello, or sends www/blob, or its first 8 MB, and writes down
+what was asked.
 
-usage: http3.py LOG CERTIFICATE KEY LIBRARY ADDRESS...
+usage: http3.py LOG CERTIFICATE KEY LIBRARY ADDRESS[/PORT]...
 
 A TCP port 7007 says that it is there.
 """
@@ -32,7 +33,8 @@ class Server(QuicConnectionProtocol):
                 LOG.write(b"http3 " + asked + b"\n")
                 stream = http_event.stream_id
                 self.http.send_headers(stream, [(b":status", b"200")])
-                body = BLOB if headers.get(b":path") == b"/blob" else b"hello over http3\n" + b"." * 200_000
+                hello = b"hello over http3\n" + b"." * 200_000
+                body = {b"/blob": BLOB, b"/part": BLOB[:8_000_000]}.get(headers.get(b":path"), hello)
                 self.http.send_data(stream, body, end_stream=True)
                 self.transmit()
 
@@ -41,7 +43,8 @@ async def main(certificate, key, addresses):
     configuration = QuicConfiguration(is_client=False, alpn_protocols=H3_ALPN)
     configuration.load_cert_chain(certificate, key)
     for address in addresses:
-        await serve(address, 443, configuration=configuration, create_protocol=Server)
+        address, _, port = address.partition("/")
+        await serve(address, int(port or 443), configuration=configuration, create_protocol=Server)
         await asyncio.start_server(lambda reader, writer: writer.close(), address, 7007)
     print("ready", flush=True)
     await asyncio.Future()
