@@ -89,6 +89,12 @@ impl Compiled {
         })
     }
 
+    /// Where the first form may begin in `bytes`, at or behind `from`: the placeholder as it is and what encodes it.
+    /// One the beginning of which is cut off at the end does not count.
+    pub(crate) fn clean_bytes(&self, bytes: &[u8], from: usize) -> usize {
+        self.detect_prefilter.find(bytes, from).unwrap_or(bytes.len())
+    }
+
     fn bindings_of(&self, text: usize) -> impl Iterator<Item = &Binding> {
         self.texts[text].bindings.iter().map(|index| &self.bindings[*index])
     }
@@ -153,7 +159,7 @@ impl Compiled {
     pub(crate) fn scan(&self, text: &[u8], hits: &mut Hits<'_>) {
         // Most texts have neither a form's beginning nor an escape that could hide one.
         if self.detect_prefilter.find(text, 0).is_some() || memchr::memchr2(b'%', b'\\', text).is_some() {
-            Levels::new(self).feed(self, text, hits);
+            Levels::new(self).feed(self, text, 0, hits);
         }
     }
 }

@@ -44,11 +44,15 @@ impl Levels {
         Self { raw, percent, json, json_percent: percent, percent_json: [json; 2] }
     }
 
-    /// Takes the next bytes of the stream. Where they have escapes, up to three blocks are held
-    /// meanwhile.
-    pub(crate) fn feed(&mut self, compiled: &Compiled, bytes: &[u8], hits: &mut Hits<'_>) {
+    /// Takes the next bytes of the stream, in the first `clean` of which no form begins as they are. Where they have
+    /// escapes, up to three blocks are held meanwhile.
+    pub(crate) fn feed(&mut self, compiled: &Compiled, bytes: &[u8], clean: usize, hits: &mut Hits<'_>) {
         let mut scratch = <[Vec<u8>; 3]>::default();
-        bytes.chunks(BLOCK_BYTES).for_each(|block| self.feed_block(compiled, block, &mut scratch, hits));
+        let mut clean = clean;
+        for block in bytes.chunks(BLOCK_BYTES) {
+            self.feed_block(compiled, block, clean, &mut scratch, hits);
+            clean = clean.saturating_sub(block.len());
+        }
     }
 
     /// Most levels show what another one shows. Levels that were in one state and see the same bytes
@@ -57,6 +61,7 @@ impl Levels {
         &mut self,
         compiled: &Compiled,
         bytes: &[u8],
+        clean: usize,
         scratch: &mut [Vec<u8>; 3],
         hits: &mut Hits<'_>,
     ) {
@@ -64,7 +69,7 @@ impl Levels {
         let [first, second, third] = scratch;
         let (percent_was, json_was, once_json_was) = (*percent, *json, *once_json);
 
-        let block = raw.feed_all(compiled, bytes, hits);
+        let block = raw.feed_all(compiled, bytes, clean, hits);
         let shown = json.feed(compiled, block, first, hits);
         let is_percent = !shown.is_other && *json_percent == percent_was;
         if !is_percent {
@@ -142,7 +147,7 @@ impl<D: Decoder> Decoded<D> {
         }
         scratch.clear();
         self.decoder.feed(below.bytes, scratch);
-        self.scanner.feed(compiled, scratch, hits);
+        self.scanner.feed(compiled, scratch, 0, hits);
         Shown::new(scratch, before, self.scanner)
     }
 }
@@ -160,20 +165,28 @@ impl Scanner {
     }
 
     /// Scans the bytes of the lowest level.
-    fn feed_all<'b>(&mut self, compiled: &Compiled, bytes: &'b [u8], hits: &mut Hits<'_>) -> Shown<'b> {
+    fn feed_all<'b>(
+        &mut self,
+        compiled: &Compiled,
+        bytes: &'b [u8],
+        clean: usize,
+        hits: &mut Hits<'_>,
+    ) -> Shown<'b> {
         let before = *self;
-        self.feed(compiled, bytes, hits);
+        self.feed(compiled, bytes, clean, hits);
         Shown::new(bytes, before, *self)
     }
 
-    fn feed(&mut self, compiled: &Compiled, bytes: &[u8], hits: &mut Hits<'_>) {
+    /// No form begins in the first `clean` bytes.
+    fn feed(&mut self, compiled: &Compiled, bytes: &[u8], clean: usize, hits: &mut Hits<'_>) {
         let prefilter = &compiled.detect_prefilter;
         // A form that goes on in the next piece may have begun in these.
         let tail = bytes.len().saturating_sub(prefilter.bytes() - 1);
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             if !self.is_within(compiled) && at < tail {
-                let next = prefilter.find(bytes, at).unwrap_or(tail);
+                let next = if at < clean { clean } else { prefilter.find(bytes, at).unwrap_or(tail) };
+                let next = next.min(tail);
                 if next > at {
                     at = next;
                     continue;
