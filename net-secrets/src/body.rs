@@ -18,8 +18,14 @@ pub const MAX_GROWN_BYTES: usize = 1 << 20;
 /// Puts values into a body as it passes, however it is cut: the result is that of the whole.
 ///
 /// Values are written so that they stand in the content as its type asks. What is no placeholder as it
-/// is, but one encoded, is found as by a [`Detector`]. Holds back at most the longest form of a
-/// placeholder. Buffers with a value in them are zeroed when dropped.
+/// is, but one encoded, is found as by a [`Detector`]. Buffers with a value in them are zeroed when dropped.
+///
+/// # What is held back
+/// The end of what came, as long as it is the beginning of a placeholder as it is, from its first byte on: less than
+/// the longest placeholder. Had the guest's cut let one byte of it leave, the value could not be put in its place any
+/// more. A detector, which only has to stop what it looks for, lets beginnings of less than eight bytes go. In front of
+/// that, what the detector holds back, a beginning of at least eight bytes of any form: less than the longest. Nothing
+/// else is held: a byte with which no form can begin lets all of it go at once, and [`Self::finish`] whatever is left.
 pub struct BodyRewriter {
     /// `None` where there are no secrets.
     compiled: Option<Arc<Compiled>>,
