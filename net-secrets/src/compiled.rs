@@ -23,6 +23,10 @@ pub(crate) struct Compiled {
     /// Where a scan starts, and is again once what may have begun has turned out to be no form.
     pub(crate) detect_start: StateID,
     pub(crate) detect_prefilter: Prefilter,
+    /// The length of the longest pattern of `detect`.
+    pub(crate) detect_longest: usize,
+    /// Whether a pattern of `detect` has the byte.
+    in_forms: [bool; 256],
     /// Every form of every placeholder, the parts before the core included.
     pub(crate) detect_forms: Patterns,
     /// The text of each pattern of `detect`.
@@ -75,6 +79,9 @@ impl Compiled {
         let detect = NFA::builder().match_kind(MatchKind::Standard).build(&patterns).map_err(too_many)?;
         let detect_start = detect.start_state(Anchored::No).map_err(|_| CompileError::TooMany)?;
         let detect_prefilter = Prefilter::new(patterns.iter().map(Vec::as_slice));
+        let detect_longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
+        let mut in_forms = [false; 256];
+        patterns.iter().flatten().for_each(|byte| in_forms[usize::from(*byte)] = true);
         whole.extend(patterns);
         Ok(Self {
             has_passthrough: bindings.iter().any(|binding| !binding.passthrough.is_empty()),
@@ -83,10 +90,17 @@ impl Compiled {
             detect,
             detect_start,
             detect_prefilter,
+            detect_longest,
+            in_forms,
             detect_forms: Patterns::new(whole),
             detect_owner,
             bindings,
         })
+    }
+
+    /// Whether some form has the byte.
+    pub(crate) fn is_in_form(&self, byte: u8) -> bool {
+        self.in_forms[usize::from(byte)]
     }
 
     /// Where the first form may begin in `bytes`, at or behind `from`: the placeholder as it is and what encodes it.

@@ -3,11 +3,14 @@ use aho_corasick::automaton::{Automaton, StateID};
 
 use crate::compiled::Compiled;
 use crate::hits::Hits;
-use crate::json::JsonDecoder;
+use crate::json::{self, JsonDecoder};
 use crate::percent::PercentDecoder;
 
 /// What is decoded at once: it stays in the cache, and bounds the memory of a stream.
 const BLOCK_BYTES: usize = 16 << 10;
+
+/// What decoders may keep of an escape that goes on in the next piece.
+const MAX_KEPT_BYTES: usize = 8;
 
 /// Undoes one kind of escape in a stream.
 pub(crate) trait Decoder: Copy + Default + Eq {
@@ -36,10 +39,21 @@ struct Percents {
     twice: Decoded<PercentDecoder>,
 }
 
+impl Percents {
+    fn new(scanner: Scanner) -> Self {
+        Self { once: Decoded::new(scanner), twice: Decoded::new(scanner) }
+    }
+
+    /// Whether both show what `below` shows, so far.
+    fn are(&self, below: Decoded<JsonDecoder>) -> bool {
+        *self == Self::new(below.scanner)
+    }
+}
+
 impl Levels {
     pub(crate) fn new(compiled: &Compiled) -> Self {
         let raw = Scanner { state: compiled.detect_start };
-        let percent = Percents { once: Decoded::new(raw), twice: Decoded::new(raw) };
+        let percent = Percents::new(raw);
         let json = Decoded::new(raw);
         Self { raw, percent, json, json_percent: percent, percent_json: [json; 2] }
     }
@@ -70,12 +84,18 @@ impl Levels {
         let (percent_was, json_was, once_json_was) = (*percent, *json, *once_json);
 
         let block = raw.feed_all(compiled, bytes, clean, hits);
-        let shown = json.feed(compiled, block, first, hits);
-        let is_percent = !shown.is_other && *json_percent == percent_was;
-        if !is_percent {
-            let shown = json_percent.once.feed(compiled, shown, second, hits);
-            json_percent.twice.feed(compiled, shown, third, hits);
-        }
+        let is_percent = if json_percent.are(*json) && json.pass(compiled, block, hits) {
+            *json_percent = Percents::new(json.scanner);
+            false
+        } else {
+            let shown = json.feed(compiled, block, first, hits);
+            let is_percent = !shown.is_other && *json_percent == percent_was;
+            if !is_percent {
+                let shown = json_percent.once.feed(compiled, shown, second, hits);
+                json_percent.twice.feed(compiled, shown, third, hits);
+            }
+            is_percent
+        };
 
         let shown = percent.once.feed(compiled, block, first, hits);
         if !shown.is_other && *once_json == json_was {
@@ -146,9 +166,35 @@ impl<D: Decoder> Decoded<D> {
             return Shown { is_other: false, ..below };
         }
         scratch.clear();
+        // No more than it decodes to, at once: what grows by itself is copied, and wiped, again and again.
+        scratch.reserve(below.bytes.len() + MAX_KEPT_BYTES);
         self.decoder.feed(below.bytes, scratch);
         self.scanner.feed(compiled, scratch, 0, hits);
         Shown::new(scratch, before, self.scanner)
+    }
+}
+
+impl Decoded<JsonDecoder> {
+    /// Takes a block of the lowest level without decoding it, if that shows nothing new: where all escapes stand for
+    /// bytes that are in no form, as those of line breaks and quotes do, what is between them was seen as it is.
+    /// Levels above see nothing new either, as nothing is percent-encoded. `false` where nothing was done.
+    fn pass(&mut self, compiled: &Compiled, block: Shown<'_>, hits: &mut Hits<'_>) -> bool {
+        let is_alike = self.decoder == JsonDecoder::default() && self.scanner == block.before;
+        if !is_alike || block.has_percent || !block.has_backslash {
+            return false;
+        }
+        let mut rest = block.bytes;
+        while let Some(at) = memchr::memchr(JsonDecoder::SIGN, rest) {
+            match json::escape(&rest[at..]) {
+                Some((byte, used)) if byte != b'%' && !compiled.is_in_form(byte) => rest = &rest[at + used..],
+                Some(_) | None => return false,
+            }
+        }
+        // Nothing reaches over the last of them, nor is longer than the longest form.
+        let end = &rest[rest.len().saturating_sub(compiled.detect_longest)..];
+        self.scanner = Scanner { state: compiled.detect_start };
+        self.scanner.feed(compiled, end, 0, hits);
+        true
     }
 }
 

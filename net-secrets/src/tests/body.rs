@@ -217,8 +217,10 @@ proptest! {
             sent.extend_from_slice(&rewriter.finish()?);
             Ok::<_, Violation>(sent)
         };
-        // Two beginnings may make a whole.
-        prop_assume!(whole(&text).is_ok());
+        if whole(&text).is_err() {
+            // Two beginnings have made a whole: a handful of a thousand.
+            return Ok(());
+        }
 
         let (mut in_pieces, mut sent, mut fed) = (rewriter(), Vec::new(), 0);
         for cut in cuts.iter().cycle() {
