@@ -18,8 +18,14 @@ pub const MAX_GROWN_BYTES: usize = 1 << 20;
 /// Puts values into a body as it passes, however it is cut: the result is that of the whole.
 ///
 /// Values are written so that they stand in the content as its type asks. What is no placeholder as it
-/// is, but one encoded, is found as by a [`Detector`]. Holds back at most the longest form of a
-/// placeholder. Buffers with a value in them are zeroed when dropped.
+/// is, but one encoded, is found as by a [`Detector`]. Buffers with a value in them are zeroed when dropped.
+///
+/// # What is held back
+/// The end of what came, as long as it is the beginning of a placeholder as it is, from its first byte on: less than
+/// the longest placeholder. Had the guest's cut let one byte of it leave, the value could not be put in its place any
+/// more. A detector, which only has to stop what it looks for, lets beginnings of less than eight bytes go. In front of
+/// that, what the detector holds back, a beginning of at least eight bytes of any form: less than the longest. Nothing
+/// else is held: a byte with which no form can begin lets all of it go at once, and [`Self::finish`] whatever is left.
 pub struct BodyRewriter {
     /// `None` where there are no secrets.
     compiled: Option<Arc<Compiled>>,
@@ -51,6 +57,16 @@ impl Content {
             Self::Body { kind, .. } | Self::WebSocket(kind) => Escape::Body(kind),
         }
     }
+}
+
+/// What became of some bytes.
+struct Rewritten {
+    /// The result; `None` where no placeholder was in them.
+    out: Option<Wiped>,
+    /// For how many of them it is.
+    used: usize,
+    /// Where behind these some form may begin.
+    clean: usize,
 }
 
 impl BodyRewriter {
@@ -96,15 +112,15 @@ impl BodyRewriter {
         let Some(compiled) = self.compiled.clone() else { return Ok(chunk_now) };
         let bytes = behind(&mut self.held, chunk_now);
         let open = compiled.raw.open_suffix(&bytes);
-        let (out, used) = self.rewrite(&compiled, &bytes, open, max_out)?;
+        let Rewritten { out, used, clean } = self.rewrite(&compiled, &bytes, open, max_out)?;
         if used < open && out.as_ref().is_some_and(|out| out.len() > max_out) {
             *chunk = bytes.slice(used..);
-            return self.pass(out, Bytes::new());
+            return self.pass(out, Bytes::new(), 0);
         }
         // Behind a placeholder that reached into what was open, less may be.
         let open = if used > open { used + compiled.raw.open_suffix(&bytes[used..]) } else { open };
         self.held = bytes[open..].to_vec();
-        self.pass(out, bytes.slice(used..open))
+        self.pass(out, bytes.slice(used..open), clean - used)
     }
 
     /// The body has ended: the rest of it.
@@ -114,29 +130,34 @@ impl BodyRewriter {
     pub fn finish(&mut self) -> Result<Bytes, Violation> {
         let Some(compiled) = self.compiled.clone() else { return Ok(Bytes::new()) };
         let bytes = Bytes::from(std::mem::take(&mut self.held));
-        let (out, used) = self.rewrite(&compiled, &bytes, bytes.len(), usize::MAX)?;
-        let rest = self.pass(out, bytes.slice(used..))?;
+        let Rewritten { out, used, clean } = self.rewrite(&compiled, &bytes, bytes.len(), usize::MAX)?;
+        let rest = self.pass(out, bytes.slice(used..), clean - used)?;
         let last = self.detector.finish();
         Ok(if last.is_empty() { rest } else { sensitive(concat(&[&rest, &last])) })
     }
 
     /// Rewrites up to the last placeholder that begins before `open`, or the one with which the result is
-    /// longer than `max_out`: the result, `None` where there is none, and for how much of `bytes` it is.
+    /// longer than `max_out`.
+    ///
+    /// Nearly all bodies have nothing in them, and what is looked for as it is begins like one of what the detector
+    /// looks for: each byte is searched once, for both.
     fn rewrite(
         &mut self,
         compiled: &Compiled,
         bytes: &Bytes,
         open: usize,
         max_out: usize,
-    ) -> Result<(Option<Wiped>, usize), Violation> {
+    ) -> Result<Rewritten, Violation> {
         let (mut out, mut done): (Option<Wiped>, _) = (None, 0);
-        while let Some(found) = compiled.raw.find(bytes, done, open) {
+        let mut clean = compiled.clean_bytes(bytes, done);
+        while let Some(found) = compiled.raw.find(bytes, done, clean, open) {
             let number = found.pattern().as_usize();
             let to = self.to.as_destination();
             let outcome = compiled.resolve(number, &to, self.content.place())?;
             let out = out.get_or_insert_with(|| Zeroizing::new(Vec::with_capacity(bytes.len() * 2)));
             reserve(out, found.start() - done);
-            out.extend_from_slice(&self.detector.feed(bytes.slice(done..found.start()))?);
+            let passed = self.detector.feed_from(bytes.slice(done..found.start()), clean - done)?;
+            out.extend_from_slice(&passed);
             out.extend_from_slice(&self.detector.separate()?);
             match outcome {
                 Outcome::Replace(binding) => {
@@ -149,16 +170,18 @@ impl BodyRewriter {
                 Outcome::Pass => out.extend_from_slice(&bytes[found.range()]),
             }
             done = found.end();
+            clean = compiled.clean_bytes(bytes, done);
             if out.len() > max_out {
                 break;
             }
         }
-        Ok((out, done))
+        Ok(Rewritten { out, used: done, clean })
     }
 
-    /// What was rewritten, and behind it what the detector lets pass of `rest`.
-    fn pass(&mut self, out: Option<Wiped>, rest: Bytes) -> Result<Bytes, Violation> {
-        let rest = self.detector.feed(rest)?;
+    /// What was rewritten, and behind it what the detector lets pass of `rest`, in the first `clean` bytes of which no
+    /// form begins.
+    fn pass(&mut self, out: Option<Wiped>, rest: Bytes, clean: usize) -> Result<Bytes, Violation> {
+        let rest = self.detector.feed_from(rest, clean)?;
         let Some(mut out) = out else { return Ok(rest) };
         reserve(&mut out, rest.len());
         out.extend_from_slice(&rest);

@@ -23,6 +23,10 @@ pub(crate) struct Compiled {
     /// Where a scan starts, and is again once what may have begun has turned out to be no form.
     pub(crate) detect_start: StateID,
     pub(crate) detect_prefilter: Prefilter,
+    /// The length of the longest pattern of `detect`.
+    pub(crate) detect_longest: usize,
+    /// Whether a pattern of `detect` has the byte.
+    in_forms: [bool; 256],
     /// Every form of every placeholder, the parts before the core included.
     pub(crate) detect_forms: Patterns,
     /// The text of each pattern of `detect`.
@@ -75,6 +79,9 @@ impl Compiled {
         let detect = NFA::builder().match_kind(MatchKind::Standard).build(&patterns).map_err(too_many)?;
         let detect_start = detect.start_state(Anchored::No).map_err(|_| CompileError::TooMany)?;
         let detect_prefilter = Prefilter::new(patterns.iter().map(Vec::as_slice));
+        let detect_longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
+        let mut in_forms = [false; 256];
+        patterns.iter().flatten().for_each(|byte| in_forms[usize::from(*byte)] = true);
         whole.extend(patterns);
         Ok(Self {
             has_passthrough: bindings.iter().any(|binding| !binding.passthrough.is_empty()),
@@ -83,10 +90,23 @@ impl Compiled {
             detect,
             detect_start,
             detect_prefilter,
+            detect_longest,
+            in_forms,
             detect_forms: Patterns::new(whole),
             detect_owner,
             bindings,
         })
+    }
+
+    /// Whether some form has the byte.
+    pub(crate) fn is_in_form(&self, byte: u8) -> bool {
+        self.in_forms[usize::from(byte)]
+    }
+
+    /// Where the first form may begin in `bytes`, at or behind `from`: the placeholder as it is and what encodes it.
+    /// One the beginning of which is cut off at the end does not count.
+    pub(crate) fn clean_bytes(&self, bytes: &[u8], from: usize) -> usize {
+        self.detect_prefilter.find(bytes, from).unwrap_or(bytes.len())
     }
 
     fn bindings_of(&self, text: usize) -> impl Iterator<Item = &Binding> {
@@ -153,7 +173,7 @@ impl Compiled {
     pub(crate) fn scan(&self, text: &[u8], hits: &mut Hits<'_>) {
         // Most texts have neither a form's beginning nor an escape that could hide one.
         if self.detect_prefilter.find(text, 0).is_some() || memchr::memchr2(b'%', b'\\', text).is_some() {
-            Levels::new(self).feed(self, text, hits);
+            Levels::new(self).feed(self, text, 0, hits);
         }
     }
 }

@@ -40,8 +40,13 @@ impl Detector {
     /// # Errors
     /// [`Violation`]: nothing more of the stream may leave.
     pub fn feed(&mut self, chunk: Bytes) -> Result<Bytes, Violation> {
+        self.feed_from(chunk, 0)
+    }
+
+    /// As [`Self::feed`], where somebody has seen already that no form begins in the first `clean` bytes as they are.
+    pub(crate) fn feed_from(&mut self, chunk: Bytes, clean: usize) -> Result<Bytes, Violation> {
         let Some(looking) = &mut self.0 else { return Ok(chunk) };
-        looking.search(&chunk)?;
+        looking.search(&chunk, clean)?;
         let bytes = behind(&mut looking.held, chunk);
         let open = looking.compiled.detect_forms.open_suffix(&bytes, MIN_HELD_BYTES);
         looking.held = bytes[open..].to_vec();
@@ -60,16 +65,16 @@ impl Detector {
     /// [`Violation`].
     pub(crate) fn separate(&mut self) -> Result<Bytes, Violation> {
         if let Some(looking) = &mut self.0 {
-            looking.search(&[0])?;
+            looking.search(&[0], 0)?;
         }
         Ok(self.finish())
     }
 }
 
 impl Looking {
-    fn search(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+    fn search(&mut self, bytes: &[u8], clean: usize) -> Result<(), Violation> {
         let mut hits = Hits::new(&self.compiled, &self.passing);
-        self.levels.feed(&self.compiled, bytes, &mut hits);
+        self.levels.feed(&self.compiled, bytes, clean, &mut hits);
         self.compiled.verdict(&hits, self.to.as_ref().map(Toward::as_destination).as_ref())
     }
 }

@@ -38,12 +38,12 @@ impl Finder {
         self.patterns.open_suffix(bytes, 1)
     }
 
-    /// The first match at or behind `from` that begins before `open`. The pattern is the placeholder's
-    /// number.
-    pub(crate) fn find(&self, bytes: &[u8], from: usize, open: usize) -> Option<Match> {
-        let mut at = from;
+    /// The first match at or behind `from` that begins before `open`; no core begins between `from` and `clean`. The
+    /// pattern is the placeholder's number.
+    pub(crate) fn find(&self, bytes: &[u8], from: usize, clean: usize, open: usize) -> Option<Match> {
+        let (mut first, mut at) = (from, from.max(clean));
         while let Some(core) = self.prefilter.find(bytes, at) {
-            let begin = core.saturating_sub(self.lookbehind).max(at);
+            let begin = core.saturating_sub(self.lookbehind).max(first);
             if begin >= open {
                 return None;
             }
@@ -54,7 +54,7 @@ impl Finder {
             if let Some(found) = found.filter(|found| found.start() < step) {
                 return (found.start() < open).then_some(found);
             }
-            at = step;
+            (first, at) = (step, step);
         }
         None
     }

@@ -16,6 +16,35 @@ pub(crate) enum JsonDecoder {
     Unicode { digits: [u8; 3], count: u8 },
 }
 
+/// The byte that the escape stands for which `text` begins with, and its length; `None` where it is none, or not whole.
+pub(crate) fn escape(text: &[u8]) -> Option<(u8, usize)> {
+    let [b'\\', kind, behind @ ..] = text else { return None };
+    if *kind != b'u' {
+        return character(*kind).map(|byte| (byte, 2));
+    }
+    let digits = behind.first_chunk::<4>()?;
+    digits.iter().all(u8::is_ascii_hexdigit).then(|| (code(digits), 6))
+}
+
+/// What stands for itself, or another character, behind a backslash.
+fn character(kind: u8) -> Option<u8> {
+    Some(match kind {
+        b'"' | b'\\' | b'/' => kind,
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        _ => return None,
+    })
+}
+
+/// What four digits stand for.
+fn code(digits: &[u8; 4]) -> u8 {
+    let code = digits.iter().fold(0, |code, digit| code << 4 | value(*digit));
+    u8::try_from(code).ok().filter(u8::is_ascii).unwrap_or(BEYOND_ASCII)
+}
+
 impl Decoder for JsonDecoder {
     const SIGN: u8 = b'\\';
 
@@ -43,21 +72,13 @@ impl JsonDecoder {
         match *self {
             Self::Plain => self.pass(byte, decoded),
             Self::Backslash => {
-                let character = match byte {
-                    b'"' | b'\\' | b'/' => byte,
-                    b'b' => 0x08,
-                    b'f' => 0x0c,
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'u' => {
-                        *self = Self::Unicode { digits: [0; 3], count: 0 };
-                        return;
-                    }
-                    _ => {
-                        decoded.push(b'\\');
-                        return self.pass(byte, decoded);
-                    }
+                if byte == b'u' {
+                    *self = Self::Unicode { digits: [0; 3], count: 0 };
+                    return;
+                }
+                let Some(character) = character(byte) else {
+                    decoded.push(b'\\');
+                    return self.pass(byte, decoded);
                 };
                 *self = Self::Plain;
                 decoded.push(character);
@@ -74,10 +95,9 @@ impl JsonDecoder {
                     *self = Self::Unicode { digits, count: count + 1 };
                     return;
                 }
-                let code = digits.iter().chain([&byte]).fold(0, |code, digit| code << 4 | value(*digit));
+                let [first, second, third] = digits;
                 *self = Self::Plain;
-                let ascii = u8::try_from(code).ok().filter(u8::is_ascii);
-                decoded.push(ascii.unwrap_or(BEYOND_ASCII));
+                decoded.push(code(&[first, second, third, byte]));
             }
         }
     }
@@ -125,6 +145,13 @@ mod tests {
                 decoder.feed(&text.as_bytes()[..split], &mut decoded);
                 decoder.feed(&text.as_bytes()[split..], &mut decoded);
                 assert_eq!(decoded, *expected, "{text} split at {split}");
+            }
+            // Where a whole one stands, it is the same alone.
+            for at in memchr::memchr_iter(b'\\', text.as_bytes()) {
+                let Some((byte, used)) = escape(&text.as_bytes()[at..]) else { continue };
+                let mut decoded = Vec::new();
+                JsonDecoder::default().feed(&text.as_bytes()[at..at + used], &mut decoded);
+                assert_eq!(decoded, [byte], "{text} at {at}");
             }
         }
     }

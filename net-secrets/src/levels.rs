@@ -3,11 +3,14 @@ use aho_corasick::automaton::{Automaton, StateID};
 
 use crate::compiled::Compiled;
 use crate::hits::Hits;
-use crate::json::JsonDecoder;
+use crate::json::{self, JsonDecoder};
 use crate::percent::PercentDecoder;
 
 /// What is decoded at once: it stays in the cache, and bounds the memory of a stream.
 const BLOCK_BYTES: usize = 16 << 10;
+
+/// What decoders may keep of an escape that goes on in the next piece.
+const MAX_KEPT_BYTES: usize = 8;
 
 /// Undoes one kind of escape in a stream.
 pub(crate) trait Decoder: Copy + Default + Eq {
@@ -36,19 +39,34 @@ struct Percents {
     twice: Decoded<PercentDecoder>,
 }
 
+impl Percents {
+    fn new(scanner: Scanner) -> Self {
+        Self { once: Decoded::new(scanner), twice: Decoded::new(scanner) }
+    }
+
+    /// Whether both show what `below` shows, so far.
+    fn are(&self, below: Decoded<JsonDecoder>) -> bool {
+        *self == Self::new(below.scanner)
+    }
+}
+
 impl Levels {
     pub(crate) fn new(compiled: &Compiled) -> Self {
         let raw = Scanner { state: compiled.detect_start };
-        let percent = Percents { once: Decoded::new(raw), twice: Decoded::new(raw) };
+        let percent = Percents::new(raw);
         let json = Decoded::new(raw);
         Self { raw, percent, json, json_percent: percent, percent_json: [json; 2] }
     }
 
-    /// Takes the next bytes of the stream. Where they have escapes, up to three blocks are held
-    /// meanwhile.
-    pub(crate) fn feed(&mut self, compiled: &Compiled, bytes: &[u8], hits: &mut Hits<'_>) {
+    /// Takes the next bytes of the stream, in the first `clean` of which no form begins as they are. Where they have
+    /// escapes, up to three blocks are held meanwhile.
+    pub(crate) fn feed(&mut self, compiled: &Compiled, bytes: &[u8], clean: usize, hits: &mut Hits<'_>) {
         let mut scratch = <[Vec<u8>; 3]>::default();
-        bytes.chunks(BLOCK_BYTES).for_each(|block| self.feed_block(compiled, block, &mut scratch, hits));
+        let mut clean = clean;
+        for block in bytes.chunks(BLOCK_BYTES) {
+            self.feed_block(compiled, block, clean, &mut scratch, hits);
+            clean = clean.saturating_sub(block.len());
+        }
     }
 
     /// Most levels show what another one shows. Levels that were in one state and see the same bytes
@@ -57,6 +75,7 @@ impl Levels {
         &mut self,
         compiled: &Compiled,
         bytes: &[u8],
+        clean: usize,
         scratch: &mut [Vec<u8>; 3],
         hits: &mut Hits<'_>,
     ) {
@@ -64,13 +83,19 @@ impl Levels {
         let [first, second, third] = scratch;
         let (percent_was, json_was, once_json_was) = (*percent, *json, *once_json);
 
-        let block = raw.feed_all(compiled, bytes, hits);
-        let shown = json.feed(compiled, block, first, hits);
-        let is_percent = !shown.is_other && *json_percent == percent_was;
-        if !is_percent {
-            let shown = json_percent.once.feed(compiled, shown, second, hits);
-            json_percent.twice.feed(compiled, shown, third, hits);
-        }
+        let block = raw.feed_all(compiled, bytes, clean, hits);
+        let is_percent = if json_percent.are(*json) && json.pass(compiled, block, hits) {
+            *json_percent = Percents::new(json.scanner);
+            false
+        } else {
+            let shown = json.feed(compiled, block, first, hits);
+            let is_percent = !shown.is_other && *json_percent == percent_was;
+            if !is_percent {
+                let shown = json_percent.once.feed(compiled, shown, second, hits);
+                json_percent.twice.feed(compiled, shown, third, hits);
+            }
+            is_percent
+        };
 
         let shown = percent.once.feed(compiled, block, first, hits);
         if !shown.is_other && *once_json == json_was {
@@ -141,9 +166,35 @@ impl<D: Decoder> Decoded<D> {
             return Shown { is_other: false, ..below };
         }
         scratch.clear();
+        // No more than it decodes to, at once: what grows by itself is copied, and wiped, again and again.
+        scratch.reserve(below.bytes.len() + MAX_KEPT_BYTES);
         self.decoder.feed(below.bytes, scratch);
-        self.scanner.feed(compiled, scratch, hits);
+        self.scanner.feed(compiled, scratch, 0, hits);
         Shown::new(scratch, before, self.scanner)
+    }
+}
+
+impl Decoded<JsonDecoder> {
+    /// Takes a block of the lowest level without decoding it, if that shows nothing new: where all escapes stand for
+    /// bytes that are in no form, as those of line breaks and quotes do, what is between them was seen as it is.
+    /// Levels above see nothing new either, as nothing is percent-encoded. `false` where nothing was done.
+    fn pass(&mut self, compiled: &Compiled, block: Shown<'_>, hits: &mut Hits<'_>) -> bool {
+        let is_alike = self.decoder == JsonDecoder::default() && self.scanner == block.before;
+        if !is_alike || block.has_percent || !block.has_backslash {
+            return false;
+        }
+        let mut rest = block.bytes;
+        while let Some(at) = memchr::memchr(JsonDecoder::SIGN, rest) {
+            match json::escape(&rest[at..]) {
+                Some((byte, used)) if byte != b'%' && !compiled.is_in_form(byte) => rest = &rest[at + used..],
+                Some(_) | None => return false,
+            }
+        }
+        // Nothing reaches over the last of them, nor is longer than the longest form.
+        let end = &rest[rest.len().saturating_sub(compiled.detect_longest)..];
+        self.scanner = Scanner { state: compiled.detect_start };
+        self.scanner.feed(compiled, end, 0, hits);
+        true
     }
 }
 
@@ -160,20 +211,28 @@ impl Scanner {
     }
 
     /// Scans the bytes of the lowest level.
-    fn feed_all<'b>(&mut self, compiled: &Compiled, bytes: &'b [u8], hits: &mut Hits<'_>) -> Shown<'b> {
+    fn feed_all<'b>(
+        &mut self,
+        compiled: &Compiled,
+        bytes: &'b [u8],
+        clean: usize,
+        hits: &mut Hits<'_>,
+    ) -> Shown<'b> {
         let before = *self;
-        self.feed(compiled, bytes, hits);
+        self.feed(compiled, bytes, clean, hits);
         Shown::new(bytes, before, *self)
     }
 
-    fn feed(&mut self, compiled: &Compiled, bytes: &[u8], hits: &mut Hits<'_>) {
+    /// No form begins in the first `clean` bytes.
+    fn feed(&mut self, compiled: &Compiled, bytes: &[u8], clean: usize, hits: &mut Hits<'_>) {
         let prefilter = &compiled.detect_prefilter;
         // A form that goes on in the next piece may have begun in these.
         let tail = bytes.len().saturating_sub(prefilter.bytes() - 1);
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             if !self.is_within(compiled) && at < tail {
-                let next = prefilter.find(bytes, at).unwrap_or(tail);
+                let next = if at < clean { clean } else { prefilter.find(bytes, at).unwrap_or(tail) };
+                let next = next.min(tail);
                 if next > at {
                     at = next;
                     continue;

@@ -345,8 +345,16 @@ fn pieces() -> impl Strategy<Value = String> {
         .collect();
     let part = (proptest::sample::select(forms), 0usize..80, 0usize..80)
         .prop_map(|(form, from, to)| form.get(from..to.min(form.len())).unwrap_or_default().to_owned());
-    let piece =
-        prop_oneof![4 => part, 1 => "[a-z%25]{0,12}", 1 => "[\\\\u0-9cnt%/]{0,12}", 1 => "[x]{0,100}"];
+    // Escapes that nothing hides behind, mostly.
+    let escape =
+        proptest::sample::select(&["\\n", "\\\"", "\\\\", "\\/", "\\u00e9", "\\u000a", "\\u0025", "\\x"][..]);
+    let piece = prop_oneof![
+        4 => part,
+        2 => escape.prop_map(str::to_owned),
+        1 => "[a-z%25]{0,12}",
+        1 => "[\\\\u0-9cnt%/]{0,12}",
+        1 => "[x]{0,100}",
+    ];
     proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
@@ -354,7 +362,7 @@ proptest! {
     #[test]
     fn the_detector_finds_what_a_search_for_every_form_finds(
         text in pieces(),
-        cuts in proptest::collection::vec(1usize..60, 1..6),
+        cuts in proptest::collection::vec(prop_oneof![1usize..60, 60usize..600], 1..6),
         others in prop_oneof![Just(0usize), Just(40)],
     ) {
         // Many unmarked placeholders leave no prefilter.

@@ -33,7 +33,7 @@ impl<'u> UnitRewriter<'u> {
         // The text without the placeholders that stand as they are: what is left must hold no other.
         let mut left = Vec::with_capacity(text.len());
         let mut done = 0;
-        while let Some(found) = compiled.raw.find(text, done, text.len()) {
+        while let Some(found) = compiled.raw.find(text, done, done, text.len()) {
             result.extend_from_slice(&text[done..found.start()]);
             left.extend_from_slice(&text[done..found.start()]);
             left.push(0);

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 
 use super::renewal::Renewal;
@@ -47,7 +47,7 @@ pub(super) struct Refresher {
 /// that was covered, or from below the very directory that was hidden, by way of descriptors of theirs; the path
 /// tells when to look, and whether the file is gone.
 pub(super) struct FileTask {
-    /// As it was given.
+    /// As it was given, if it means the same in another process.
     path: PathBuf,
     /// What it leads to.
     file: PathBuf,
@@ -183,6 +183,8 @@ impl FileTask {
     pub(super) fn new(path: PathBuf, file: PathBuf, hidden: Option<PathBuf>) -> Self {
         let identity_at = |path: &Path| fs::metadata(path).ok().map(|found| identity(&found));
         let covered = identity_at(&file);
+        // A descriptor of the engine's is closed in the process that looks at paths, or is something else there.
+        let path = if leads_through_descriptor(&path) { file.clone() } else { path };
         let hidden = hidden.and_then(|path| identity_at(&path).map(|identity| (path, identity)));
         Self { path, file, covered, hidden, covered_file: None, hidden_directory: None }
     }
@@ -329,6 +331,17 @@ impl FileTask {
     }
 }
 
+/// Whether a path means what this process has open (`/dev/fd/3`, `/dev/stdin`), by itself or by a link to such.
+fn leads_through_descriptor(path: &Path) -> bool {
+    let how =
+        OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    match openat2(AT_FDCWD, path, how).map(drop) {
+        // Ordinary links that lead in a circle would not have been read (openat2(2)).
+        Err(Errno::ELOOP) => true,
+        Ok(()) | Err(_) => false,
+    }
+}
+
 fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
@@ -404,6 +417,32 @@ mod tests {
         until(&renewals, "=four").await;
         fs::write(&file, "\n").expect("a file");
         until(&renewals, "-its file is empty").await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_given_by_a_descriptor_is_read_where_it_is_once_that_is_closed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = fs::canonicalize(directory.path()).expect("a path");
+        let (file, link) = (root.join("key"), root.join("link"));
+        fs::write(&file, "one").expect("a file");
+        for by_link in [false, true] {
+            let open = File::open(&file).expect("a file");
+            let mut path = PathBuf::from(format!("/dev/fd/{}", open.as_raw_fd()));
+            if by_link {
+                symlink(&path, &link).expect("a link");
+                path.clone_from(&link);
+            }
+            let task = FileTask::new(path, file.clone(), None);
+            // As it is in the process that reads it again.
+            drop(open);
+            let renewals = watched(task);
+            assert_eq!(next(&renewals).await, "=one", "by a link: {by_link}");
+            fs::write(&file, "two").expect("a file");
+            until(&renewals, "=two").await;
+            fs::write(&file, "one").expect("a file");
+            until(&renewals, "=one").await;
+        }
+        assert!(!leads_through_descriptor(&file) && !leads_through_descriptor(&root.join("none")));
     }
 
     #[tokio::test]

@@ -1,9 +1,11 @@
 //! Values put into bodies as they pass.
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::places::everywhere;
 use super::{binding, compile, host};
+use crate::forms::forms;
 use crate::{Binding, BodyTypes, Destination, MAX_GROWN_BYTES, Places, SecretSet, Violation, ViolationKind};
 
 const VALUE: &str = "a\"b\\c&d<e é";
@@ -157,4 +159,87 @@ fn many_placeholders_of_a_long_value_come_in_pieces() {
     }
     sent += rewriter.finish().expect("it may leave").iter().filter(|byte| **byte == b'v').count();
     assert_eq!(sent, 200 * value.len());
+}
+
+const SHORTER: &str = "netsec_key-1";
+const LONGER: &str = "netsec_key-1-and-more";
+
+/// No value is longer than its placeholder: what is missing of the result is no more than what is held back.
+fn set_that_shrinks() -> SecretSet {
+    let places = || Places { body: BodyTypes::DangerousAny, ..everywhere() };
+    compile(vec![
+        Binding { places: places(), ..binding("SHORTER", SHORTER, "value-01", &["a.example"]) },
+        Binding { places: places(), ..binding("LONGER", LONGER, "value-02", &["a.example"]) },
+    ])
+    .expect("a set")
+}
+
+/// A text of beginnings: which text, how much of it, and what follows.
+fn pieces() -> impl Strategy<Value = Vec<(usize, usize, String)>> {
+    proptest::collection::vec((0usize..24, 0usize..48, "[!n]{0,3}"), 1..12)
+}
+
+proptest! {
+    #[test]
+    fn no_more_is_held_back_than_may_grow_into_what_is_looked_for_and_all_of_it_is_released(
+        pieces in pieces(),
+        are_encoded: bool,
+        cuts in proptest::collection::vec(1usize..30, 40),
+    ) {
+        let set = set_that_shrinks();
+        let placeholders = [SHORTER, LONGER].map(|text| text.as_bytes().to_vec());
+        let encoded = || placeholders.iter().flat_map(|text| forms(text)).filter(|form| !placeholders.contains(form));
+        let texts: Vec<Vec<u8>> = if are_encoded {
+            // Never the whole of a form: that would be the end.
+            let cut = |form: Vec<u8>| form[..form.len() - 1].to_vec();
+            placeholders.iter().cloned().chain(encoded().map(cut)).collect()
+        } else {
+            placeholders.to_vec()
+        };
+        let longest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
+        // A beginning of a placeholder as it is; and in front of it, where the detector has not seen yet that it does
+        // not go on, one of any form.
+        let most = longest(&mut placeholders.iter().map(Vec::len)) - 1
+            + longest(&mut texts.iter().map(|text| text.len() + usize::from(are_encoded))) - 1;
+
+        let mut text = Vec::new();
+        for (which, count, behind) in pieces {
+            let piece = &texts[which % texts.len()];
+            text.extend_from_slice(&piece[..count.min(piece.len())]);
+            text.extend_from_slice(behind.as_bytes());
+        }
+        let name = host("a.example");
+        let to = Destination { host: Some(&name), port: 443, is_verified: true };
+        let rewriter = || set.body_rewriter(&to, Some(b"text/plain"));
+        let whole = |text: &[u8]| {
+            let mut rewriter = rewriter();
+            let mut sent = rewriter.feed(Bytes::copy_from_slice(text))?.to_vec();
+            sent.extend_from_slice(&rewriter.finish()?);
+            Ok::<_, Violation>(sent)
+        };
+        if whole(&text).is_err() {
+            // Two beginnings have made a whole: a handful of a thousand.
+            return Ok(());
+        }
+
+        let (mut in_pieces, mut sent, mut fed) = (rewriter(), Vec::new(), 0);
+        for cut in cuts.iter().cycle() {
+            let next = (fed + cut).min(text.len());
+            sent.extend_from_slice(&in_pieces.feed(Bytes::copy_from_slice(&text[fed..next])).expect("as the whole"));
+            fed = next;
+            let ended_here = whole(&text[..fed]).expect("as the whole");
+            prop_assert!(ended_here.starts_with(&sent), "at {}", fed);
+            let held = ended_here.len() - sent.len();
+            prop_assert!(held <= most, "{} held at {} of {:?}", held, fed, text.escape_ascii().to_string());
+            if fed == text.len() {
+                break;
+            }
+        }
+        if text.last() == Some(&b'!') {
+            // Nothing that is looked for goes on from here.
+            prop_assert_eq!(&sent, &whole(&text).expect("as before"));
+        }
+        sent.extend_from_slice(&in_pieces.finish().expect("as the whole"));
+        prop_assert_eq!(sent, whole(&text).expect("as before"));
+    }
 }

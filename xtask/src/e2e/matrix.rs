@@ -155,11 +155,13 @@ fn proxies(scratch: &Scratch) -> Result<()> {
 
 /// Files with secrets in places that flags cannot name.
 fn secrets(scratch: &Scratch) -> Result<()> {
+    const EVERYWHERE: &str = r#""headers", "basic_auth", "query", "path", "body", "websocket", "trailers""#;
     for (file, hosts, places) in [
         ("secret-in-a-body.toml", r#""echo.test""#, r#""body""#),
         ("secret-in-a-path.toml", r#""echo.test""#, r#""path", "basic_auth""#),
         ("secret-in-a-query.toml", r#""echo.test""#, r#""query", "headers""#),
         ("secret-in-a-websocket.toml", r#""ws.test""#, r#""websocket""#),
+        ("secret-everywhere.toml", r#""*.test""#, EVERYWHERE),
     ] {
         let text = format!(
             "allow = [\"*.test\"]\n\n[[secrets]]\nenv = \"TOKEN\"\nsource = \"env:SECRET_SOURCE\"\n\
