@@ -20,7 +20,7 @@ use super::router::Advertiser;
 use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState, seq_of};
 use super::tombstone::{TimeWait, Tombstones};
 use super::{
-    AddressError, Autoconfiguration, Claims, Counters, DropReason, Echo, GuestAddresses, IcmpError,
+    AddressError, Autoconfiguration, Claims, Counters, DropReason, Echo, GuestAddresses, IcmpError, Kind,
     Reassembled, Undelivery, Unreachable,
 };
 use super::{arp, icmp, ingress, ndp, tombstone, udp};
@@ -147,6 +147,8 @@ pub struct Gateway {
     pub(super) icmp_errors: TokenBucket,
     /// The bound that has refused a flow since this was last asked.
     reached: Option<&'static str>,
+    /// SYNs that were refused since this was last asked.
+    refused_syns: u64,
     /// The time as whoever calls has said it last.
     pub(super) latest: Instant,
     pub(super) fragments: Fragments,
@@ -187,6 +189,7 @@ impl Gateway {
             resets: TokenBucket::new(limits.resets_per_second, limits.resets_per_second),
             icmp_errors: TokenBucket::new(limits.icmp_errors_per_second, limits.icmp_errors_per_second),
             reached: None,
+            refused_syns: 0,
             latest: now,
             fragments: Fragments::new(&limits),
             fragmenter: udp::Fragmenter::new(),
@@ -224,6 +227,12 @@ impl Gateway {
     /// The field of [`Limits`] that has refused a flow since this was last asked.
     pub fn take_reached(&mut self) -> Option<&'static str> {
         self.reached.take()
+    }
+
+    /// Frames that were refused for the bounds of their kind since this was last asked.
+    pub(crate) fn take_refused(&mut self) -> [(Kind, u64); 2] {
+        let refused = std::mem::take(&mut self.refused_syns);
+        [(Kind::Syn, refused), (Kind::Fragment, self.fragments.take_yielded())]
     }
 
     /// Whether a frame may be handled: there is room for what it may be answered with.
@@ -427,6 +436,7 @@ impl Gateway {
         counters.flows_refused += 1;
         counters.flows_over_rate += u64::from(limit == "new_flows_per_second");
         self.reached = Some(limit);
+        self.refused_syns += 1;
         DropReason::Limit
     }
 

@@ -12,10 +12,10 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Ping, Udp, dns_session, session};
-use crate::core::{FlowId, Gateway, Ingress, Unreachable, packets};
+use crate::core::{FlowId, Gateway, Ingress, Kind, Thinner, Unreachable, packets};
 use crate::dns::{Lookups, answer_datagram};
 use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, Stack, now};
-use crate::link::{Link, MAX_FRAME_BYTES};
+use crate::link::{Link, MAX_FRAME_BYTES, MAX_SPARED_PORTS};
 
 /// Flows that are started in one poll: each is decided, and its dial costs as much as dozens of frames. What
 /// the others send in the meantime, and what has come for them, is not to wait for a burst of SYNs.
@@ -37,6 +37,7 @@ pub(crate) struct Driver {
     /// Flows that wait to be started, in the order they came. All of them are held by the gateway, which bounds
     /// how many there are.
     starts: VecDeque<(FlowId, Flow)>,
+    thinner: Thinner,
     /// Whether sessions had their turn since frames were received. They have it before anything is
     /// sent: what they read and write goes into the same acknowledgement, and what is for upstream does
     /// not wait for it.
@@ -57,8 +58,9 @@ impl Driver {
         let buffer = vec![0; MAX_FRAME_BYTES].into_boxed_slice();
         let lookups = Rc::new(Lookups::new(Rc::clone(&context)));
         let ping = Rc::new(Ping::new(Rc::clone(&context)));
-        let (starts, lets_sessions_answer, link_opens) = (VecDeque::new(), false, None);
-        Self { context, lookups, udp, ping, link, buffer, starts, lets_sessions_answer, link_opens }
+        let (starts, thinner) = (VecDeque::new(), Thinner::new());
+        let (lets_sessions_answer, link_opens) = (false, None);
+        Self { context, lookups, udp, ping, link, buffer, starts, thinner, lets_sessions_answer, link_opens }
     }
 
     /// Runs until the link fails or ends.
@@ -71,6 +73,7 @@ impl Driver {
         let stack = self.context.stack.clone();
         stack.register_driver(task.waker());
         stack.release_noted();
+        self.thin_floods(&stack);
         let mut budget = self.context.limits.max_frames_per_wakeup;
         let mut starts = MAX_STARTS;
         self.link_opens = None;
@@ -201,6 +204,31 @@ impl Driver {
         Ok(Progress { frames, is_done: false })
     }
 
+    /// Has the link leave away what would be refused, while that is a lot.
+    fn thin_floods(&mut self, stack: &Stack) {
+        let [syns, fragments] = stack.with(Gateway::take_refused);
+        let all = [
+            syns,
+            fragments,
+            (Kind::Datagram, self.udp.take_refused()),
+            (Kind::Echo, self.ping.take_refused()),
+        ];
+        // Most of the time there is no reason to ask for the time.
+        if self.thinner.poll_timeout().is_none() && all.iter().all(|(_, count)| *count == 0) {
+            return;
+        }
+        let now = now();
+        for (kind, count) in all {
+            self.thinner.note_refused(kind, count, now);
+        }
+        if let Some(mut thinning) = self.thinner.poll(now) {
+            if thinning.datagrams > 0 {
+                thinning.spared_ports = self.udp.answered_ports(MAX_SPARED_PORTS);
+            }
+            self.link.thin(&thinning);
+        }
+    }
+
     /// Starts flows that wait for it, at most so many.
     fn start_flows(&mut self, most: &mut usize) {
         while *most > 0
@@ -256,6 +284,7 @@ impl Driver {
             self.udp.poll_timeout(),
             self.ping.poll_timeout(),
             stack.shapers().poll_timeout(),
+            self.thinner.poll_timeout(),
             self.link_opens,
         ];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
@@ -359,7 +388,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use net_policy::Policy;
     use smoltcp::wire::{Ipv4Packet, TcpPacket};
@@ -368,14 +397,15 @@ mod tests {
     use super::*;
     use crate::core::{GatewayConfig, GuestAddresses};
     use crate::guest::{EventQueue, GuestConfig};
-    use crate::link::{FrameMeta, LinkCapabilities, Received};
+    use crate::link::{FrameMeta, LinkCapabilities, Received, Thinning};
 
-    /// The frames of a guest, the `nth` by `write`, as long as it gives their length; and how many were taken
-    /// and sent.
+    /// The frames of a guest, the `nth` by `write`, as long as it gives their length; how many were taken and
+    /// sent, and by how much SYNs are to be thinned.
     struct Source<W> {
         write: W,
         taken: Arc<AtomicUsize>,
         sent: Arc<AtomicUsize>,
+        thinned: Arc<AtomicUsize>,
     }
 
     impl<W: Fn(usize, &mut [u8]) -> Option<usize> + Send> Link for Source<W> {
@@ -394,14 +424,24 @@ mod tests {
             self.sent.fetch_add(1, Ordering::Relaxed);
             Poll::Ready(Ok(()))
         }
+
+        fn thin(&mut self, thinning: &Thinning) {
+            self.thinned.store(thinning.syns.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// What a link counts.
+    struct Counts {
+        taken: Arc<AtomicUsize>,
+        sent: Arc<AtomicUsize>,
+        thinned: Arc<AtomicUsize>,
     }
 
     /// The driver of a guest whose frames are these, and which may do nothing; and the counts of its link.
-    fn driver(
-        write: impl Fn(usize, &mut [u8]) -> Option<usize> + Send + 'static,
-    ) -> (Driver, Arc<AtomicUsize>, Arc<AtomicUsize>) {
-        let (taken, sent) = (Arc::default(), Arc::default());
-        let link = Source { write, taken: Arc::clone(&taken), sent: Arc::clone(&sent) };
+    fn driver(write: impl Fn(usize, &mut [u8]) -> Option<usize> + Send + 'static) -> (Driver, Counts) {
+        let counts = Counts { taken: Arc::default(), sent: Arc::default(), thinned: Arc::default() };
+        let (taken, sent) = (Arc::clone(&counts.taken), Arc::clone(&counts.sent));
+        let link = Source { write, taken, sent, thinned: Arc::clone(&counts.thinned) };
         let config = GuestConfig { policy: Policy::new(Vec::new()), ..GuestConfig::default() };
         let gateway = GatewayConfig {
             addresses: GuestAddresses::default(),
@@ -413,7 +453,7 @@ mod tests {
         let stack = Stack::new(Gateway::new(gateway, now()).expect("the default addresses"));
         let context = Rc::new(Context::new(stack, EventQueue::new(8), config));
         let udp = Rc::new(Udp::new(Rc::clone(&context)));
-        (Driver::new(context, udp, Box::new(link)), taken, sent)
+        (Driver::new(context, udp, Box::new(link)), counts)
     }
 
     /// A segment of the guest without data or options.
@@ -449,7 +489,7 @@ mod tests {
     fn sockets_are_looked_at_however_much_the_link_has() {
         const ROUND_TRIPS: usize = 20;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (driver, taken, _) = driver(|_, _| Some(0));
+        let (driver, Counts { taken, .. }) = driver(|_, _| Some(0));
         let frames = LocalSet::new().block_on(&runtime, async {
             let (near, mut far) = UnixStream::pair().expect("two sockets");
             let (answered, written) = std::sync::mpsc::channel();
@@ -471,8 +511,14 @@ mod tests {
                 // It has come back by then; what is left is that somebody looks.
                 written.recv().expect("the other end is there");
                 let before = taken.load(Ordering::Relaxed);
-                while near.try_read(&mut [0]).is_err() {
-                    near.readable().await.expect("it is open");
+                // Until there is nothing more: what is known to be readable needs no look at the socket.
+                let mut has_come = false;
+                loop {
+                    match near.try_read(&mut [0]) {
+                        Ok(count) => has_come = count == 1,
+                        Err(_) if has_come => break,
+                        Err(_) => near.readable().await.expect("it is open"),
+                    }
                 }
                 frames += taken.load(Ordering::Relaxed) - before;
             }
@@ -488,7 +534,7 @@ mod tests {
     #[test]
     fn a_burst_of_flows_is_started_a_few_at_a_time() {
         const FLOWS: u16 = 100;
-        let (mut driver, taken, sent) = driver(|nth, buffer| {
+        let (mut driver, Counts { taken, sent, .. }) = driver(|nth, buffer| {
             let nth = u16::try_from(nth).ok().filter(|nth| *nth < FLOWS)?;
             Some(segment(buffer, 10_000 + nth, false))
         });
@@ -521,7 +567,7 @@ mod tests {
     #[test]
     fn a_flow_that_the_guest_gives_up_while_it_waits_is_not_started() {
         const FLOWS: u16 = 20;
-        let (mut driver, _, sent) = driver(|nth, buffer| {
+        let (mut driver, Counts { sent, .. }) = driver(|nth, buffer| {
             let nth = u16::try_from(nth).ok().filter(|nth| *nth < 2 * FLOWS)?;
             Some(segment(buffer, 10_000 + nth % FLOWS, nth >= FLOWS))
         });
@@ -534,5 +580,29 @@ mod tests {
         });
         assert!(driver.starts.is_empty());
         assert_eq!(sent.load(Ordering::Relaxed), 0, "nobody waits for an answer");
+    }
+
+    #[test]
+    fn the_link_is_thinned_while_there_is_a_flood() {
+        let goes_on = Arc::new(AtomicBool::new(true));
+        let is_flooded = Arc::clone(&goes_on);
+        let (driver, Counts { thinned, .. }) = driver(move |nth, buffer| {
+            let port = u16::try_from(1_024 + nth % 60_000).ok()?;
+            is_flooded.load(Ordering::Relaxed).then(|| segment(buffer, port, false))
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let flood = tokio::task::spawn_local(driver.run());
+            for is_thinned in [true, false] {
+                goes_on.store(is_thinned, Ordering::Relaxed);
+                let told = tokio::time::timeout(Duration::from_secs(20), async {
+                    while (thinned.load(Ordering::Relaxed) > 0) != is_thinned {
+                        sleep(Duration::from_millis(5)).await;
+                    }
+                });
+                told.await.expect("the link is told");
+            }
+            flood.abort();
+        });
     }
 }

@@ -32,6 +32,8 @@ struct State {
     bucket: TokenBucket,
     /// Whether the last request was one too many.
     is_short: bool,
+    /// Requests too many, since this was last asked.
+    refused: u64,
     /// Made when the first socket is.
     inbox: Option<Inbox>,
     /// The message that leaves next.
@@ -60,6 +62,7 @@ impl Ping {
             table: PortTable::new(bounds),
             bucket: TokenBucket::new(limits.echoes_per_second, limits.echoes_per_second),
             is_short: false,
+            refused: 0,
             inbox: None,
             message: Vec::new(),
         };
@@ -68,6 +71,11 @@ impl Ping {
 
     fn state(&self) -> RefMut<'_, State> {
         self.state.borrow_mut()
+    }
+
+    /// How many requests were too many since this was last asked.
+    pub(crate) fn take_refused(&self) -> u64 {
+        std::mem::take(&mut self.state().refused)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -97,6 +105,7 @@ impl Ping {
         let context = &*self.context;
         let mut state = self.state();
         if !state.bucket.take(now) {
+            state.refused += 1;
             // A flood is told of once, not once for each of its packets.
             if !std::mem::replace(&mut state.is_short, true) {
                 context.events.push(Event::LimitReached { limit: "echoes_per_second" });
