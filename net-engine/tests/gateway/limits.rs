@@ -42,7 +42,7 @@ fn a_flood_of_syns_is_refused_at_the_bound_and_hurts_nobody() {
         // Another destination each time: address and checksums are patched in place.
         let to = Ipv4Addr::from_bits(0x0100_0000 + index);
         frame[30..34].copy_from_slice(&to.octets());
-        crate::raw::mend(&mut frame);
+        mend(&mut frame);
         world.feed(&frame);
         held += std::mem::take(&mut world.syns).len();
         let _ = world.gateway.poll_flows(world.now);

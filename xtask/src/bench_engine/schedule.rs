@@ -91,14 +91,15 @@ fn run_plain(workspace: &Workspace, plan: &Plan) -> Result<()> {
             systems.retain(|system| compare(&network, plan, round, *system, &compared, &mut samples));
         }
     }
-    if systems.contains(&System::Ours1500) {
-        for round in 1..=plan.rounds {
-            for axis in Axis::alone(&plan.axes) {
-                match axis {
-                    Axis::Guests => guests::measure(workspace, round, &mut samples),
-                    Axis::Flood => flood(&network, plan, round, &systems, &mut samples),
-                    _ => alone(&network, plan, round, (axis, System::Ours1500), &mut samples),
-                }
+    let is_ours = systems.contains(&System::Ours1500);
+    for round in 1..=plan.rounds {
+        for axis in Axis::alone(&plan.axes) {
+            if axis == Axis::Flood {
+                flood(&network, plan, round, &systems, &mut samples);
+            } else if is_ours && axis == Axis::Guests {
+                guests::measure(workspace, round, &mut samples);
+            } else if is_ours {
+                alone(&network, plan, round, (axis, System::Ours1500), &mut samples);
             }
         }
     }
