@@ -16,13 +16,19 @@ pub struct Limits {
     /// TCP flows of the guest to one address and port at one time, those that are being dialled included; with
     /// one more the guest sees a RST. DNS and published ports are not counted.
     pub max_flows_per_destination: usize,
-    /// TCP flows that the guest may begin a second, of those that the policy allows; with one more it sees a
-    /// RST, so that a scan of ports is no faster. DNS and published ports are not counted.
+    /// TCP flows that the guest may begin a second, whatever becomes of them; one more is refused before it is
+    /// decided, so that a scan of ports is no faster. Published ports are not counted.
     pub new_flows_per_second: u32,
     /// As many begin at once.
     pub new_flow_burst: u32,
     /// SYNs that wait for a decision or a dial.
     pub max_held_syns: usize,
+    /// RSTs that answer what no flow is there for, or one flow too many, per second and as many at once; what
+    /// is more has no answer. Flows that are refused one by one are not counted.
+    pub resets_per_second: u32,
+    /// Errors of ICMP that the guest is sent, per second and as many at once (RFC 1812, section 4.3.2.8;
+    /// RFC 4443, section 2.4 (f)).
+    pub icmp_errors_per_second: u32,
     /// TIME-WAIT tombstones; the oldest yields.
     pub max_tombstones: usize,
     /// Receive ring of one TCP flow: the largest window the guest is offered.
@@ -146,6 +152,8 @@ impl Default for Limits {
             new_flows_per_second: 4_096,
             new_flow_burst: 16_384,
             max_held_syns: 1_024,
+            resets_per_second: 1_000,
+            icmp_errors_per_second: 1_000,
             max_tombstones: 1_024,
             tcp_rx_buffer_bytes: 256 << 10,
             tcp_tx_buffer_bytes: 512 << 10,

@@ -261,13 +261,12 @@ async fn run_guest(attach: Attach) {
                             let stream_waits = stack.shapers().waits();
                             let names_held = context.tls.names_held();
                             let counters = stack.with(|gateway| gateway.counters());
-                            let (flows_over_destination, flows_over_rate) = context.capped_flows();
+                            let flows_over_destination = context.capped_flows();
                             let _ = reply.send(Counters {
                                 udp,
                                 names_held,
                                 stream_waits,
                                 flows_over_destination,
-                                flows_over_rate,
                                 ..counters
                             });
                         }

@@ -55,6 +55,11 @@ pub struct Counters {
     /// Those of them that were more than may begin
     /// ([`Limits::new_flows_per_second`](net_core::Limits::new_flows_per_second)).
     pub flows_over_rate: u64,
+    /// RSTs that were not sent ([`Limits::resets_per_second`](net_core::Limits::resets_per_second)).
+    pub resets_withheld: u64,
+    /// Errors of ICMP that were not sent
+    /// ([`Limits::icmp_errors_per_second`](net_core::Limits::icmp_errors_per_second)).
+    pub icmp_errors_withheld: u64,
     /// TCP flows that hold buffers now.
     pub flows_open: u64,
     /// Bytes of memory that the rings of those flows may hold now, in whole pages.

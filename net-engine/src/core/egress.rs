@@ -46,6 +46,7 @@ impl Gateway {
     ///
     /// [`Limits::max_queued_frames`]: net_core::Limits::max_queued_frames
     pub fn poll_flows(&mut self, now: Instant) -> bool {
+        self.latest = now;
         self.wire.queue.trim(now);
         self.fragments.handle_timeout(now);
         self.advertise_router(now);

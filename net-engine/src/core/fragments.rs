@@ -103,6 +103,8 @@ pub(crate) struct Fragments {
     pending: VecDeque<Pending>,
     /// Of all of them.
     bytes: usize,
+    /// Datagrams that had to yield, since this was last asked.
+    yielded: u64,
 }
 
 struct Pending {
@@ -140,7 +142,13 @@ impl Fragments {
             patience: limits.fragment_timeout,
             pending: VecDeque::new(),
             bytes: 0,
+            yielded: 0,
         }
+    }
+
+    /// How many datagrams have yielded to newer ones since this was last asked.
+    pub(crate) fn take_yielded(&mut self) -> u64 {
+        std::mem::take(&mut self.yielded)
     }
 
     /// Takes a fragment; the whole datagram if it was the one that was missing.
@@ -212,6 +220,7 @@ impl Fragments {
     /// Keeps a datagram in its place among the others.
     fn keep(&mut self, pending: Pending) {
         if self.pending.len() >= MAX_DATAGRAMS {
+            self.yielded += 1;
             self.forget_oldest();
         }
         let after = self.pending.partition_point(|other| other.began <= pending.began);
@@ -221,6 +230,7 @@ impl Fragments {
     /// Makes room for one of this size; whether there can be.
     fn make_room(&mut self, bytes: usize) -> bool {
         while self.bytes + bytes > self.max_bytes && !self.pending.is_empty() {
+            self.yielded += 1;
             self.forget_oldest();
         }
         self.bytes + bytes <= self.max_bytes

@@ -66,7 +66,8 @@ impl Gateway {
 
     /// Tells the guest that `packet`, an IP packet of its own, was not delivered.
     ///
-    /// Nothing is sent while the queue is full: an error is advice, not data.
+    /// Nothing is sent while the queue is full, nor above
+    /// [`Limits::icmp_errors_per_second`](net_core::Limits::icmp_errors_per_second): an error is advice, not data.
     pub fn push_unreachable(&mut self, packet: &[u8], why: Unreachable) {
         self.push_error(packet, why.into());
     }
@@ -82,7 +83,11 @@ impl Gateway {
         if let Some(from) = from
             && !self.wire.queue.is_full()
         {
-            icmp::push_error(&mut self.wire, from, packet, error.why);
+            if self.icmp_errors.take(self.latest) {
+                icmp::push_error(&mut self.wire, from, packet, error.why);
+            } else {
+                self.wire.counters.icmp_errors_withheld += 1;
+            }
         }
     }
 }

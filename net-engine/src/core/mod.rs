@@ -38,6 +38,7 @@ mod shaper;
 mod shapers;
 mod slots;
 mod tcp_flow;
+mod thinner;
 mod tombstone;
 mod udp;
 
@@ -57,3 +58,4 @@ pub use reassembled::Reassembled;
 pub(crate) use shaper::LinkShaper;
 pub(crate) use shapers::{ShapedBy, Shapers};
 pub use tcp_flow::{Refusal, StreamRead, StreamWrite};
+pub(crate) use thinner::{Kind, Thinner};

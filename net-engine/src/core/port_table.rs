@@ -54,12 +54,18 @@ pub(crate) struct PortTable<M, P> {
     /// The peers of each mapping.
     own_use: Recency,
     ended: VecDeque<Ended<M, P>>,
+    /// Mappings there have ever been.
+    opened: u64,
 }
 
 struct Mapping<M> {
     guest: SocketAddr,
     state: M,
     peers: Ends,
+    /// How many were opened before.
+    nth: u64,
+    /// Whether something has come for it.
+    is_answered: bool,
 }
 
 struct Peer<P> {
@@ -109,6 +115,7 @@ impl<M, P> PortTable<M, P> {
             lasting: Ends::default(),
             own_use: Recency::default(),
             ended: VecDeque::new(),
+            opened: 0,
         }
     }
 
@@ -158,7 +165,9 @@ impl<M, P> PortTable<M, P> {
                     let Some(oldest) = self.mapping_list.oldest() else { break };
                     self.end_mapping(oldest, Some(self.bounds.max_mappings.1));
                 }
-                let mapping = Mapping { guest, state: mapping(), peers: Ends::default() };
+                let (nth, is_answered) = (self.opened, false);
+                self.opened += 1;
+                let mapping = Mapping { guest, state: mapping(), peers: Ends::default(), nth, is_answered };
                 let owner = self.mappings.insert(mapping);
                 self.by_guest.insert(guest, owner);
                 self.mapping_use.append(&mut self.mapping_list, owner);
@@ -199,7 +208,23 @@ impl<M, P> PortTable<M, P> {
     ) -> Option<SocketAddr> {
         let slot = *self.by_dialled.get(&(guest, from))?;
         self.touch(slot, now);
+        let owner = self.peers.get(slot).map(|peer| peer.mapping);
+        if let Some(mapping) = owner.and_then(|owner| self.mappings.get_mut(owner)) {
+            mapping.is_answered = true;
+        }
         self.peers.get(slot).map(|peer| peer.ports.1)
+    }
+
+    /// Ports whose peers have answered, at most so many, and the oldest of them. Work is that of all mappings.
+    pub(crate) fn answered_ports(&self, most: usize) -> Vec<u16> {
+        let all = self.by_guest.values().filter_map(|owner| self.mappings.get(*owner));
+        let mut answered: Vec<(u64, u16)> = all
+            .filter(|mapping| mapping.is_answered)
+            .map(|mapping| (mapping.nth, mapping.guest.port()))
+            .collect();
+        answered.sort_unstable();
+        answered.truncate(most);
+        answered.into_iter().map(|(_, port)| port).collect()
     }
 
     /// Like [`handle_ingress`](Self::handle_ingress) for what is no datagram of the peer: nothing lives

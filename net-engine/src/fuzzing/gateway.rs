@@ -92,6 +92,11 @@ impl Run {
         let limits = Limits {
             max_tcp_flows: MAX_FLOWS,
             max_held_syns: MAX_HELD,
+            // Few, so that inputs get there.
+            resets_per_second: 16,
+            icmp_errors_per_second: 16,
+            new_flows_per_second: 16,
+            new_flow_burst: 32,
             max_queued_frames: MAX_QUEUED,
             max_tombstones: 2,
             tcp_rx_buffer_bytes: 4096,

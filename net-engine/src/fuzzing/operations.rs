@@ -112,6 +112,11 @@ impl World {
         let limits = Limits {
             max_tcp_flows: MAX_OPEN,
             max_held_syns: MAX_HELD,
+            // The model answers each; what is above a rate has tests of its own.
+            resets_per_second: u32::MAX,
+            icmp_errors_per_second: u32::MAX,
+            new_flows_per_second: u32::MAX,
+            new_flow_burst: u32::MAX,
             tcp_rx_buffer_bytes: 4 << 10,
             tcp_tx_buffer_bytes: 8 << 10,
             ..Limits::default()

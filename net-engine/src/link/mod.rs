@@ -8,6 +8,7 @@ mod packet;
 mod pair;
 pub(crate) mod sys;
 mod tap;
+mod thinning;
 mod virtio_header;
 mod vnet_fd;
 
@@ -18,6 +19,7 @@ pub use frame_meta::{Checksum, FrameMeta, Segmentation, SegmentationKind};
 pub use packet::PacketLink;
 pub use pair::{PairGuest, PairLink, pair};
 pub use tap::TapLink;
+pub use thinning::{MAX_SHIFT, MAX_SPARED_PORTS, Thinning};
 
 /// The largest frame a link carries: an Ethernet header and a full IP packet.
 pub const MAX_FRAME_BYTES: usize = 14 + 65_535;
@@ -64,4 +66,9 @@ pub trait Link: Send {
         meta: &FrameMeta,
         frame: &[u8],
     ) -> Poll<io::Result<()>>;
+
+    /// From now on leaves away a share of the frames that begin something, where the link can do so for less than the
+    /// engine: a guest floods, and most of them would be refused. One that cannot does nothing, and all is well
+    /// but for the work.
+    fn thin(&mut self, _thinning: &Thinning) {}
 }

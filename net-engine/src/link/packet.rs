@@ -6,8 +6,9 @@ use nix::libc;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use super::thinning::program;
 use super::vnet_fd::VnetFd;
-use super::{FrameMeta, Link, LinkCapabilities, Received, sys};
+use super::{FrameMeta, Link, LinkCapabilities, Received, Thinning, sys};
 
 /// Room for what the guest sends while the engine is busy; the kernel counts whole super-segments.
 const RECEIVE_BUFFER_BYTES: libc::c_int = 16 << 20;
@@ -65,6 +66,14 @@ impl PacketLink {
 impl Link for PacketLink {
     fn capabilities(&self) -> LinkCapabilities {
         LinkCapabilities { mtu: self.mtu, offload: self.offload }
+    }
+
+    fn thin(&mut self, thinning: &Thinning) {
+        let program = if thinning.is_none() { Vec::new() } else { program(thinning) };
+        if let Some(descriptor) = self.descriptor.descriptor() {
+            // Where the kernel does without, the engine drops by itself what is too much.
+            let _ = sys::attach_socket_filter(descriptor, &program);
+        }
     }
 
     fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {

@@ -11,6 +11,8 @@ use tokio::io::unix::AsyncFd;
 
 nix::ioctl_write_int!(set_offload, b'T', 208);
 nix::ioctl_write_ptr_bad!(set_interface, TUNSETIFF, libc::ifreq);
+nix::ioctl_write_ptr!(attach_filter, b'T', 213, libc::sock_fprog);
+nix::ioctl_write_ptr!(detach_filter, b'T', 214, libc::sock_fprog);
 
 /// `_IOW('T', 202, int)` in the kernel's words, although a whole `ifreq` is passed.
 const TUNSETIFF: libc::c_ulong = nix::request_code_write!(b'T', 202, size_of::<libc::c_int>());
@@ -103,6 +105,44 @@ pub(crate) fn pass_echo_replies(socket: BorrowedFd<'_>, is_v6: bool) -> io::Resu
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has the kernel run a classic BPF program on what the guest sends before it is queued for a TAP descriptor, in
+/// place of the one there was; an empty program lets everything pass.
+pub(super) fn attach_tap_filter(tun: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let program = described(program)?;
+    // SAFETY: the descriptor is open, and the kernel copies the program it is pointed to, which outlives the call
+    // and is not written to.
+    unsafe {
+        if program.len == 0 {
+            detach_filter(tun.as_raw_fd(), &program)
+        } else {
+            attach_filter(tun.as_raw_fd(), &program)
+        }
+    }?;
+    Ok(())
+}
+
+/// The same for a socket.
+pub(super) fn attach_socket_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let program = described(program)?;
+    if program.len == 0 {
+        return set_option(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0);
+    }
+    let length =
+        libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: as in `attach_tap_filter`.
+    let result = unsafe {
+        let option = libc::SO_ATTACH_FILTER;
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const program).cast(), length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// As the kernel is told of a program. It only reads it, although the structure says otherwise.
+fn described(program: &[libc::sock_filter]) -> io::Result<libc::sock_fprog> {
+    let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    Ok(libc::sock_fprog { len, filter: program.as_ptr().cast_mut() })
 }
 
 /// Binds a packet socket to one interface, all protocols.

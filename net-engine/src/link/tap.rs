@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 
 use nix::libc;
 
+use super::thinning::program;
 use super::vnet_fd::VnetFd;
-use super::{FrameMeta, Link, LinkCapabilities, Received, sys};
+use super::{FrameMeta, Link, LinkCapabilities, Received, Thinning, sys};
 
 /// A TAP interface with virtio-net headers and offloads.
 pub struct TapLink {
@@ -55,6 +56,14 @@ impl TapLink {
 impl Link for TapLink {
     fn capabilities(&self) -> LinkCapabilities {
         LinkCapabilities { mtu: self.mtu, offload: self.offload }
+    }
+
+    fn thin(&mut self, thinning: &Thinning) {
+        let program = if thinning.is_none() { Vec::new() } else { program(thinning) };
+        if let Some(descriptor) = self.descriptor.descriptor() {
+            // Where the kernel does without, the engine drops by itself what is too much.
+            let _ = sys::attach_tap_filter(descriptor, &program);
+        }
     }
 
     fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {

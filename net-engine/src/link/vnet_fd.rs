@@ -59,6 +59,15 @@ impl VnetFd {
         }
     }
 
+    /// The descriptor, registered or not.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.state {
+            State::Idle(descriptor) => Some(descriptor.as_fd()),
+            State::Registered(descriptor) => Some(descriptor.get_ref().as_fd()),
+            State::Failed => None,
+        }
+    }
+
     pub(crate) fn poll_receive(
         &mut self,
         context: &mut Context<'_>,

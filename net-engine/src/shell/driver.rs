@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -7,19 +8,25 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use net_core::{Direction, Flow};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Ping, Udp, dns_session, session};
-use crate::core::{FlowId, Gateway, Ingress, Unreachable, packets};
+use crate::core::{FlowId, Gateway, Ingress, Kind, Thinner, Unreachable, packets};
 use crate::dns::{Lookups, answer_datagram};
 use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, RawEchoSockets, Stack, now};
-use crate::link::{Link, MAX_FRAME_BYTES};
+use crate::link::{Link, MAX_FRAME_BYTES, MAX_SPARED_PORTS};
+
+/// Flows that are started in one poll: each is decided, and its dial costs as much as dozens of frames. What
+/// the others send in the meantime, and what has come for them, is not to wait for a burst of SYNs.
+const MAX_STARTS: usize = 8;
 
 /// Moves frames between a guest's link and its gateway, and starts what they ask for.
 ///
 /// A task of its own, polled when the link, a timer or a session has something for it. Each poll
 /// moves about [`Limits::max_frames_per_wakeup`](net_core::Limits::max_frames_per_wakeup) frames,
-/// both ways together, before the guest's sessions get their turn.
+/// both ways together, and starts a few flows, before the guest's sessions get their turn, and whatever else
+/// runs on the worker: its sockets are looked at in between, however much the link has.
 pub(crate) struct Driver {
     context: Rc<Context>,
     lookups: Rc<Lookups>,
@@ -27,6 +34,10 @@ pub(crate) struct Driver {
     ping: Rc<Ping>,
     link: Box<dyn Link>,
     buffer: Box<[u8]>,
+    /// Flows that wait to be started, in the order they came. All of them are held by the gateway, which bounds
+    /// how many there are.
+    starts: VecDeque<(FlowId, Flow)>,
+    thinner: Thinner,
     /// Whether sessions had their turn since frames were received. They have it before anything is
     /// sent: what they read and write goes into the same acknowledgement, and what is for upstream does
     /// not wait for it.
@@ -52,7 +63,9 @@ impl Driver {
         let buffer = vec![0; MAX_FRAME_BYTES].into_boxed_slice();
         let lookups = Rc::new(Lookups::new(Rc::clone(&context)));
         let ping = Rc::new(Ping::new(Rc::clone(&context), raw_echoes));
-        Self { context, lookups, udp, ping, link, buffer, lets_sessions_answer: false, link_opens: None }
+        let (starts, thinner) = (VecDeque::new(), Thinner::new());
+        let (lets_sessions_answer, link_opens) = (false, None);
+        Self { context, lookups, udp, ping, link, buffer, starts, thinner, lets_sessions_answer, link_opens }
     }
 
     /// Runs until the link fails or ends.
@@ -65,13 +78,16 @@ impl Driver {
         let stack = self.context.stack.clone();
         stack.register_driver(task.waker());
         stack.release_noted();
+        self.thin_floods(&stack);
         let mut budget = self.context.limits.max_frames_per_wakeup;
+        let mut starts = MAX_STARTS;
         self.link_opens = None;
         loop {
             let received = match self.receive(task, &stack, budget) {
                 Ok(progress) => progress,
                 Err(error) => return Poll::Ready(error),
             };
+            self.start_flows(&mut starts);
             if received.frames > 0 && received.is_done && !self.lets_sessions_answer {
                 self.lets_sessions_answer = true;
                 task.waker().wake_by_ref();
@@ -92,9 +108,11 @@ impl Driver {
             }
             budget = budget.saturating_sub(received.frames + sent.frames);
             if budget == 0 {
-                task.waker().wake_by_ref();
-                return Poll::Pending;
+                return come_back(task);
             }
+        }
+        if !self.starts.is_empty() {
+            return come_back(task);
         }
         if stack.with(Gateway::take_shortage) {
             self.context.events.push(Event::LimitReached { limit: "max_ring_bytes" });
@@ -106,7 +124,7 @@ impl Driver {
     fn receive(&mut self, task: &mut TaskContext<'_>, stack: &Stack, budget: usize) -> io::Result<Progress> {
         let mut frames = 0;
         while frames < budget {
-            let Self { context, lookups, udp, ping, link, buffer, link_opens, .. } = self;
+            let Self { context, lookups, udp, ping, link, buffer, starts, link_opens, .. } = self;
             // One borrow and one look at the clock for a run of frames that ask for nothing.
             let batch = stack.with_now(|gateway, now| {
                 let mut shaper = stack.link_shaper();
@@ -131,7 +149,10 @@ impl Driver {
                     }
                     let asked = match gateway.handle_frame(&received.meta, bytes, now) {
                         Ingress::Handled => continue,
-                        Ingress::Syn { id, flow } => Asked::Session { id, flow },
+                        Ingress::Syn { id, flow } => {
+                            starts.push_back((id, flow));
+                            continue;
+                        }
                         Ingress::GivenUp { id } => Asked::GivenUp { id },
                         Ingress::Datagram { flow, hops, payload, packet } => {
                             match take_datagram(context, udp, &flow, payload, few(hops), now) {
@@ -178,15 +199,55 @@ impl Driver {
             match batch {
                 Batch::Drained => return Ok(Progress { frames, is_done: true }),
                 Batch::Full => break,
-                Batch::Asked(Asked::Session { id, flow }) => match flow.upstream.port() {
-                    DNS_PORT | DNS_OVER_TLS_PORT => dns_session::start(lookups, id, flow),
-                    _ => session::start(context, id, flow),
-                },
-                Batch::Asked(Asked::GivenUp { id }) => context.end_session(id),
+                Batch::Asked(Asked::GivenUp { id }) => {
+                    starts.retain(|(waiting, _)| *waiting != id);
+                    context.end_session(id);
+                }
                 Batch::Asked(Asked::Answer(query)) => query.answer(Rc::clone(lookups)),
             }
         }
         Ok(Progress { frames, is_done: false })
+    }
+
+    /// Has the link leave away what would be refused, while that is a lot.
+    fn thin_floods(&mut self, stack: &Stack) {
+        let [syns, fragments] = stack.with(Gateway::take_refused);
+        let all = [
+            syns,
+            fragments,
+            (Kind::Datagram, self.udp.take_refused()),
+            (Kind::Echo, self.ping.take_refused()),
+        ];
+        // Most of the time there is no reason to ask for the time.
+        if self.thinner.poll_timeout().is_none() && all.iter().all(|(_, count)| *count == 0) {
+            return;
+        }
+        let now = now();
+        for (kind, count) in all {
+            self.thinner.note_refused(kind, count, now);
+        }
+        if let Some(mut thinning) = self.thinner.poll(now) {
+            if thinning.datagrams > 0 {
+                thinning.spared_ports = self.udp.answered_ports(MAX_SPARED_PORTS);
+            }
+            self.link.thin(&thinning);
+        }
+    }
+
+    /// Starts flows that wait for it, at most so many.
+    fn start_flows(&mut self, most: &mut usize) {
+        while *most > 0
+            && let Some((id, flow)) = self.starts.pop_front()
+        {
+            *most -= 1;
+            match flow.upstream.port() {
+                DNS_PORT | DNS_OVER_TLS_PORT => dns_session::start(&self.lookups, id, flow),
+                _ => session::start(&self.context, id, flow),
+            }
+        }
+        if let Some(limit) = self.context.stack.with(Gateway::take_reached) {
+            self.context.events.push(Event::LimitReached { limit });
+        }
     }
 
     /// Sends what is queued.
@@ -228,6 +289,7 @@ impl Driver {
             self.udp.poll_timeout(),
             self.ping.poll_timeout(),
             stack.shapers().poll_timeout(),
+            self.thinner.poll_timeout(),
             self.link_opens,
         ];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
@@ -247,6 +309,16 @@ impl Driver {
     }
 }
 
+/// Has the driver polled again, once everybody else had a turn.
+///
+/// A waker that is woken at once puts it behind the tasks that are ready and before a look at the sockets: while
+/// the link has frames, nobody would learn that something has come from upstream.
+fn come_back(task: &mut TaskContext<'_>) -> Poll<io::Error> {
+    // It is woken from where the runtime keeps it; the future itself is of no more use.
+    let _ = pin!(yield_now()).poll(task);
+    Poll::Pending
+}
+
 /// What ended a run of frames.
 enum Batch {
     /// The link has no more.
@@ -259,7 +331,6 @@ enum Batch {
 
 /// What a frame asks of the shell, past the borrow of the gateway.
 enum Asked {
-    Session { id: FlowId, flow: Flow },
     GivenUp { id: FlowId },
     Answer(Query),
 }
@@ -311,6 +382,234 @@ impl Query {
             if let Some(answer) = answer {
                 stack.push_datagram(self.asked, self.guest, &answer).await;
             }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::{Read as _, Write as _};
+    use std::net::Ipv4Addr;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use net_policy::Policy;
+    use smoltcp::wire::{Ipv4Packet, TcpPacket};
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::core::{GatewayConfig, GuestAddresses};
+    use crate::guest::{EventQueue, GuestConfig};
+    use crate::link::{FrameMeta, LinkCapabilities, Received, Thinning};
+
+    /// The frames of a guest, the `nth` by `write`, as long as it gives their length; how many were taken and
+    /// sent, and by how much SYNs are to be thinned.
+    struct Source<W> {
+        write: W,
+        taken: Arc<AtomicUsize>,
+        sent: Arc<AtomicUsize>,
+        thinned: Arc<AtomicUsize>,
+    }
+
+    impl<W: Fn(usize, &mut [u8]) -> Option<usize> + Send> Link for Source<W> {
+        fn capabilities(&self) -> LinkCapabilities {
+            LinkCapabilities { mtu: 1500, offload: false }
+        }
+
+        fn poll_receive(&mut self, _: &mut TaskContext<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {
+            let nth = self.taken.load(Ordering::Relaxed);
+            let Some(len) = (self.write)(nth, buffer) else { return Poll::Pending };
+            self.taken.store(nth + 1, Ordering::Relaxed);
+            Poll::Ready(Ok(Received { len, meta: FrameMeta::default() }))
+        }
+
+        fn poll_send(&mut self, _: &mut TaskContext<'_>, _: &FrameMeta, _: &[u8]) -> Poll<io::Result<()>> {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Ok(()))
+        }
+
+        fn thin(&mut self, thinning: &Thinning) {
+            self.thinned.store(thinning.syns.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// What a link counts.
+    struct Counts {
+        taken: Arc<AtomicUsize>,
+        sent: Arc<AtomicUsize>,
+        thinned: Arc<AtomicUsize>,
+    }
+
+    /// The driver of a guest whose frames are these, and which may do nothing; and the counts of its link.
+    fn driver(write: impl Fn(usize, &mut [u8]) -> Option<usize> + Send + 'static) -> (Driver, Counts) {
+        let counts = Counts { taken: Arc::default(), sent: Arc::default(), thinned: Arc::default() };
+        let (taken, sent) = (Arc::clone(&counts.taken), Arc::clone(&counts.sent));
+        let link = Source { write, taken, sent, thinned: Arc::clone(&counts.thinned) };
+        let config = GuestConfig { policy: Policy::new(Vec::new()), ..GuestConfig::default() };
+        let gateway = GatewayConfig {
+            addresses: GuestAddresses::default(),
+            link: link.capabilities(),
+            limits: config.limits.clone(),
+            random_seed: 1,
+            autoconfiguration: None,
+        };
+        let stack = Stack::new(Gateway::new(gateway, now()).expect("the default addresses"));
+        let context = Rc::new(Context::new(stack, EventQueue::new(8), config));
+        let udp = Rc::new(Udp::new(Rc::clone(&context)));
+        (Driver::new(context, udp, Box::new(link), RawEchoSockets::default()), counts)
+    }
+
+    /// A segment of the guest without data or options.
+    fn segment(buffer: &mut [u8], from_port: u16, is_reset: bool) -> usize {
+        const BYTES: usize = 14 + 20 + 20;
+        let addresses = GuestAddresses::default();
+        let (guest, server) = (addresses.ipv4.expect("an address").guest, Ipv4Addr::new(198, 51, 100, 7));
+        buffer[..BYTES].fill(0);
+        buffer[..6].copy_from_slice(&addresses.gateway_mac.0);
+        buffer[6..12].copy_from_slice(&addresses.guest_mac.0);
+        buffer[12..14].copy_from_slice(&[8, 0]);
+        let mut packet = Ipv4Packet::new_unchecked(&mut buffer[14..BYTES]);
+        packet.set_version(4);
+        packet.set_header_len(20);
+        packet.set_total_len(40);
+        packet.set_hop_limit(64);
+        packet.set_next_header(smoltcp::wire::IpProtocol::Tcp);
+        packet.set_src_addr(guest);
+        packet.set_dst_addr(server);
+        packet.fill_checksum();
+        let mut tcp = TcpPacket::new_unchecked(packet.payload_mut());
+        tcp.set_src_port(from_port);
+        tcp.set_dst_port(80);
+        tcp.set_header_len(20);
+        tcp.set_syn(!is_reset);
+        tcp.set_rst(is_reset);
+        tcp.fill_checksum(&guest.into(), &server.into());
+        BYTES
+    }
+
+    /// A link that always has frames, and somebody else on the worker who exchanges bytes over sockets.
+    #[test]
+    fn sockets_are_looked_at_however_much_the_link_has() {
+        const ROUND_TRIPS: usize = 20;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (driver, Counts { taken, .. }) = driver(|_, _| Some(0));
+        let frames = LocalSet::new().block_on(&runtime, async {
+            let (near, mut far) = UnixStream::pair().expect("two sockets");
+            let (answered, written) = std::sync::mpsc::channel();
+            let peer = std::thread::spawn(move || {
+                let mut byte = [0];
+                for _ in 0..ROUND_TRIPS {
+                    far.read_exact(&mut byte).expect("the other end is there");
+                    far.write_all(&byte).expect("the other end is there");
+                    answered.send(()).expect("somebody waits");
+                }
+            });
+            near.set_nonblocking(true).expect("a socket");
+            let near = tokio::net::UnixStream::from_std(near).expect("a reactor");
+            let flood = tokio::task::spawn_local(driver.run());
+            let mut frames = 0;
+            for _ in 0..ROUND_TRIPS {
+                near.writable().await.expect("it is open");
+                assert_eq!(near.try_write(&[1]).expect("there is room"), 1);
+                // It has come back by then; what is left is that somebody looks.
+                written.recv().expect("the other end is there");
+                let before = taken.load(Ordering::Relaxed);
+                // Until there is nothing more: what is known to be readable needs no look at the socket.
+                let mut has_come = false;
+                loop {
+                    match near.try_read(&mut [0]) {
+                        Ok(1) => has_come = true,
+                        // The other end has closed, after the last one.
+                        Ok(_) => break,
+                        Err(_) if has_come => break,
+                        Err(_) => near.readable().await.expect("it is open"),
+                    }
+                }
+                frames += taken.load(Ordering::Relaxed) - before;
+            }
+            flood.abort();
+            peer.join().expect("it has exchanged all");
+            frames
+        });
+        let turn = net_core::Limits::default().max_frames_per_wakeup;
+        assert!(frames > 0, "the link had frames all the time");
+        assert!(frames <= ROUND_TRIPS * 4 * turn, "{frames} frames were taken before the sockets' turn");
+    }
+
+    #[test]
+    fn a_burst_of_flows_is_started_a_few_at_a_time() {
+        const FLOWS: u16 = 100;
+        let (mut driver, Counts { taken, sent, .. }) = driver(|nth, buffer| {
+            let nth = u16::try_from(nth).ok().filter(|nth| *nth < FLOWS)?;
+            Some(segment(buffer, 10_000 + nth, false))
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let mut timer = pin!(sleep(Duration::ZERO));
+            let most = Cell::new(0);
+            let mut polls = 0;
+            poll_fn(|task| {
+                let (before, refused) = (taken.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
+                assert!(driver.poll(task, timer.as_mut()).is_pending());
+                let frames = taken.load(Ordering::Relaxed) - before;
+                // Nothing is allowed, so that each that is started is refused.
+                let started = sent.load(Ordering::Relaxed) - refused;
+                assert!(started <= 2 * MAX_STARTS, "{started} in one turn, after {frames} frames");
+                most.set(most.get().max(driver.starts.len()));
+                polls += 1;
+                if sent.load(Ordering::Relaxed) == usize::from(FLOWS) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+            assert!(most.get() > usize::from(FLOWS) / 2, "none had to wait: {}", most.get());
+            assert!(polls >= usize::from(FLOWS) / (2 * MAX_STARTS), "{polls} turns");
+        });
+    }
+
+    #[test]
+    fn a_flow_that_the_guest_gives_up_while_it_waits_is_not_started() {
+        const FLOWS: u16 = 20;
+        let (mut driver, Counts { sent, .. }) = driver(|nth, buffer| {
+            let nth = u16::try_from(nth).ok().filter(|nth| *nth < 2 * FLOWS)?;
+            Some(segment(buffer, 10_000 + nth % FLOWS, nth >= FLOWS))
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let mut timer = pin!(sleep(Duration::ZERO));
+            for _ in 0..8 {
+                poll_fn(|task| Poll::Ready(driver.poll(task, timer.as_mut()).is_pending())).await;
+            }
+        });
+        assert!(driver.starts.is_empty());
+        assert_eq!(sent.load(Ordering::Relaxed), 0, "nobody waits for an answer");
+    }
+
+    #[test]
+    fn the_link_is_thinned_while_there_is_a_flood() {
+        let goes_on = Arc::new(AtomicBool::new(true));
+        let is_flooded = Arc::clone(&goes_on);
+        let (driver, Counts { thinned, .. }) = driver(move |nth, buffer| {
+            let port = u16::try_from(1_024 + nth % 60_000).ok()?;
+            is_flooded.load(Ordering::Relaxed).then(|| segment(buffer, port, false))
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let flood = tokio::task::spawn_local(driver.run());
+            for is_thinned in [true, false] {
+                goes_on.store(is_thinned, Ordering::Relaxed);
+                let told = tokio::time::timeout(Duration::from_secs(20), async {
+                    while (thinned.load(Ordering::Relaxed) > 0) != is_thinned {
+                        sleep(Duration::from_millis(5)).await;
+                    }
+                });
+                told.await.expect("the link is told");
+            }
+            flood.abort();
         });
     }
 }

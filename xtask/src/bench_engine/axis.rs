@@ -32,7 +32,7 @@ pub(crate) enum Axis {
     Fin,
     /// 100,000 short connections, and what they leave behind (ours alone)
     Churn,
-    /// Requests beside floods of datagrams, echoes, SYNs and fragments, and memory (ours alone)
+    /// Requests beside floods of datagrams, echoes, SYNs and fragments, and memory (ours, and no engine at all)
     Flood,
     /// 1, 10 and 100 guests in one process, and one beside a noisy one (ours alone)
     Guests,

@@ -101,14 +101,15 @@ fn run_plain(workspace: &Workspace, plan: &Plan) -> Result<()> {
             report::keep(workspace, plan, &samples)?;
         }
     }
-    if systems.contains(&System::Ours1500) {
-        for round in 1..=plan.rounds {
-            for axis in Axis::alone(&plan.axes) {
-                if axis == Axis::Guests {
-                    guests::measure(workspace, round, &mut samples);
-                } else {
-                    alone(&network, plan, round, axis, &mut samples);
-                }
+    let is_ours = systems.contains(&System::Ours1500);
+    for round in 1..=plan.rounds {
+        for axis in Axis::alone(&plan.axes) {
+            if axis == Axis::Flood {
+                flood(&network, plan, round, &systems, &mut samples);
+            } else if is_ours && axis == Axis::Guests {
+                guests::measure(workspace, round, &mut samples);
+            } else if is_ours {
+                alone(&network, plan, round, (axis, System::Ours1500), &mut samples);
             }
             report::keep(workspace, plan, &samples)?;
         }
@@ -164,11 +165,26 @@ fn compare(
     }
 }
 
-fn alone(network: &Network, plan: &Plan, round: usize, axis: Axis, samples: &mut Samples) {
-    let label = format!("{round}/{} {}", plan.rounds, System::Ours1500.name());
-    let system = System::Ours1500;
+/// The same floods with us and with no engine at all, one behind the other.
+fn flood(network: &Network, plan: &Plan, round: usize, systems: &[System], samples: &mut Samples) {
+    for system in [System::Ours1500, System::Direct] {
+        if systems.contains(&system) {
+            alone(network, plan, round, (Axis::Flood, system), samples);
+        }
+    }
+}
+
+fn alone(
+    network: &Network,
+    plan: &Plan,
+    round: usize,
+    (axis, system): (Axis, System),
+    samples: &mut Samples,
+) {
+    let label = format!("{round}/{} {}", plan.rounds, system.name());
     // A flood meets the bounds that everybody has.
-    let launch = if axis == Axis::Flood { system.launch_with_defaults() } else { system.launch() };
+    let has_defaults = axis == Axis::Flood && system.maker() == Maker::Ours;
+    let launch = if has_defaults { system.launch_with_defaults() } else { system.launch() };
     match Session::start(network, system, &launch, samples, label.clone(), plan.seconds) {
         Ok(mut session) => session.alone(axis),
         Err(error) => {

@@ -1,5 +1,7 @@
 //! One system being measured in one round.
 
+use std::time::Instant;
+
 use anyhow::{Result, bail};
 
 use crate::bench_engine::axis::Axis;
@@ -370,22 +372,37 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    /// Requests on one connection, alone and beside a flood.
+    /// Requests on one connection, alone and beside a flood. Without an engine it tells what the machine itself
+    /// does while a program of the guest takes all of a processor.
     fn flood(&mut self, kind: Flood) -> Result<()> {
         let (name, seconds) = (kind.name(), self.seconds * FLOOD_SAMPLES);
         self.wait_for_quiet()?;
         let idle = self.asked(seconds)?;
-        self.own(format!("flood/{name}/memory_before"), Unit::Kib, self.own_usage()?.rss_kib);
+        self.memory_of_flood(name, "before")?;
+        let (used, began) = (self.running.cpu_time()?, Instant::now());
         let flood = self.running.flood(self.network, kind, seconds)?;
         let beside = self.asked(seconds);
         let sent_per_s = flood.end()?;
         let beside = beside?;
-        self.own(format!("flood/{name}/memory_after"), Unit::Kib, self.own_usage()?.rss_kib);
-        self.own(format!("flood/{name}/sent"), Unit::PerS, sent_per_s);
-        self.own(format!("flood/{name}/idle_p99"), Unit::Us, idle.p99_us);
-        self.own(format!("flood/{name}/p50"), Unit::Times, beside.p50_us / idle.p50_us);
-        self.own(format!("flood/{name}/p99"), Unit::Times, beside.p99_us / idle.p99_us);
-        self.own(format!("flood/{name}/errors"), Unit::Count, (idle.errors + beside.errors) as f64);
+        let used = used.zip(self.running.cpu_time()?).map(|(before, after)| after.saturating_sub(before));
+        if let Some(used) = used {
+            let share = used.as_secs_f64() / began.elapsed().as_secs_f64();
+            self.compared(&format!("flood/{name}/cpu"), Unit::Percent, share * 100.0);
+        }
+        self.memory_of_flood(name, "after")?;
+        self.compared(&format!("flood/{name}/sent"), Unit::PerS, sent_per_s);
+        self.compared(&format!("flood/{name}/idle_p99"), Unit::Us, idle.p99_us);
+        self.compared(&format!("flood/{name}/beside_p99"), Unit::Us, beside.p99_us);
+        self.compared(&format!("flood/{name}/p50"), Unit::Times, beside.p50_us / idle.p50_us);
+        self.compared(&format!("flood/{name}/p99"), Unit::Times, beside.p99_us / idle.p99_us);
+        self.compared(&format!("flood/{name}/errors"), Unit::Count, (idle.errors + beside.errors) as f64);
+        Ok(())
+    }
+
+    fn memory_of_flood(&mut self, name: &str, when: &str) -> Result<()> {
+        if let Some(usage) = self.running.usage()? {
+            self.compared(&format!("flood/{name}/memory_{when}"), Unit::Kib, usage.rss_kib);
+        }
         Ok(())
     }
 

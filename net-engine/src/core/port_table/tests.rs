@@ -74,6 +74,24 @@ fn gone(peer: SocketAddr, limit: Option<&'static str>) -> Ended<usize, SocketAdd
 }
 
 #[test]
+fn the_oldest_ports_that_were_answered_are_named() {
+    let mut world = World::new(8, 16);
+    for port in [30, 10, 20, 40, 50] {
+        world.send(guest(port), server(1, 443));
+    }
+    assert!(world.table.answered_ports(8).is_empty());
+    // In another order, and not by everybody.
+    for port in [40, 20, 30] {
+        world.receive(guest(port), server(1, 443)).expect("it was sent to");
+    }
+    assert_eq!(world.receive(guest(50), server(2, 443)), None);
+    assert_eq!(world.table.answered_ports(8), [30, 20, 40]);
+    assert_eq!(world.table.answered_ports(2), [30, 20]);
+    world.table.end(guest(30), server(1, 443));
+    assert_eq!(world.table.answered_ports(2), [20, 40]);
+}
+
+#[test]
 fn one_mapping_for_every_destination_and_only_who_was_asked_may_answer() {
     let mut world = World::new(8, 8);
     let (first, second) = (server(1, 7000), server(2, 7000));

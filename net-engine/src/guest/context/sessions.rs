@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use super::Context;
 use crate::core::{FlowId, Refusal};
 use crate::guest::way::{Taken, Way};
-use crate::guest::{Capped, Inner, InnerTerms, SwapError, now};
+use crate::guest::{Capped, Inner, InnerTerms, SwapError};
 
 /// A running session, for the day the policy changes under it.
 pub(super) struct Session {
@@ -344,13 +344,12 @@ impl Context {
     /// # Errors
     /// [`Capped`], by the bound that has refused it.
     pub(crate) fn admit_flow(&self, flow: &Flow) -> Result<(), Capped> {
-        self.flow_caps.borrow_mut().admit(flow.upstream, now())
+        self.flow_caps.borrow_mut().admit(flow.upstream)
     }
 
-    /// How many flows were refused by the bound of their destination, and by that of how many may begin.
-    pub(crate) fn capped_flows(&self) -> (u64, u64) {
-        let caps = self.flow_caps.borrow();
-        (caps.over_destination(), caps.over_rate())
+    /// How many flows were refused by the bound of their destination.
+    pub(crate) fn capped_flows(&self) -> u64 {
+        self.flow_caps.borrow().over_destination()
     }
 
     pub(crate) fn session_count(&self) -> usize {

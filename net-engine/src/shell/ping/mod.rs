@@ -39,6 +39,8 @@ struct State {
     raw: RawEchoes,
     /// Whether the owner was told that this host lets nobody ping.
     is_told: bool,
+    /// Requests too many, since this was last asked.
+    refused: u64,
     /// Made when the first socket is.
     inbox: Option<Inbox>,
     /// The message that leaves next.
@@ -71,6 +73,7 @@ impl Ping {
             is_short: false,
             raw: RawEchoes::new(given),
             is_told: false,
+            refused: 0,
             inbox: None,
             message: Vec::new(),
         };
@@ -79,6 +82,11 @@ impl Ping {
 
     fn state(&self) -> RefMut<'_, State> {
         self.state.borrow_mut()
+    }
+
+    /// How many requests were too many since this was last asked.
+    pub(crate) fn take_refused(&self) -> u64 {
+        std::mem::take(&mut self.state().refused)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -108,6 +116,7 @@ impl Ping {
         let context = &*self.context;
         let mut state = self.state();
         if !state.bucket.take(now) {
+            state.refused += 1;
             // A flood is told of once, not once for each of its packets.
             if !std::mem::replace(&mut state.is_short, true) {
                 context.events.push(Event::LimitReached { limit: "echoes_per_second" });

@@ -46,6 +46,8 @@ struct State {
     /// Of flows that begin.
     bucket: TokenBucket,
     counters: UdpCounters,
+    /// Datagrams of flows too many, since this was last asked.
+    refused: u64,
 }
 
 /// A destination that was allowed.
@@ -80,6 +82,7 @@ impl Udp {
             inbox: Inbox::new(),
             bucket: TokenBucket::new(limits.new_udp_flows_per_second, limits.new_udp_flow_burst),
             counters: UdpCounters::default(),
+            refused: 0,
         });
         Self { context, state }
     }
@@ -96,6 +99,17 @@ impl Udp {
             peers: count(state.table.peer_count() + state.published.peer_count()),
             ..state.counters
         }
+    }
+
+    /// How many datagrams of flows too many there were since this was last asked.
+    pub(crate) fn take_refused(&self) -> u64 {
+        std::mem::take(&mut self.state().refused)
+    }
+
+    /// Ports of the guest that have been answered, at most so many; those that were for longest before others: a
+    /// flood is younger than what it comes upon.
+    pub(crate) fn answered_ports(&self, most: usize) -> Vec<u16> {
+        self.state.borrow().table.answered_ports(most)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -186,6 +200,7 @@ impl State {
         if !self.bucket.take(now) {
             // Before it costs a decision, a socket or an answer: other flows wait behind it.
             self.counters.lost += 1;
+            self.refused += 1;
             context.events.push(Event::LimitReached { limit: "new_udp_flows_per_second" });
             return Ok(());
         }
