@@ -14,6 +14,7 @@ pub struct TapLink {
     descriptor: VnetFd,
     mtu: u16,
     offload: bool,
+    cuts_datagrams: bool,
 }
 
 impl TapLink {
@@ -36,7 +37,8 @@ impl TapLink {
 
     /// A link over a descriptor of [`TapLink::open`]; `mtu` is the interface's.
     pub fn from_descriptor(descriptor: OwnedFd, mtu: u16) -> Self {
-        Self { descriptor: VnetFd::new(descriptor), mtu, offload: true }
+        let cuts_datagrams = sys::offer_datagram_offloads(descriptor.as_fd());
+        Self { descriptor: VnetFd::new(descriptor), mtu, offload: true, cuts_datagrams }
     }
 
     /// The same with complete frames that fit the MTU, both ways. Call it before the first frame.
@@ -47,7 +49,7 @@ impl TapLink {
         if let Some(descriptor) = self.descriptor.unregistered() {
             sys::withdraw_offloads(descriptor)?;
         }
-        self.offload = false;
+        (self.offload, self.cuts_datagrams) = (false, false);
         Ok(self)
     }
 }
@@ -55,6 +57,10 @@ impl TapLink {
 impl Link for TapLink {
     fn capabilities(&self) -> LinkCapabilities {
         LinkCapabilities { mtu: self.mtu, offload: self.offload }
+    }
+
+    fn cuts_datagrams(&self) -> bool {
+        self.cuts_datagrams
     }
 
     fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {

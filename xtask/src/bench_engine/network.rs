@@ -31,6 +31,9 @@ pub(crate) const SERVERS: [&str; 8] = [
 /// The host's own, where ports of a guest are published.
 pub(crate) const HOST: &str = "192.31.196.1";
 
+/// And where they are for the host's own processes.
+pub(crate) const LOOPBACK: &str = "127.0.0.1";
+
 /// The same, for IPv6.
 const SERVERS_V6: [&str; 2] = ["2001:4:112::2", "2001:4:112::3"];
 

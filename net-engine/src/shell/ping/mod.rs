@@ -18,7 +18,7 @@ use super::host_socket::SendError;
 use super::inbox::Inbox;
 use super::receiver::Sockets;
 use super::udp::unreachable_of;
-use crate::core::{Bounds, Echo, Ended, PortTable, ShapedBy, Unreachable};
+use crate::core::{Bounds, Echo, Ended, Passage, PortTable, ShapedBy, Undelivery, Unreachable};
 use crate::guest::{Context, DialError, Event, LeakPlace, VirtualFlow};
 
 /// The ICMP echo of one guest.
@@ -91,9 +91,9 @@ impl Ping {
         flow: &Flow,
         sequence: u16,
         data: &[u8],
-        hops: Option<u8>,
+        passage: Passage,
         now: Instant,
-    ) -> Result<(), Unreachable> {
+    ) -> Result<(), Undelivery> {
         let context = &*self.context;
         let mut state = self.state();
         if !state.bucket.take(now) {
@@ -111,17 +111,17 @@ impl Ping {
             state.table.end(flow.guest, flow.upstream);
             state.settle(context);
             context.report_denial(flow, None, &terms.unseen);
-            return Err(Unreachable::Prohibited);
+            return Err(Unreachable::Prohibited.into());
         }
         if let Err(violation) = context.secrets().check(data) {
             context.report_violation(flow, None, LeakPlace::Echo, &violation);
-            return Err(Unreachable::Prohibited);
+            return Err(Unreachable::Prohibited.into());
         }
         if context.is_kept_from_passing(flow, None) {
             state.table.end(flow.guest, flow.upstream);
             state.settle(context);
             context.report_protocol(flow, None, "it would go past its proxy, which carries tcp alone");
-            return Err(Unreachable::Prohibited);
+            return Err(Unreachable::Prohibited.into());
         }
         let shaped = context.shape_of(flow, None);
         if let Some(shaped) = shaped
@@ -143,7 +143,7 @@ impl Ping {
             state.settle(context);
             context.report_opened(flow, None);
         }
-        state.send(self, flow, sequence, data, hops)
+        state.send(self, flow, sequence, data, passage)
     }
 }
 
@@ -156,17 +156,17 @@ impl State {
         flow: &Flow,
         sequence: u16,
         data: &[u8],
-        hops: Option<u8>,
-    ) -> Result<(), Unreachable> {
+        passage: Passage,
+    ) -> Result<(), Undelivery> {
         let Some(outbound) = self.table.outbound_to(flow.guest, flow.upstream) else {
             // It has just been found or opened.
-            return Err(Unreachable::Host);
+            return Err(Unreachable::Host.into());
         };
         let to = outbound.dialled;
         Echo { ident: flow.guest.port(), sequence, data }.message(to.is_ipv6(), &mut self.message);
         let sent = match outbound.mapping.towards(to, |is_v6| receiver::open(ping, flow.guest, is_v6)) {
             // A port has no meaning there.
-            Ok(socket) => socket.send(&self.message, SocketAddr::new(to.ip(), 0), hops),
+            Ok(socket) => socket.send(&self.message, SocketAddr::new(to.ip(), 0), passage),
             Err(error) => {
                 let error = match error.kind() {
                     io::ErrorKind::PermissionDenied => DialError::EchoForbidden,
@@ -176,13 +176,13 @@ impl State {
                 context.report_dial_failure(flow, error);
                 self.table.end(flow.guest, flow.upstream);
                 self.settle(context);
-                return Err(unreachable_of(error));
+                return Err(unreachable_of(error).into());
             }
         };
         match sent {
             // A request that is lost has no echo, as on any network.
             Ok(()) | Err(SendError::Lost) => Ok(()),
-            Err(SendError::Unreachable(why)) => Err(why),
+            Err(SendError::Undelivered(why)) => Err(why),
         }
     }
 
