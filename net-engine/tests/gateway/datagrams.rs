@@ -90,6 +90,9 @@ fn a_datagram_reaches_the_guest_in_as_many_packets_as_it_needs() {
     }
 }
 
+/// Who sends, and how much.
+type Sent = (SocketAddr, usize);
+
 #[test]
 fn datagrams_that_follow_each_other_share_a_frame_where_the_link_cuts_them() {
     let addresses = GuestAddresses::default();
@@ -97,7 +100,7 @@ fn datagrams_that_follow_each_other_share_a_frame_where_the_link_cuts_them() {
         let (first, second) = (SocketAddr::new(server, 7), SocketAddr::new(server, 8));
         let to = guest(&addresses, server);
         // Who sends how much, and how many frames that makes.
-        let cases: [(&str, Vec<(SocketAddr, usize)>, usize); 9] = [
+        let cases: [(&str, Vec<Sent>, usize); 9] = [
             ("one", vec![(first, 1_200)], 1),
             ("alike", vec![(first, 1_200); 10], 1),
             ("a shorter one is the last", vec![(first, 1_200), (first, 1_200), (first, 3), (first, 3)], 2),

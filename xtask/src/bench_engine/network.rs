@@ -59,6 +59,9 @@ pub(crate) const TCP_SETTINGS: &str = "\
     ip -4 route show | while read -r route; do\n\
         ip -4 route replace ${route%linkdown} congctl cubic\n\
     done\n\
+    ip -4 route show table local dev lo | while read -r route; do\n\
+        ip -4 route replace table local $route dev lo congctl cubic\n\
+    done\n\
     echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range\n\
     echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse\n";
 
