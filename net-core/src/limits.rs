@@ -21,7 +21,8 @@ pub struct Limits {
     pub new_flows_per_second: u32,
     /// As many begin at once.
     pub new_flow_burst: u32,
-    /// SYNs that wait for a decision or a dial.
+    /// SYNs that wait for a decision or a dial; and likewise connections by published ports that the guest has not
+    /// answered.
     pub max_held_syns: usize,
     /// RSTs that answer what no flow is there for, or one flow too many, per second and as many at once; what
     /// is more has no answer. Flows that are refused one by one are not counted.

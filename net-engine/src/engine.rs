@@ -144,7 +144,7 @@ impl Engine {
         for (own, prefix_len) in [v4, v6].into_iter().flatten() {
             config.virtual_pools.check_link(own, prefix_len)?;
         }
-        let gateway = Gateway::new(
+        let mut gateway = Gateway::new(
             GatewayConfig {
                 addresses,
                 link: link.capabilities(),
@@ -154,6 +154,9 @@ impl Engine {
             },
             now(),
         )?;
+        if link.cuts_datagrams() {
+            gateway.join_datagrams();
+        }
         let worker = self
             .workers
             .iter()

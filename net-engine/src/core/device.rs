@@ -29,6 +29,8 @@ pub(crate) struct Wire {
     pub(crate) guest_mac: MacAddress,
     pub(crate) gateway_mac: MacAddress,
     pub(crate) link: LinkCapabilities,
+    /// Whether datagrams may share a frame.
+    pub(crate) joins_datagrams: bool,
     pub(crate) queue: FrameQueue,
     pub(crate) counters: Counters,
     epoch: Instant,
@@ -43,7 +45,8 @@ impl Wire {
     ) -> Self {
         let (guest_mac, gateway_mac) = macs;
         let queue = FrameQueue::new(capacity, epoch);
-        Self { guest_mac, gateway_mac, link, queue, counters: Counters::default(), epoch }
+        let joins_datagrams = false;
+        Self { guest_mac, gateway_mac, link, joins_datagrams, queue, counters: Counters::default(), epoch }
     }
 
     /// `now` on smoltcp's time line, which starts when the guest was attached.
@@ -208,12 +211,12 @@ fn finish_segment(packet: &mut [u8], is_v6: bool, segment_bytes: Option<u16>) ->
     (sent, FrameMeta { checksum, segmentation })
 }
 
-fn sum_words(bytes: &[u8]) -> u64 {
+pub(super) fn sum_words(bytes: &[u8]) -> u64 {
     bytes.chunks_exact(2).map(|pair| u64::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
 }
 
 /// Folds carries until 16 bits are left (RFC 1071, section 1).
-fn fold(mut sum: u64) -> u16 {
+pub(super) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::link::FrameMeta;
@@ -44,10 +45,22 @@ pub(crate) struct FrameQueue {
     max_bytes: usize,
     bytes: usize,
     waiting: VecDeque<QueuedFrame>,
+    /// What the last frame that waits holds, where others may join it.
+    tail: Option<Datagrams>,
     spare: Vec<Vec<u8>>,
     /// How many of `spare` were not needed since `trimmed`.
     untouched: usize,
     trimmed: Instant,
+}
+
+/// Datagrams that share a frame, or may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Datagrams {
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    /// Payload of each but for the last, which may be shorter.
+    pub(crate) piece_bytes: usize,
+    pub(crate) count: usize,
 }
 
 /// What datagrams that come together may fill beyond the point where no more are asked for.
@@ -61,7 +74,7 @@ impl FrameQueue {
     pub(crate) fn new(capacity: usize, now: Instant) -> Self {
         let (waiting, spare) = (VecDeque::new(), Vec::new());
         let (capacity, max_bytes) = (capacity.max(1), usize::MAX);
-        Self { capacity, max_bytes, bytes: 0, waiting, spare, untouched: 0, trimmed: now }
+        Self { capacity, max_bytes, bytes: 0, waiting, tail: None, spare, untouched: 0, trimmed: now }
     }
 
     /// Bounds what waits by bytes too: on a slow link that is time.
@@ -96,9 +109,33 @@ impl FrameQueue {
             buffer.resize(len, 0);
         }
         let (meta, result) = fill(&mut buffer[..len]);
+        self.tail = None;
         self.waiting.push_back(QueuedFrame { meta, buffer, len });
         self.bytes += len;
         result
+    }
+
+    /// What the last frame holds, where others may join it: said of it by [`let_join`](Self::let_join), and true until
+    /// it has left or another is behind it.
+    pub(crate) fn tail(&self) -> Option<Datagrams> {
+        self.tail
+    }
+
+    /// Lets others join the last frame, or no more.
+    pub(crate) fn let_join(&mut self, tail: Option<Datagrams>) {
+        self.tail = tail;
+    }
+
+    /// Makes the last frame longer by what `fill` writes behind the bytes it has; `fill` sees the whole.
+    pub(crate) fn extend_last(&mut self, more: usize, fill: impl FnOnce(&mut [u8]) -> FrameMeta) {
+        let Some(frame) = self.waiting.back_mut() else { return };
+        let len = frame.len + more;
+        if frame.buffer.len() < len {
+            frame.buffer.resize(len, 0);
+        }
+        frame.meta = fill(&mut frame.buffer[..len]);
+        frame.len = len;
+        self.bytes += more;
     }
 
     /// Gives back the buffers that were not needed for a while.
@@ -118,6 +155,9 @@ impl FrameQueue {
     pub(crate) fn pop(&mut self) -> Option<usize> {
         let frame = self.waiting.pop_front()?;
         self.bytes -= frame.len;
+        if self.waiting.is_empty() {
+            self.tail = None;
+        }
         self.spare.push(frame.buffer);
         Some(frame.len)
     }

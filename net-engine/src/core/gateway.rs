@@ -21,7 +21,7 @@ use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState, seq_of};
 use super::tombstone::{TimeWait, Tombstones};
 use super::{
     AddressError, Autoconfiguration, Claims, Counters, DropReason, Echo, GuestAddresses, IcmpError, Kind,
-    Reassembled, Undelivery, Unreachable,
+    Passage, Reassembled, Undelivery, Unreachable,
 };
 use super::{arp, icmp, ingress, ndp, tombstone, udp};
 use crate::buffer_pool::BufferPool;
@@ -68,8 +68,8 @@ pub enum Ingress<'f> {
     Datagram {
         /// Its 5-tuple.
         flow: Flow,
-        /// Routers it may cross behind this one.
-        hops: u8,
+        /// How it asks to be carried.
+        passage: Passage,
         /// Its payload.
         payload: &'f [u8],
         /// The whole IP packet, for [`Gateway::push_unreachable`].
@@ -81,8 +81,8 @@ pub enum Ingress<'f> {
         flow: Flow,
         /// Its sequence number.
         sequence: u16,
-        /// Routers it may cross behind this one.
-        hops: u8,
+        /// How it asks to be carried.
+        passage: Passage,
         /// What is to come back.
         data: &'f [u8],
         /// The whole IP packet, for [`Gateway::push_unreachable`].
@@ -92,6 +92,8 @@ pub enum Ingress<'f> {
     Datagrams {
         /// Their 5-tuple.
         flow: Flow,
+        /// How each asks to be carried.
+        passage: Passage,
         /// Their payloads, one behind the other.
         payload: &'f [u8],
         /// The IP packet they share, for [`Gateway::push_unreachable`].
@@ -316,10 +318,10 @@ impl Gateway {
             IpProtocol::Tcp => self.handle_tcp(&packet, verify, now),
             IpProtocol::Udp => {
                 let (flow, payload) = packet.udp(verify)?;
-                let (packet, hops) = (packet.bytes, packet.hop_limit.saturating_sub(1));
+                let (packet, passage) = (packet.bytes, packet.passage());
                 Ok(match udp::piece_bytes(meta, payload.len())? {
-                    None => Ingress::Datagram { flow, hops, payload, packet },
-                    Some(piece_bytes) => Ingress::Datagrams { flow, payload, packet, piece_bytes },
+                    None => Ingress::Datagram { flow, passage, payload, packet },
+                    Some(piece_bytes) => Ingress::Datagrams { flow, passage, payload, packet, piece_bytes },
                 })
             }
             IpProtocol::Icmp | IpProtocol::Icmpv6 => self.handle_icmp(&packet),
@@ -366,8 +368,8 @@ impl Gateway {
         }
         let protocol = if packet.destination.is_ipv4() { Protocol::IcmpV4 } else { Protocol::IcmpV6 };
         let flow = packet.flow(protocol, echo.ident, echo.ident);
-        let (sequence, hops, data) = (echo.sequence, packet.hop_limit.saturating_sub(1), echo.data);
-        Ok(Ingress::Echo { flow, sequence, hops, data, packet: packet.bytes })
+        let (sequence, passage, data) = (echo.sequence, packet.passage(), echo.data);
+        Ok(Ingress::Echo { flow, sequence, passage, data, packet: packet.bytes })
     }
 
     fn handle_tcp<'f>(

@@ -63,9 +63,21 @@ pub struct IcmpError {
     pub from: Option<IpAddr>,
 }
 
+impl From<Unreachable> for Undelivery {
+    fn from(why: Unreachable) -> Self {
+        Self::Unreachable(why)
+    }
+}
+
+impl From<Undelivery> for IcmpError {
+    fn from(why: Undelivery) -> Self {
+        Self { why, from: None }
+    }
+}
+
 impl From<Unreachable> for IcmpError {
     fn from(why: Unreachable) -> Self {
-        Self { why: Undelivery::Unreachable(why), from: None }
+        Undelivery::from(why).into()
     }
 }
 

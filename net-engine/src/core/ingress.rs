@@ -5,7 +5,7 @@ use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 
 use super::fragments::{Fragment, Place};
 use super::icmp::ECHO_REQUESTS;
-use super::{Claims, DropReason};
+use super::{Claims, DropReason, Passage};
 
 const V6_HEADER_BYTES: usize = 40;
 
@@ -23,6 +23,7 @@ pub(crate) struct IpPacket<'f> {
     pub(crate) hop_limit: u8,
     /// Where it belongs if it is a fragment, which none but UDP's is.
     place: Option<Place>,
+    may_be_cut: bool,
 }
 
 impl<'f> IpPacket<'f> {
@@ -60,6 +61,7 @@ impl<'f> IpPacket<'f> {
             header_bytes: usize::from(packet.header_len()),
             hop_limit: packet.hop_limit(),
             place,
+            may_be_cut: !packet.dont_frag(),
         })
     }
 
@@ -90,7 +92,13 @@ impl<'f> IpPacket<'f> {
             header_bytes += fragment_header_bytes;
         }
         let (destination, hop_limit) = (IpAddr::V6(destination), packet.hop_limit());
-        Ok(Self { bytes, source, destination, protocol, header_bytes, hop_limit, place })
+        let may_be_cut = place.is_some();
+        Ok(Self { bytes, source, destination, protocol, header_bytes, hop_limit, place, may_be_cut })
+    }
+
+    /// How it asks to be carried on.
+    pub(crate) fn passage(&self) -> Passage {
+        Passage { hops: self.hop_limit.saturating_sub(1), may_be_cut: self.may_be_cut }
     }
 
     /// Whether it is a fragment that does not begin its datagram.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use net_core::Flow;
 
 use super::gateway::Gateway;
-use super::{Echo, IcmpError, Unreachable, icmp, udp};
+use super::{Echo, IcmpError, icmp, udp};
 
 impl Gateway {
     /// Sends a UDP datagram to the guest, in fragments where it does not fit one packet; whether there
@@ -19,11 +19,17 @@ impl Gateway {
             return false;
         }
         if payload.len() <= self.max_datagram_bytes(is_v6) {
-            udp::push_datagram(&mut self.wire, source, destination, payload);
+            udp::push_offloaded(&mut self.wire, source, destination, payload);
         } else {
             self.fragmenter.push_datagram(&mut self.wire, source, destination, payload);
         }
         true
+    }
+
+    /// Lets datagrams to the guest share a frame where they follow each other: its link cuts them apart again. Without
+    /// effect on links without offload.
+    pub fn join_datagrams(&mut self) {
+        self.wire.joins_datagrams = self.wire.link.offload;
     }
 
     /// Whether there is room for a few datagrams: whoever receives them may go on.
@@ -68,7 +74,7 @@ impl Gateway {
     ///
     /// Nothing is sent while the queue is full, nor above
     /// [`Limits::icmp_errors_per_second`](net_core::Limits::icmp_errors_per_second): an error is advice, not data.
-    pub fn push_unreachable(&mut self, packet: &[u8], why: Unreachable) {
+    pub fn push_unreachable(&mut self, packet: &[u8], why: impl Into<IcmpError>) {
         self.push_error(packet, why.into());
     }
 

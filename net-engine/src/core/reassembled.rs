@@ -2,12 +2,13 @@ use net_core::Flow;
 
 use super::fragments::Whole;
 use super::ingress::IpPacket;
-use super::{Claims, DropReason};
+use super::{Claims, DropReason, Passage};
 
 /// A UDP datagram of the guest that came in fragments.
 #[derive(Debug)]
 pub struct Reassembled {
     flow: Flow,
+    passage: Passage,
     whole: Whole,
     payload: std::ops::Range<usize>,
 }
@@ -24,12 +25,19 @@ impl Reassembled {
         const UDP_HEADER_BYTES: usize = 8;
         let start = parsed.header_bytes + UDP_HEADER_BYTES;
         let payload = start..start + payload.len();
-        Ok(Self { flow, whole, payload })
+        // Who has cut it lets it be cut.
+        let passage = Passage { may_be_cut: true, ..parsed.passage() };
+        Ok(Self { flow, passage, whole, payload })
     }
 
     /// Its 5-tuple.
     pub fn flow(&self) -> &Flow {
         &self.flow
+    }
+
+    /// How its first fragment asks to be carried.
+    pub fn passage(&self) -> Passage {
+        self.passage
     }
 
     /// Its payload.

@@ -7,9 +7,10 @@ use net_core::Flow;
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, UdpPacket};
 
 use super::DropReason;
-use super::device::Wire;
-use super::ethernet::EtherType;
-use crate::link::{FrameMeta, Segmentation, SegmentationKind};
+use super::device::{Wire, fold, sum_words};
+use super::ethernet::{self, EtherType};
+use super::frame_queue::Datagrams;
+use crate::link::{Checksum, FrameMeta, Segmentation, SegmentationKind};
 
 const HEADER_BYTES: usize = 8;
 const V4_HEADER_BYTES: usize = 20;
@@ -23,6 +24,11 @@ const UDP: u8 = 17;
 
 /// Datagrams in one frame of the guest: `UDP_MAX_SEGMENTS` of Linux.
 const MAX_PIECES: usize = 128;
+
+/// Datagrams that we put into one frame: the guest's kernel hands them to its program at once, whose buffer is to hold
+/// them beside what waits there already. Half of what kernels take, for those before 6.9.
+const MAX_JOINED: usize = 64;
+const MAX_JOINED_BYTES: usize = 24 << 10;
 
 /// The size of the datagrams in a frame that carries several.
 ///
@@ -67,6 +73,71 @@ pub(crate) fn push_datagram(wire: &mut Wire, source: SocketAddr, destination: So
         emit_datagram(datagram, source, destination, payload);
         (FrameMeta::default(), ())
     });
+}
+
+/// Queues a datagram as [`push_datagram`] does, and leaves to the link what that can do: its checksum, and where it
+/// cuts datagrams a frame of its own for each.
+pub(crate) fn push_offloaded(wire: &mut Wire, source: SocketAddr, destination: SocketAddr, payload: &[u8]) {
+    if !wire.link.offload {
+        return push_datagram(wire, source, destination, payload);
+    }
+    let is_v6 = destination.is_ipv6();
+    let headers = header_bytes(is_v6) + HEADER_BYTES;
+    let joined = wire.queue.tail().filter(|tail| {
+        let is_alike = (tail.source, tail.destination) == (source, destination);
+        let fits = payload.len() <= tail.piece_bytes && tail.count < MAX_JOINED;
+        is_alike && fits && !payload.is_empty() && (tail.count + 1) * tail.piece_bytes <= MAX_JOINED_BYTES
+    });
+    match joined {
+        Some(tail) => {
+            let size = u16::try_from(tail.piece_bytes).unwrap_or(u16::MAX);
+            wire.queue.extend_last(payload.len(), |frame| {
+                let start = frame.len() - payload.len();
+                frame[start..].copy_from_slice(payload);
+                let packet = &mut frame[ethernet::HEADER_BYTES..];
+                let meta = emit_partial(packet, headers, source, destination);
+                let header_bytes = u16::try_from(ethernet::HEADER_BYTES + headers).unwrap_or(u16::MAX);
+                let segmentation = Some(Segmentation { kind: SegmentationKind::Udp, header_bytes, size });
+                FrameMeta { segmentation, ..meta }
+            });
+            // A shorter one is the last.
+            let is_open = payload.len() == tail.piece_bytes;
+            wire.queue.let_join(is_open.then_some(Datagrams { count: tail.count + 1, ..tail }));
+        }
+        None => {
+            let ether_type = if is_v6 { EtherType::Ipv6 } else { EtherType::Ipv4 };
+            wire.push(ether_type, headers + payload.len(), |packet| {
+                packet[headers..].copy_from_slice(payload);
+                (emit_partial(packet, headers, source, destination), ())
+            });
+            let own = Datagrams { source, destination, piece_bytes: payload.len(), count: 1 };
+            let may_be_joined = wire.joins_datagrams && !payload.is_empty();
+            wire.queue.let_join(may_be_joined.then_some(own));
+        }
+    }
+}
+
+/// Writes the headers in front of what is payload from `headers` on; of the checksum only what is not in the packet's
+/// own bytes (virtio 1.3, section 5.1.6.2).
+fn emit_partial(packet: &mut [u8], headers: usize, source: SocketAddr, destination: SocketAddr) -> FrameMeta {
+    /// Where the checksum lies in a UDP header (RFC 768).
+    const CHECKSUM_OFFSET: u16 = 6;
+    let ip_bytes = headers - HEADER_BYTES;
+    let (header, datagram) = packet.split_at_mut(ip_bytes);
+    emit_header(header, source.ip(), destination.ip(), datagram.len());
+    let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
+    let addresses = match (source.ip(), destination.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => sum_words(&from.octets()) + sum_words(&to.octets()),
+        (IpAddr::V6(from), IpAddr::V6(to)) => sum_words(&from.octets()) + sum_words(&to.octets()),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => 0,
+    };
+    let mut udp = UdpPacket::new_unchecked(datagram);
+    udp.set_src_port(source.port());
+    udp.set_dst_port(destination.port());
+    udp.set_len(length);
+    udp.set_checksum(fold(addresses + u64::from(UDP) + u64::from(length)));
+    let start = u16::try_from(ethernet::HEADER_BYTES + ip_bytes).unwrap_or(u16::MAX);
+    FrameMeta { checksum: Checksum::Partial { start, offset: CHECKSUM_OFFSET }, segmentation: None }
 }
 
 /// The start of the packet in which the guest has sent `payload`, as far as an error quotes it.

@@ -317,19 +317,19 @@ impl Run {
                     self.flows.remove(0);
                 }
             }
-            Ingress::Datagrams { flow, payload, packet, piece_bytes } => {
+            Ingress::Datagrams { flow, passage: _, payload, packet, piece_bytes } => {
                 assert!(self.is_guest(flow.guest.ip()), "{flow:?}");
                 assert!(payload.len() <= 128 * usize::from(piece_bytes.get()));
                 self.gateway.push_unreachable(packet, Unreachable::Port);
             }
-            Ingress::Echo { flow, sequence, hops: _, data, packet } => {
+            Ingress::Echo { flow, sequence, passage: _, data, packet } => {
                 assert!(self.is_guest(flow.guest.ip()), "{flow:?}");
                 assert!(data.len() < packet.len());
                 let error = IcmpError { why: Undelivery::TimeExceeded, from: Some(flow.upstream.ip()) };
                 self.gateway.push_no_echo(&flow, sequence, data, error);
                 let _ = self.gateway.push_echo(&flow, sequence, data);
             }
-            Ingress::Datagram { flow, hops: _, payload, packet } => {
+            Ingress::Datagram { flow, passage: _, payload, packet } => {
                 assert!(self.is_guest(flow.guest.ip()), "{flow:?}");
                 assert!(payload.len() <= packet.len() && packet.len() <= frame.len());
                 self.heard_from = Some(flow);

@@ -45,6 +45,7 @@ pub enum SegmentationKind {
     TcpV4,
     /// TCP over IPv6.
     TcpV6,
-    /// UDP over either: each piece is a datagram. Taken from the guest, never given to it.
+    /// UDP over either: each piece is a datagram. Taken from the guest; given to it where the link
+    /// [cuts datagrams](super::Link::cuts_datagrams).
     Udp,
 }

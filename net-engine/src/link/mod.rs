@@ -30,7 +30,8 @@ pub struct LinkCapabilities {
     /// The IP MTU the guest's interface has, in bytes (Ethernet header not counted).
     pub mtu: u16,
     /// Whether frames carry virtio-net metadata in both directions: partial checksums and TCP
-    /// super-segments of up to 64 KiB; those of UDP from the guest alone. Without it every frame is complete and fits the MTU.
+    /// super-segments of up to 64 KiB; those of UDP from the guest, and to it where [`Link::cuts_datagrams`]. Without it
+    /// every frame is complete and fits the MTU.
     pub offload: bool,
 }
 
@@ -55,6 +56,12 @@ pub struct Received {
 pub trait Link: Send {
     /// What the link can carry.
     fn capabilities(&self) -> LinkCapabilities;
+
+    /// Whether a frame to the guest may hold several datagrams, marked by [`SegmentationKind::Udp`]; only where its
+    /// capabilities have `offload`.
+    fn cuts_datagrams(&self) -> bool {
+        false
+    }
 
     /// Takes the next frame from the guest into `buffer`, which holds [`MAX_FRAME_BYTES`].
     fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>>;

@@ -21,6 +21,11 @@ const TUN_F_CSUM: libc::c_ulong = 0x01;
 const TUN_F_TSO4: libc::c_ulong = 0x02;
 const TUN_F_TSO6: libc::c_ulong = 0x04;
 const TUN_F_TSO_ECN: libc::c_ulong = 0x08;
+/// UDP's, since Linux 6.2; one goes with the other.
+const TUN_F_USO4: libc::c_ulong = 0x20;
+const TUN_F_USO6: libc::c_ulong = 0x40;
+
+const OFFLOADS: libc::c_ulong = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 
 /// Binds a tun descriptor to a TAP interface named `name`, with virtio-net headers.
 pub(super) fn attach_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
@@ -34,13 +39,18 @@ pub(super) fn attach_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the guest's kernel send partial checksums and TCP super-segments. UDP segmentation is not
-/// offered: a datagram is relayed as the guest sent it.
+/// Lets the guest's kernel send partial checksums and TCP super-segments.
 pub(super) fn offer_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
-    let offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
     // SAFETY: the descriptor is open and the argument is a plain integer.
-    unsafe { set_offload(tun.as_raw_fd(), offloads) }?;
+    unsafe { set_offload(tun.as_raw_fd(), OFFLOADS) }?;
     Ok(())
+}
+
+/// Lets the guest's kernel send datagrams that share a frame too. Whether it does, for then it also cuts those it is
+/// sent: a kernel that does not know them takes no such frame.
+pub(super) fn offer_datagram_offloads(tun: BorrowedFd<'_>) -> bool {
+    // SAFETY: the descriptor is open and the argument is a plain integer.
+    unsafe { set_offload(tun.as_raw_fd(), OFFLOADS | TUN_F_USO4 | TUN_F_USO6) }.is_ok()
 }
 
 /// Has the guest's kernel send complete frames that fit the MTU.
@@ -66,7 +76,7 @@ pub(crate) fn register_for_reading(descriptor: OwnedFd) -> io::Result<AsyncFd<Ow
 }
 
 /// Sets an integer socket option.
-pub(super) fn set_option(
+pub(crate) fn set_option(
     socket: BorrowedFd<'_>,
     level: libc::c_int,
     option: libc::c_int,
@@ -143,6 +153,22 @@ pub(super) fn attach_socket_filter(socket: BorrowedFd<'_>, program: &[libc::sock
 fn described(program: &[libc::sock_filter]) -> io::Result<libc::sock_fprog> {
     let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     Ok(libc::sock_fprog { len, filter: program.as_ptr().cast_mut() })
+}
+
+/// What an integer socket option is.
+pub(crate) fn option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut length =
+        libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel writes one integer at most, and how much of it, into what outlives the call.
+    let result = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length)
+    };
+    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Binds a packet socket to one interface, all protocols.

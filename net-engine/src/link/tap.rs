@@ -15,6 +15,7 @@ pub struct TapLink {
     descriptor: VnetFd,
     mtu: u16,
     offload: bool,
+    cuts_datagrams: bool,
 }
 
 impl TapLink {
@@ -37,7 +38,8 @@ impl TapLink {
 
     /// A link over a descriptor of [`TapLink::open`]; `mtu` is the interface's.
     pub fn from_descriptor(descriptor: OwnedFd, mtu: u16) -> Self {
-        Self { descriptor: VnetFd::new(descriptor), mtu, offload: true }
+        let cuts_datagrams = sys::offer_datagram_offloads(descriptor.as_fd());
+        Self { descriptor: VnetFd::new(descriptor), mtu, offload: true, cuts_datagrams }
     }
 
     /// The same with complete frames that fit the MTU, both ways. Call it before the first frame.
@@ -48,7 +50,7 @@ impl TapLink {
         if let Some(descriptor) = self.descriptor.unregistered() {
             sys::withdraw_offloads(descriptor)?;
         }
-        self.offload = false;
+        (self.offload, self.cuts_datagrams) = (false, false);
         Ok(self)
     }
 }
@@ -64,6 +66,10 @@ impl Link for TapLink {
             // Where the kernel does without, the engine drops by itself what is too much.
             let _ = sys::attach_tap_filter(descriptor, &program);
         }
+    }
+
+    fn cuts_datagrams(&self) -> bool {
+        self.cuts_datagrams
     }
 
     fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Received>> {

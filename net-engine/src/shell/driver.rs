@@ -12,7 +12,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Ping, Udp, dns_session, session};
-use crate::core::{FlowId, Gateway, Ingress, Kind, Thinner, Unreachable, packets};
+use crate::core::{FlowId, Gateway, Ingress, Kind, Passage, Thinner, Undelivery, Unreachable, packets};
 use crate::dns::{Lookups, answer_datagram};
 use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, RawEchoSockets, Stack, now};
 use crate::link::{Link, MAX_FRAME_BYTES, MAX_SPARED_PORTS};
@@ -154,8 +154,8 @@ impl Driver {
                             continue;
                         }
                         Ingress::GivenUp { id } => Asked::GivenUp { id },
-                        Ingress::Datagram { flow, hops, payload, packet } => {
-                            match take_datagram(context, udp, &flow, payload, few(hops), now) {
+                        Ingress::Datagram { flow, passage, payload, packet } => {
+                            match take_datagram(context, udp, &flow, payload, passage, now) {
                                 Ok(Some(query)) => Asked::Answer(query),
                                 Ok(None) => continue,
                                 Err(why) => {
@@ -164,9 +164,9 @@ impl Driver {
                                 }
                             }
                         }
-                        Ingress::Datagrams { flow, payload, packet, piece_bytes } => {
+                        Ingress::Datagrams { flow, passage, payload, packet, piece_bytes } => {
                             for piece in payload.chunks(piece_bytes.get().into()) {
-                                match take_datagram(context, udp, &flow, piece, None, now) {
+                                match take_datagram(context, udp, &flow, piece, passage, now) {
                                     Ok(Some(query)) => query.answer(Rc::clone(lookups)),
                                     Ok(None) => {}
                                     Err(why) => gateway.push_unreachable(packet, why),
@@ -174,15 +174,15 @@ impl Driver {
                             }
                             continue;
                         }
-                        Ingress::Echo { flow, sequence, hops, data, packet } => {
-                            if let Err(why) = ping.ask(&flow, sequence, data, few(hops), now) {
+                        Ingress::Echo { flow, sequence, passage, data, packet } => {
+                            if let Err(why) = ping.ask(&flow, sequence, data, passage, now) {
                                 gateway.push_unreachable(packet, why);
                             }
                             continue;
                         }
                         Ingress::Reassembled(datagram) => {
-                            match take_datagram(context, udp, datagram.flow(), datagram.payload(), None, now)
-                            {
+                            let (flow, passage) = (datagram.flow(), datagram.passage());
+                            match take_datagram(context, udp, flow, datagram.payload(), passage, now) {
                                 Ok(Some(query)) => Asked::Answer(query),
                                 Ok(None) => continue,
                                 Err(why) => {
@@ -341,20 +341,13 @@ fn take_datagram(
     udp: &Rc<Udp>,
     flow: &Flow,
     payload: &[u8],
-    hops: Option<u8>,
+    passage: Passage,
     now: std::time::Instant,
-) -> Result<Option<Query>, Unreachable> {
+) -> Result<Option<Query>, Undelivery> {
     if flow.upstream.port() == DNS_PORT {
-        return Query::of(context, flow, payload).map(Some);
+        return Ok(Some(Query::of(context, flow, payload)?));
     }
-    udp.send(flow, payload, hops, now).map(|()| None)
-}
-
-/// How many routers a packet may cross, where whoever sent it has chosen that: `traceroute` does.
-fn few(hops: u8) -> Option<u8> {
-    /// Systems start from 64 or more, and no route is as long as half of that.
-    const MOST: u8 = 32;
-    (hops <= MOST).then_some(hops)
+    udp.send(flow, payload, passage, now).map(|()| None)
 }
 
 /// A DNS query on its way.

@@ -1,10 +1,14 @@
+use std::cell::Cell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::libc::{SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, c_int, sock_extended_err, sockaddr_in6};
+use nix::libc::{
+    IP_MTU, IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IPPROTO_IP, IPPROTO_IPV6, IPV6_MTU,
+    IPV6_MTU_DISCOVER, SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, c_int, sock_extended_err, sockaddr_in6,
+};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
     SockaddrIn, SockaddrIn6, SockaddrStorage, bind, recvmsg, sendmsg, sendto, setsockopt, socket, sockopt,
@@ -13,7 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::inbox::Inbox;
-use crate::core::{IcmpError, Undelivery, Unreachable};
+use crate::core::{IcmpError, Passage, Undelivery, Unreachable};
 use crate::link::sys;
 
 /// Errors of earlier datagrams that may stand in the way of one: each is taken by the attempt it fails.
@@ -34,6 +38,8 @@ pub(super) enum Kind {
 pub(super) struct HostSocket {
     descriptor: AsyncFd<OwnedFd>,
     is_v6: bool,
+    /// Whether what it sends over IPv4 and over IPv6 may be cut, as far as it was told.
+    cuts: [Cell<Option<bool>>; 2],
 }
 
 /// Why a datagram did not leave.
@@ -42,7 +48,7 @@ pub(super) enum SendError {
     /// The host has no room: the datagram is lost, as on any link.
     Lost,
     /// It cannot get there.
-    Unreachable(Unreachable),
+    Undelivered(Undelivery),
 }
 
 /// A datagram that left and was not delivered, as an ICMP error to this host says.
@@ -92,7 +98,7 @@ impl HostSocket {
             setsockopt(&descriptor, sockopt::Ipv4RecvErr, &true)?;
         }
         bind(descriptor.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(any, 0)))?;
-        Ok(Self { descriptor: sys::register_for_reading(descriptor)?, is_v6 })
+        Self::of(descriptor, is_v6)
     }
 
     /// A socket of UDP that is bound, and does not block.
@@ -103,10 +109,14 @@ impl HostSocket {
         let is_v6 = socket.local_addr()?.is_ipv6();
         if is_v6 {
             setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
-        } else {
-            setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
         }
-        Ok(Self { descriptor: sys::register_for_reading(socket.into())?, is_v6 })
+        // One of both families hears by this of what goes over IPv4.
+        setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
+        Self::of(socket.into(), is_v6)
+    }
+
+    fn of(descriptor: OwnedFd, is_v6: bool) -> io::Result<Self> {
+        Ok(Self { descriptor: sys::register_for_reading(descriptor)?, is_v6, cuts: Default::default() })
     }
 
     /// A raw socket of ICMP that does not block.
@@ -114,40 +124,69 @@ impl HostSocket {
     /// # Errors
     /// Those of the system.
     pub(super) fn raw(descriptor: OwnedFd, is_v6: bool) -> io::Result<Self> {
-        Ok(Self { descriptor: sys::register_for_reading(descriptor)?, is_v6 })
+        Self::of(descriptor, is_v6)
     }
 
-    /// Sends one datagram at once, over as many routers at most as are said, or as the host lets it.
+    /// Sends one datagram at once. It may cross as many routers as the guest said where those are few, else as many
+    /// as the host's own, and is cut on its way only where it may be.
     ///
     /// # Errors
     /// [`SendError`]; never waits.
-    pub(super) fn send(&self, payload: &[u8], to: SocketAddr, hops: Option<u8>) -> Result<(), SendError> {
-        let to = SockaddrStorage::from(to);
+    pub(super) fn send(&self, payload: &[u8], to: SocketAddr, passage: Passage) -> Result<(), SendError> {
+        // A socket of both families speaks IPv4 to those it has in the words of IPv6.
+        let is_v4 = to.ip().to_canonical().is_ipv4();
+        self.let_cut(is_v4, passage.may_be_cut);
+        let address = SockaddrStorage::from(to);
         let socket = self.descriptor.as_raw_fd();
         let flags = MsgFlags::MSG_NOSIGNAL;
-        let hops = hops.map(c_int::from);
-        let limit = hops.as_ref().map(|hops| match self.is_v6 {
-            false => ControlMessage::Ipv4Ttl(hops),
-            true => ControlMessage::Ipv6HopLimit(hops),
+        let hops = few(passage.hops).map(c_int::from);
+        let limit = hops.as_ref().map(|hops| match is_v4 {
+            true => ControlMessage::Ipv4Ttl(hops),
+            false => ControlMessage::Ipv6HopLimit(hops),
         });
         let mut outcome = Err(SendError::Lost);
         for _ in 0..MAX_ATTEMPTS {
             let sent = match &limit {
-                None => sendto(socket, payload, &to, flags),
+                None => sendto(socket, payload, &address, flags),
                 Some(limit) => {
                     let limit = std::slice::from_ref(limit);
-                    sendmsg(socket, &[IoSlice::new(payload)], limit, flags, Some(&to))
+                    sendmsg(socket, &[IoSlice::new(payload)], limit, flags, Some(&address))
                 }
             };
-            outcome = match sent {
-                Ok(_) => return Ok(()),
-                Err(error) => Err(unreachable_by(error).map_or(SendError::Lost, SendError::Unreachable)),
-            };
+            outcome =
+                match sent {
+                    Ok(_) => return Ok(()),
+                    Err(Errno::EMSGSIZE) => {
+                        let mtu = (!passage.may_be_cut).then(|| mtu_towards(to)).flatten();
+                        return Err(mtu.map_or(SendError::Lost, |mtu| {
+                            SendError::Undelivered(Undelivery::TooBig { mtu })
+                        }));
+                    }
+                    Err(error) => Err(unreachable_by(error)
+                        .map_or(SendError::Lost, |why| SendError::Undelivered(why.into()))),
+                };
             if outcome == Err(SendError::Lost) {
                 break;
             }
         }
         outcome
+    }
+
+    /// Says whether what is sent from now on may be cut, where that was not said already.
+    fn let_cut(&self, is_v4: bool, may_be_cut: bool) {
+        let told = &self.cuts[usize::from(!is_v4)];
+        if told.replace(Some(may_be_cut)) == Some(may_be_cut) {
+            return;
+        }
+        // What must stay whole is held to the link it leaves by, as any router would, and to nothing that the host
+        // has heard of the way: that is for the guest to hear (ip(7), ipv6(7)).
+        let how = if may_be_cut { IP_PMTUDISC_DONT } else { IP_PMTUDISC_PROBE };
+        // Failing to set it leaves it to the host.
+        let (level, option) = match is_v4 {
+            true => (IPPROTO_IP, IP_MTU_DISCOVER),
+            false => (IPPROTO_IPV6, IPV6_MTU_DISCOVER),
+        };
+        let _ = sys::set_option(self.descriptor.as_fd(), level, option, how);
     }
 
     /// Waits until there is something to receive or an error to take.
@@ -199,6 +238,31 @@ impl HostSocket {
         let error = message.cmsgs()?.find_map(error_of);
         Ok(to.zip(error).map(|(to, error)| Undelivered { to, len: message.bytes, error }))
     }
+}
+
+/// How many routers a packet may cross, where whoever sent it has chosen that: `traceroute` does.
+fn few(hops: u8) -> Option<u8> {
+    /// Systems start from 64 or more, and no route is as long as half of that.
+    const MOST: u8 = 32;
+    (hops <= MOST).then_some(hops)
+}
+
+/// The largest packet that this host sends to an address in one piece.
+///
+/// The error that says it of a datagram says it in passing: a socket that is connected knows it at any time.
+fn mtu_towards(to: SocketAddr) -> Option<u16> {
+    let to = SocketAddr::new(to.ip().to_canonical(), 9);
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    // Nothing is sent for this.
+    socket.connect(to).ok()?;
+    let (level, option) = match to {
+        SocketAddr::V4(_) => (IPPROTO_IP, IP_MTU),
+        SocketAddr::V6(_) => (IPPROTO_IPV6, IPV6_MTU),
+    };
+    let mtu = sys::option(socket.as_fd(), level, option);
+    // That of the loopback interface is beyond what any packet has.
+    mtu.ok().map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX))
 }
 
 /// An address and port without the scope, which is this host's business.
@@ -264,6 +328,8 @@ mod tests {
     use std::time::Duration;
     use tokio::time::timeout;
 
+    const PLAIN: Passage = Passage { hops: 63, may_be_cut: true };
+
     fn run<R>(test: impl Future<Output = R>) -> R {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { timeout(Duration::from_secs(10), test).await.expect("an end") })
@@ -286,9 +352,9 @@ mod tests {
                 let socket = HostSocket::open(Kind::Datagrams, loopback.is_ipv6()).unwrap();
                 let (mut buffer, mut inbox) = ([0; 64], Inbox::new());
                 for round in 0..3 {
-                    socket.send(b"lost", closed, None).unwrap();
+                    socket.send(b"lost", closed, PLAIN).unwrap();
                     // By now the error is there, and this one leaves all the same.
-                    socket.send(b"found", open.local_addr().unwrap(), None).unwrap();
+                    socket.send(b"found", open.local_addr().unwrap(), PLAIN).unwrap();
                     assert_eq!(open.recv(&mut buffer).unwrap(), 5, "round {round}");
                     let undelivered = loop {
                         socket.ready().await.unwrap();
@@ -357,15 +423,107 @@ mod tests {
         }
     }
 
+    /// The name of the test below, run in a network of its own.
+    const IN_A_NETWORK: &str = "shell::host_socket::tests::in_a_network_of_its_own";
+
+    /// The loopback interface of that network, cut to this.
+    const MTU: u16 = 1_400;
+
+    #[test]
+    fn a_datagram_leaves_as_it_asks_to_be_carried() {
+        let in_namespaces = |words: &[&str]| {
+            let mut command = std::process::Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--net", "--"]).args(words);
+            command.output()
+        };
+        if !in_namespaces(&["true"]).is_ok_and(|output| output.status.success()) {
+            eprintln!("NOT TESTED: there are no namespaces for it here");
+            return;
+        }
+        let script = format!("ip link set lo mtu {MTU} up && exec \"$0\" --exact {IN_A_NETWORK} --ignored");
+        let own = std::env::current_exe().unwrap();
+        let output = in_namespaces(&["sh", "-c", &script, own.to_str().unwrap()]).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    #[ignore = "the test above runs it in a network of its own"]
+    fn in_a_network_of_its_own() {
+        let wire =
+            socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, Some(SockProtocol::EthAll))
+                .unwrap();
+        setsockopt(&wire, sockopt::ReceiveTimeout, &nix::sys::time::TimeVal::new(5, 0)).unwrap();
+        // Hops, whether it may not be cut, and whether it is a fragment, of the next packet of UDP.
+        let seen = || {
+            let mut frame = [0; 2_048];
+            loop {
+                let count = nix::sys::socket::recv(wire.as_raw_fd(), &mut frame, MsgFlags::empty()).unwrap();
+                let packet = &frame[14..count];
+                match packet[0] >> 4 {
+                    4 if packet[9] == 17 => {
+                        return (packet[8], packet[6] & 0x40 != 0, packet[6] & 0x3f != 0 || packet[7] != 0);
+                    }
+                    // No packet of IPv6 may be cut by others.
+                    6 if matches!(packet[6], 17 | 44) => return (packet[7], true, packet[6] == 44),
+                    _ => {}
+                }
+            }
+        };
+        run(async {
+            for loopback in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+                let server = StdSocket::bind((loopback, 0)).unwrap();
+                let to = server.local_addr().unwrap();
+                let socket = HostSocket::open(Kind::Datagrams, loopback.is_ipv6()).unwrap();
+                let (is_v6, own) = (loopback.is_ipv6(), 64);
+                // The loopback interface shows each packet twice, as it leaves and as it comes.
+                let passes = |seen: &dyn Fn() -> (u8, bool, bool)| [seen(), seen()];
+                for (hops, may_be_cut, seen_hops) in [
+                    (63, true, own),
+                    (63, false, own),
+                    (33, false, own),
+                    (32, true, 32),
+                    (3, false, 3),
+                    (3, true, 3),
+                ] {
+                    socket.send(b"x", to, Passage { hops, may_be_cut }).unwrap();
+                    assert_eq!(passes(&seen), [(seen_hops, is_v6 || !may_be_cut, false); 2], "{hops}");
+                }
+                // Beyond the link's size.
+                let large = [0; 1_500];
+                let too_big = SendError::Undelivered(Undelivery::TooBig { mtu: MTU });
+                for _ in 0..2 {
+                    let kept_whole = socket.send(&large, to, Passage { hops: 3, may_be_cut: false });
+                    assert_eq!(kept_whole, Err(too_big));
+                    socket.send(&large, to, Passage { hops: 3, may_be_cut: true }).unwrap();
+                    assert_eq!([passes(&seen), passes(&seen)], [[(3, is_v6, true); 2]; 2]);
+                }
+                // It is lost where nobody could send it.
+                assert_eq!(socket.send(&[0; 65_530], to, PLAIN), Err(SendError::Lost));
+            }
+            // A socket of both families, as ports are published by.
+            let both = HostSocket::bound(StdSocket::bind("[::]:0").unwrap()).unwrap();
+            let server = StdSocket::bind("127.0.0.1:0").unwrap();
+            let to = SocketAddr::new(
+                Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(),
+                server.local_addr().unwrap().port(),
+            );
+            both.send(b"x", to, Passage { hops: 3, may_be_cut: false }).unwrap();
+            assert_eq!([seen(), seen()], [(3, true, false); 2]);
+            let too_big = both.send(&[0; 1_500], to, Passage { hops: 3, may_be_cut: false });
+            assert_eq!(too_big, Err(SendError::Undelivered(Undelivery::TooBig { mtu: MTU })));
+        });
+    }
+
     #[test]
     fn what_cannot_leave_is_told_at_once() {
         run(async {
             let socket = HostSocket::open(Kind::Datagrams, false).unwrap();
             let broadcast = SocketAddr::from(([255, 255, 255, 255], 9));
-            let refused = socket.send(b"x", broadcast, None);
-            assert!(matches!(refused, Err(SendError::Unreachable(_))), "{refused:?}");
+            let refused = socket.send(b"x", broadcast, PLAIN);
+            assert!(matches!(refused, Err(SendError::Undelivered(_))), "{refused:?}");
             let too_long = vec![0; 65_508];
-            assert_eq!(socket.send(&too_long, ([127, 0, 0, 1], 9).into(), None), Err(SendError::Lost));
+            assert_eq!(socket.send(&too_long, ([127, 0, 0, 1], 9).into(), PLAIN), Err(SendError::Lost));
         });
     }
 }

@@ -6,11 +6,12 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context as TaskContext, Poll, Waker, ready};
 use std::time::Duration;
 
 use net_core::{Flow, Protocol};
 use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{AbortHandle, spawn_local};
@@ -45,12 +46,14 @@ pub(crate) struct Publisher {
     next_port: Cell<u16>,
     /// Connections that are begun or carried.
     carried: Rc<Cell<usize>>,
+    waiting: Rc<Waiting>,
 }
 
 impl Publisher {
     pub(crate) fn new(context: Rc<Context>, udp: Rc<Udp>) -> Self {
         let (next_id, next_port) = (Cell::new(0), Cell::new(FIRST_DYNAMIC_PORT));
-        Self { context, udp, served: RefCell::default(), next_id, next_port, carried: Rc::default() }
+        let waiting = Rc::new(Waiting::new(context.limits.max_held_syns));
+        Self { context, udp, served: RefCell::default(), next_id, next_port, carried: Rc::default(), waiting }
     }
 
     /// Serves a port from now on.
@@ -63,7 +66,11 @@ impl Publisher {
         let id = PublicationId(self.next_id.get());
         self.next_id.set(id.0 + 1);
         let listener = match listener {
-            Listener::Tcp(listener) => Accepting::Tcp(TcpListener::from_std(listener)?),
+            Listener::Tcp(listener) => {
+                // What is accepted has it from the listener (tcp(7)). Failing to set it costs time, not bytes.
+                let _ = setsockopt(&listener, sockopt::TcpNoDelay, &true);
+                Accepting::Tcp(TcpListener::from_std(listener)?)
+            }
             Listener::Unix(listener) => Accepting::Unix(UnixListener::from_std(listener)?),
             Listener::Udp(socket) => {
                 self.udp.publish(id, socket, guest_port)?;
@@ -146,14 +153,13 @@ enum Peer {
 }
 
 impl Accepting {
-    async fn accept(&self) -> io::Result<Peer> {
+    fn poll_accept(&self, task: &mut TaskContext<'_>) -> Poll<io::Result<Peer>> {
         match self {
-            Self::Tcp(listener) => {
-                let (stream, from) = listener.accept().await?;
+            Self::Tcp(listener) => listener.poll_accept(task).map_ok(|(stream, from)| {
                 // A listener of both families has those of IPv4 in the words of IPv6.
-                Ok(Peer::Tcp(stream, SocketAddr::new(from.ip().to_canonical(), from.port())))
-            }
-            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Peer::Unix(stream)),
+                Peer::Tcp(stream, SocketAddr::new(from.ip().to_canonical(), from.port()))
+            }),
+            Self::Unix(listener) => listener.poll_accept(task).map_ok(|(stream, _)| Peer::Unix(stream)),
         }
     }
 }
@@ -192,7 +198,12 @@ async fn serve(publisher: Rc<Publisher>, listener: Accepting, to: To) {
     let context = &publisher.context;
     let mut is_short = false;
     loop {
-        match listener.accept().await {
+        let accepted = poll_fn(|task| {
+            // Who comes while the guest is silent waits in the kernel's backlog.
+            ready!(publisher.waiting.poll_room(task));
+            listener.poll_accept(task)
+        });
+        match accepted.await {
             Ok(peer) => {
                 is_short = false;
                 receive(&publisher, peer, to.clone());
@@ -235,7 +246,52 @@ fn receive(publisher: &Rc<Publisher>, peer: Peer, to: To) {
     }
     let flows = context.inbound_flows(Protocol::Tcp, peer.address(), guest_port);
     let place = Place::take(&publisher.carried);
-    attempt(publisher, peer, to, flows.into(), place);
+    let unanswered = Unanswered::enter(&publisher.waiting);
+    attempt(publisher, peer, to, flows.into(), (place, unanswered));
+}
+
+/// How many of those who were accepted the guest has not answered yet: as many as may wait the other way
+/// ([`Limits::max_held_syns`](net_core::Limits::max_held_syns)), by all ports.
+struct Waiting {
+    count: Cell<usize>,
+    most: usize,
+    /// The tasks of ports that accept nobody meanwhile.
+    ports: RefCell<Vec<Waker>>,
+}
+
+impl Waiting {
+    fn new(most: usize) -> Self {
+        Self { count: Cell::new(0), most: most.max(1), ports: RefCell::default() }
+    }
+
+    /// Waits until one more may be accepted.
+    fn poll_room(&self, task: &TaskContext<'_>) -> Poll<()> {
+        if self.count.get() < self.most {
+            return Poll::Ready(());
+        }
+        let mut ports = self.ports.borrow_mut();
+        if !ports.iter().any(|port| port.will_wake(task.waker())) {
+            ports.push(task.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// One of them, until it is dropped.
+struct Unanswered(Rc<Waiting>);
+
+impl Unanswered {
+    fn enter(waiting: &Rc<Waiting>) -> Self {
+        waiting.count.set(waiting.count.get() + 1);
+        Self(Rc::clone(waiting))
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get().saturating_sub(1));
+        self.0.ports.take().into_iter().for_each(Waker::wake);
+    }
 }
 
 /// A place among the connections of others, given back on drop.
@@ -256,7 +312,13 @@ impl Drop for Place {
 
 /// Connects the guest by the first of these flows, and where it refuses by the next one: a server may listen
 /// over one family alone.
-fn attempt(publisher: &Rc<Publisher>, peer: Peer, to: To, mut flows: VecDeque<Flow>, place: Place) {
+fn attempt(
+    publisher: &Rc<Publisher>,
+    peer: Peer,
+    to: To,
+    mut flows: VecDeque<Flow>,
+    places: (Place, Unanswered),
+) {
     let context = &publisher.context;
     let Some(flow) = flows.pop_front() else {
         to.report_failure(context, InboundError::Refused);
@@ -268,11 +330,11 @@ fn attempt(publisher: &Rc<Publisher>, peer: Peer, to: To, mut flows: VecDeque<Fl
             to.report_failure(context, InboundError::Limit);
             return peer.reset();
         }
-        Err(_) => return attempt(publisher, peer, to, flows, place),
+        Err(_) => return attempt(publisher, peer, to, flows, places),
     };
     context.stack.wake_driver();
     let stage = Stage::Inbound { peer: peer.ip() };
-    let work = carry_inbound(Rc::clone(publisher), id, peer, to, flows, place);
+    let work = carry_inbound(Rc::clone(publisher), id, peer, to, flows, places);
     spawn(context, id, flow, stage, false, work);
 }
 
@@ -282,16 +344,17 @@ async fn carry_inbound(
     peer: Peer,
     to: To,
     others: VecDeque<Flow>,
-    place: Place,
+    places: (Place, Unanswered),
 ) {
     let context = &*publisher.context;
     let mut guest = GuestStream::new(context.stack.clone(), id);
     if !is_connected(&guest).await {
         drop(guest);
-        return attempt(&publisher, peer, to, others, place);
+        return attempt(&publisher, peer, to, others, places);
     }
-    // To its end.
-    let _place = place;
+    // The one to its end, the other until here.
+    let (_place, unanswered) = places;
+    drop(unanswered);
     context.report_inbound(peer.ip(), to.guest_port);
     if let Some(version) = to.proxy_protocol
         && guest.write_all(&version.header(peer.ends())).await.is_err()
@@ -301,8 +364,6 @@ async fn carry_inbound(
     }
     match peer {
         Peer::Tcp(stream, _) => {
-            // Failing to set it costs time, not bytes.
-            let _ = stream.set_nodelay(true);
             let mut unfinished = Unfinished(Some(stream));
             if let Some(stream) = &mut unfinished.0 {
                 relay(&guest, stream, &context.limits).await;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tokio::task::{AbortHandle, spawn_local, yield_now};
 
 use super::host_socket::{HostSocket, Kind, SendError};
+use crate::core::Passage;
 use crate::guest::Stack;
 
 /// Errors taken from one socket before what it has received, and others, get their turn.
@@ -51,8 +52,8 @@ impl Receiver {
         Self { socket, task }
     }
 
-    pub(super) fn send(&self, payload: &[u8], to: SocketAddr, hops: Option<u8>) -> Result<(), SendError> {
-        self.socket.send(payload, to, hops)
+    pub(super) fn send(&self, payload: &[u8], to: SocketAddr, passage: Passage) -> Result<(), SendError> {
+        self.socket.send(payload, to, passage)
     }
 }
 

@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use net_core::{Flow, Limits, Protocol};
-use net_engine::core::{DropReason, GuestAddresses, IcmpError, Ingress, Undelivery, Unreachable};
+use net_engine::core::{DropReason, GuestAddresses, IcmpError, Ingress, Passage, Undelivery, Unreachable};
 use net_engine::link::{FrameMeta, Segmentation, SegmentationKind};
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet, UdpPacket};
 
 use crate::raw::{ETHERNET_BYTES, GUEST_PORT, Segment, cut, datagram, icmp_of};
+use crate::wire::complete;
 use crate::world::{SERVER_V4, SERVER_V6, SERVERS, Setup, World};
 
 const MTU: usize = 1500;
@@ -89,6 +90,92 @@ fn a_datagram_reaches_the_guest_in_as_many_packets_as_it_needs() {
     }
 }
 
+/// Who sends, and how much.
+type Sent = (SocketAddr, usize);
+
+#[test]
+fn datagrams_that_follow_each_other_share_a_frame_where_the_link_cuts_them() {
+    let addresses = GuestAddresses::default();
+    for server in SERVERS {
+        let (first, second) = (SocketAddr::new(server, 7), SocketAddr::new(server, 8));
+        let to = guest(&addresses, server);
+        // Who sends how much, and how many frames that makes.
+        let cases: [(&str, Vec<Sent>, usize); 9] = [
+            ("one", vec![(first, 1_200)], 1),
+            ("alike", vec![(first, 1_200); 10], 1),
+            ("a shorter one is the last", vec![(first, 1_200), (first, 1_200), (first, 3), (first, 3)], 2),
+            ("a longer one is another's first", vec![(first, 100), (first, 1_200), (first, 1_200)], 2),
+            ("of another", vec![(first, 9), (second, 9), (second, 9), (first, 9)], 3),
+            ("empty ones", vec![(first, 9), (first, 0), (first, 0), (first, 9), (first, 9)], 4),
+            ("many", vec![(first, 64); 129], 3),
+            ("much", vec![(first, 1_400); 35], 3),
+            ("in fragments", vec![(first, 1_400), (first, 2_000), (first, 1_400)], 4),
+        ];
+        for is_joined in [true, false] {
+            for (case, sent, frames) in &cases {
+                let mut world = World::new(Setup { offload: true, ..Setup::default() });
+                if is_joined {
+                    world.gateway.join_datagrams();
+                }
+                let payload = |index: usize, length: usize| {
+                    let mut payload = bytes(length);
+                    payload.iter_mut().for_each(|byte| *byte ^= u8::try_from(index).unwrap());
+                    payload
+                };
+                for (index, (from, length)) in sent.iter().enumerate() {
+                    assert!(world.gateway.push_datagram(*from, to, &payload(index, *length)), "{case}");
+                }
+                let (mut count, mut seen) = (0, Vec::new());
+                while let Some(frame) = world.gateway.next_frame() {
+                    count += 1;
+                    for piece in complete(&frame.meta, frame.bytes()) {
+                        let packet = &piece[ETHERNET_BYTES..];
+                        if packet[if server.is_ipv4() { 9 } else { 6 }] == 17
+                            && (server.is_ipv6() || packet[6] & 0x3f == 0 && packet[7] == 0)
+                        {
+                            let start = if server.is_ipv4() { 20 } else { 40 };
+                            let datagram = UdpPacket::new_checked(&packet[start..]).unwrap();
+                            assert!(datagram.verify_checksum(&server.into(), &to.ip().into()), "{case}");
+                            assert_eq!(usize::from(datagram.len()), packet.len() - start, "{case}");
+                            seen.push((datagram.src_port(), datagram.payload().to_vec()));
+                        }
+                    }
+                    world.gateway.frame_sent();
+                }
+                let expected = sent.iter().enumerate().filter(|(_, (_, length))| *length < 1_472);
+                let expected: Vec<_> =
+                    expected.map(|(index, (from, length))| (from.port(), payload(index, *length))).collect();
+                assert_eq!(seen, expected, "{case}");
+                let fragments = usize::from(*case == "in fragments");
+                let frames = if is_joined { *frames } else { sent.len() + fragments };
+                assert_eq!(count, frames, "{case}, {is_joined}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_has_left_is_joined_by_nobody() {
+    let addresses = GuestAddresses::default();
+    let (source, to) = (SocketAddr::new(SERVER_V4, 7), guest(&addresses, SERVER_V4));
+    let mut world = World::new(Setup { offload: true, ..Setup::default() });
+    world.gateway.join_datagrams();
+    for round in 0..3 {
+        for _ in 0..4 {
+            assert!(world.gateway.push_datagram(source, to, &[round; 500]));
+        }
+        let frame = world.gateway.next_frame().expect("a frame");
+        assert_eq!(frame.bytes()[ETHERNET_BYTES + 28..], [round; 2_000]);
+        world.gateway.frame_sent();
+        assert!(world.gateway.next_frame().is_none());
+    }
+    // Nor one that others are behind.
+    assert!(world.gateway.push_datagram(source, to, b"12"));
+    world.gateway.push_unreachable(&datagram(&addresses, source, b"x")[ETHERNET_BYTES..], Unreachable::Port);
+    assert!(world.gateway.push_datagram(source, to, b"34"));
+    assert_eq!(world.answers(&[]).len(), 3);
+}
+
 #[test]
 fn datagrams_have_room_beside_streams_and_not_without_end() {
     let limits = Limits { max_queued_frames: 4, ..Setup::default().limits };
@@ -138,6 +225,50 @@ fn fragments_of_the_guest_are_one_datagram_in_any_order() {
                 assert_eq!(icmp_of(&answers[0]), Some(expected));
             }
         }
+    }
+}
+
+#[test]
+fn how_a_datagram_asks_to_be_carried_is_handed_on_in_whatever_way_it_comes() {
+    let addresses = GuestAddresses::default();
+    for server in SERVERS {
+        let whole = datagram(&addresses, SocketAddr::new(server, 7), &bytes(2_000));
+        let with = |frame: &[u8], hops: u8, is_kept_whole: bool| {
+            let mut frame = frame.to_vec();
+            if server.is_ipv4() {
+                let mut header = Ipv4Packet::new_unchecked(&mut frame[ETHERNET_BYTES..]);
+                header.set_hop_limit(hops);
+                header.set_dont_frag(is_kept_whole);
+                header.fill_checksum();
+            } else {
+                frame[ETHERNET_BYTES + 7] = hops;
+            }
+            frame
+        };
+        for is_kept_whole in [false, true] {
+            let frame = with(&whole, 9, is_kept_whole);
+            // No router cuts a packet of IPv6.
+            let may_be_cut = server.is_ipv4() && !is_kept_whole;
+            let segmentation =
+                Some(Segmentation { kind: SegmentationKind::Udp, header_bytes: 42, size: 1_000 });
+            for segmentation in [None, segmentation] {
+                let mut world = World::new(Setup::default());
+                let meta = FrameMeta { segmentation, ..FrameMeta::default() };
+                let ingress = world.gateway.handle_frame(&meta, &frame, world.now);
+                let (Ingress::Datagram { passage, .. } | Ingress::Datagrams { passage, .. }) = ingress else {
+                    panic!("{ingress:?}")
+                };
+                assert_eq!(passage, Passage { hops: 8, may_be_cut });
+            }
+        }
+        // What comes in fragments may be cut again, and goes as far as its first one.
+        let mut world = World::new(Setup::default());
+        let pieces = cut(&whole, 1480, 77);
+        let _ = world.gateway.handle_frame(&FrameMeta::default(), &with(&pieces[1], 20, false), world.now);
+        let last = with(&pieces[0], 9, false);
+        let ingress = world.gateway.handle_frame(&FrameMeta::default(), &last, world.now);
+        let Ingress::Reassembled(whole) = ingress else { panic!("{ingress:?}") };
+        assert_eq!(whole.passage(), Passage { hops: 8, may_be_cut: true });
     }
 }
 

@@ -50,12 +50,12 @@ fn an_echo_is_asked_for_and_comes_back_under_the_guest_s_identifier() {
     for server in SERVERS {
         let mut world = World::new(Setup::default());
         let frame = ping(world.gateway.addresses(), server, b"what comes back");
-        let Ingress::Echo { flow, sequence, hops, data, packet } =
+        let Ingress::Echo { flow, sequence, passage, data, packet } =
             world.gateway.handle_frame(&FrameMeta::default(), &frame, world.now)
         else {
             panic!("it asks for an echo")
         };
-        assert_eq!((flow, sequence, hops), (flow_to(&world, server), 1, 63));
+        assert_eq!((flow, sequence, passage.hops), (flow_to(&world, server), 1, 63));
         assert_eq!((data, packet), (&b"what comes back"[..], &frame[ETHERNET_BYTES..]));
         assert!(world.gateway.push_echo(&flow, sequence, data));
         let answers = world.answers(&[]);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use net_engine::link::{Checksum, FrameMeta, Segmentation};
-use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket, TcpSeqNumber};
+use net_engine::link::{Checksum, FrameMeta, Segmentation, SegmentationKind};
+use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket, TcpSeqNumber, UdpPacket};
 
 const ETHERNET_BYTES: usize = 14;
 
@@ -88,6 +88,15 @@ fn cut(frame: &[u8], how: Segmentation) -> Vec<Vec<u8>> {
     let pieces = payload.chunks(size).enumerate().map(|(index, chunk)| {
         let mut piece = [headers, chunk].concat();
         let tcp_start = shorten(&mut piece, index);
+        if how.kind == SegmentationKind::Udp {
+            let length = u16::try_from(piece.len() - tcp_start).unwrap();
+            let old = u32::try_from(frame.len() - tcp_start).unwrap();
+            let mut datagram = UdpPacket::new_unchecked(&mut piece[tcp_start..]);
+            datagram.set_len(length);
+            let sum = u32::from(datagram.checksum()) + (0xffff - old % 0xffff) + u32::from(length);
+            datagram.set_checksum(fold(sum));
+            return piece;
+        }
         let mut segment = TcpPacket::new_unchecked(&mut piece[tcp_start..]);
         let sent_before = i32::try_from(index * size).unwrap();
         segment.set_seq_number(TcpSeqNumber(segment.seq_number().0.wrapping_add(sent_before)));

@@ -240,6 +240,55 @@ fn what_is_withdrawn_takes_nobody_any_more_and_ends_nobody() {
     });
 }
 
+#[test]
+fn nobody_is_accepted_beyond_those_whom_a_silent_guest_has_not_answered() {
+    const WAITING: usize = 2;
+    const CLIENTS: usize = 5;
+    run(async {
+        let limits = Limits {
+            max_held_syns: WAITING,
+            connect_timeout: std::time::Duration::from_secs(1),
+            ..Limits::default()
+        };
+        let addresses = net_engine::core::GuestAddresses { ipv6: None, ..Default::default() };
+        let config = net_engine::GuestConfig {
+            limits,
+            addresses: Some(addresses),
+            ..net_engine::GuestConfig::default()
+        };
+        let capabilities = net_engine::link::LinkCapabilities { mtu: 1500, offload: false };
+        // Nobody is at the other end of the cable.
+        let (link, _silent) = net_engine::link::pair(capabilities, 256);
+        let engine = net_engine::Engine::builder().build().unwrap();
+        let handle = engine.attach(0, Box::new(link), config).await.unwrap();
+        // Of all ports together.
+        let mut ends = tokio::task::JoinSet::new();
+        for index in 0..CLIENTS {
+            let publication = Publication::tcp(SocketAddr::new(LOOPBACKS[0], 0), PORT).unwrap();
+            let at = publication.local_address().unwrap();
+            handle.publish(publication).await.unwrap();
+            ends.spawn(async move { (index, ends_in_a_reset(at).await) });
+        }
+        let (mut ended, mut most) = (0, 0);
+        let watched = async {
+            while ended < CLIENTS {
+                most = most.max(handle.counters().await.unwrap().flows_open);
+                match ends.try_join_next() {
+                    Some(end) => {
+                        let (index, is_reset) = end.unwrap();
+                        assert!(is_reset, "{index}");
+                        ended += 1;
+                    }
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        // Those that waited came to their turn.
+        timeout(2 * PATIENCE, watched).await.expect("an end of each");
+        assert_eq!(usize::try_from(most).unwrap(), WAITING);
+    });
+}
+
 /// Publishes a port of UDP on a loopback address; a socket that sends there.
 async fn publish_udp(world: &World, loopback: IpAddr, port: u16) -> (UdpSocket, net_engine::PublicationId) {
     let publication = Publication::udp(SocketAddr::new(loopback, 0), port).unwrap();
@@ -386,7 +435,7 @@ fn peers_of_a_published_port_are_bounded_and_forgotten() {
         assert_eq!(heard(&outside[2]).await, b"still here");
         let forgotten = async {
             while world.handle.counters().await.unwrap().udp.peers > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::task::yield_now().await;
             }
         };
         timeout(PATIENCE, forgotten).await.expect("nobody is remembered for ever");

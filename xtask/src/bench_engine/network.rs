@@ -31,6 +31,9 @@ pub(crate) const SERVERS: [&str; 8] = [
 /// The host's own, where ports of a guest are published.
 pub(crate) const HOST: &str = "192.31.196.1";
 
+/// And where they are for the host's own processes.
+pub(crate) const LOOPBACK: &str = "127.0.0.1";
+
 /// The same, for IPv6.
 const SERVERS_V6: [&str; 2] = ["2001:4:112::2", "2001:4:112::3"];
 
@@ -55,6 +58,9 @@ pub(crate) const CONGESTION_CONTROL: &str = "cubic";
 pub(crate) const TCP_SETTINGS: &str = "\
     ip -4 route show | while read -r route; do\n\
         ip -4 route replace ${route%linkdown} congctl cubic\n\
+    done\n\
+    ip -4 route show table local dev lo | while read -r route; do\n\
+        ip -4 route replace table local $route dev lo congctl cubic\n\
     done\n\
     echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range\n\
     echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse\n";

@@ -11,7 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::bench_engine::launch::{Joined, Launch};
 use crate::bench_engine::mitmproxy;
-use crate::bench_engine::network::{CONGESTION_CONTROL, HOST, LOAD, Network, SERVERS, Served, TCP_SETTINGS};
+use crate::bench_engine::network::{
+    CONGESTION_CONTROL, HOST, LOAD, LOOPBACK, Network, SERVERS, Served, TCP_SETTINGS,
+};
 use crate::bench_engine::usage::{self, Usage};
 use crate::load::{Answer, Flood, Order};
 use crate::process;
@@ -58,6 +60,12 @@ impl Running {
     pub(crate) fn outside(network: &Network) -> Result<Self> {
         let launch = Launch::new(["env"], Joined::Not);
         Self::start_in(&network.upstream, network, Served::nobody(), &launch, &[HOST])
+    }
+
+    /// A client on the host itself, of the same ports.
+    pub(crate) fn beside(network: &Network) -> Result<Self> {
+        let launch = Launch::new(["env"], Joined::Not);
+        Self::start_in(&network.host, network, Served::nobody(), &launch, &[LOOPBACK])
     }
 
     fn start_in(

@@ -258,7 +258,8 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    /// The agent serves, and a client outside connects to the ports of the host that lead to it.
+    /// The agent serves, and a client outside connects to the ports of the host that lead to it; then one on the host
+    /// itself, for whom pasta needs no packets.
     fn published(&mut self) -> Result<()> {
         if self.system.maker() == Maker::Slirp {
             // It publishes by requests to a socket of its own.
@@ -268,23 +269,27 @@ impl<'s> Session<'s> {
         if answer != Answer::Serving {
             bail!("{answer:?}");
         }
-        let mut outside = Running::outside(self.network)?;
+        self.published_to("publish", Running::outside(self.network)?)?;
+        self.published_to("publish_local", Running::beside(self.network)?)
+    }
+
+    fn published_to(&mut self, path: &str, mut client: Running) -> Result<()> {
         for clients in CLIENTS {
             self.wait_for_quiet()?;
-            let answer = outside.ask(Order::Connect { clients, seconds: self.seconds })?;
+            let answer = client.ask(Order::Connect { clients, seconds: self.seconds })?;
             let Answer::Short { per_s, errors, .. } = answer else { bail!("{answer:?}") };
-            self.compared(&format!("publish/connect/{clients}"), Unit::PerS, per_s);
-            self.compared(&format!("publish/connect_errors/{clients}"), Unit::Count, errors as f64);
+            self.compared(&format!("{path}/connect/{clients}"), Unit::PerS, per_s);
+            self.compared(&format!("{path}/connect_errors/{clients}"), Unit::Count, errors as f64);
         }
         let orders = [
-            ("publish/in", Order::Up { streams: 1, seconds: self.seconds }),
-            ("publish/out", Order::Down { streams: 1, seconds: self.seconds }),
+            ("in", Order::Up { streams: 1, seconds: self.seconds }),
+            ("out", Order::Down { streams: 1, seconds: self.seconds }),
         ];
-        for (path, order) in orders {
+        for (way, order) in orders {
             self.wait_for_quiet()?;
-            let answer = outside.ask(order)?;
+            let answer = client.ask(order)?;
             let Answer::Moved { gbit_per_s, .. } = answer else { bail!("{answer:?}") };
-            self.compared(path, Unit::GbitPerS, gbit_per_s);
+            self.compared(&format!("{path}/{way}"), Unit::GbitPerS, gbit_per_s);
         }
         Ok(())
     }

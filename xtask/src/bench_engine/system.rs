@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::bench_engine::launch::{Joined, Launch};
-use crate::bench_engine::network::{ENGINE, HOST, REFERENCE, SERVERS};
+use crate::bench_engine::network::{ENGINE, HOST, LOOPBACK, REFERENCE, SERVERS};
 use crate::load::Habit;
 
 /// A way for a guest to reach the network.
@@ -90,7 +90,7 @@ impl System {
                 let policy = ["--allow", "any", "--no-intercept", "--nameserver", SERVERS[0]];
                 // For the most idle flows there are beside others.
                 let limits = ["--limit", "max_tcp_flows=60000", "--limit", "max_flows_per_destination=60000"];
-                let publish = ["--publish", &published()];
+                let publish = ["--publish", &published(HOST), "--publish", &published(LOOPBACK)];
                 let given = [&policy[..], &limits, &unbounded_rate(), &publish, &["--mtu", &text, "--"]];
                 Launch::new([&[ENGINE, "run"][..], &given.concat()].concat(), Joined::ByItsRunner)
             }
@@ -137,9 +137,9 @@ pub(super) fn unbounded_rate() -> [&'static str; 4] {
     ["--limit", "new_flows_per_second=1000000", "--limit", "new_flow_burst=1000000"]
 }
 
-/// The same ports of the guest, at the host's address.
-fn published() -> String {
-    format!("{HOST}:{ports}:{ports}", ports = ports("-"))
+/// The same ports of the guest, at an address of the host.
+fn published(address: &str) -> String {
+    format!("{address}:{ports}:{ports}", ports = ports("-"))
 }
 
 impl Maker {

@@ -20,7 +20,7 @@ use net_policy::Decision;
 use super::host_socket::SendError;
 use super::inbox::Inbox;
 use super::udp::unreachable_of;
-use crate::core::{Bounds, Echo, Ended, PortTable, ShapedBy, Unreachable};
+use crate::core::{Bounds, Echo, Ended, Passage, PortTable, ShapedBy, Undelivery, Unreachable};
 use crate::guest::{Context, DialError, Event, LeakPlace, RawEchoSockets, VirtualFlow};
 use raw::RawEchoes;
 use sockets::EchoSockets;
@@ -110,9 +110,9 @@ impl Ping {
         flow: &Flow,
         sequence: u16,
         data: &[u8],
-        hops: Option<u8>,
+        passage: Passage,
         now: Instant,
-    ) -> Result<(), Unreachable> {
+    ) -> Result<(), Undelivery> {
         let context = &*self.context;
         let mut state = self.state();
         if !state.bucket.take(now) {
@@ -131,17 +131,17 @@ impl Ping {
             state.table.end(flow.guest, flow.upstream);
             state.settle(context);
             context.report_denial(flow, None, &terms.unseen);
-            return Err(Unreachable::Prohibited);
+            return Err(Unreachable::Prohibited.into());
         }
         if let Err(violation) = context.secrets().check(data) {
             context.report_violation(flow, None, LeakPlace::Echo, &violation);
-            return Err(Unreachable::Prohibited);
+            return Err(Unreachable::Prohibited.into());
         }
         if context.is_kept_from_passing(flow, None) {
             state.table.end(flow.guest, flow.upstream);
             state.settle(context);
             context.report_protocol(flow, None, "it would go past its proxy, which carries tcp alone");
-            return Err(Unreachable::Prohibited);
+            return Err(Unreachable::Prohibited.into());
         }
         let shaped = context.shape_of(flow, None);
         if let Some(shaped) = shaped
@@ -163,7 +163,7 @@ impl Ping {
             state.settle(context);
             context.report_opened(flow, None);
         }
-        state.send(self, flow, sequence, data, hops)
+        state.send(self, flow, sequence, data, passage)
     }
 }
 
@@ -176,18 +176,18 @@ impl State {
         flow: &Flow,
         sequence: u16,
         data: &[u8],
-        hops: Option<u8>,
-    ) -> Result<(), Unreachable> {
+        passage: Passage,
+    ) -> Result<(), Undelivery> {
         let Self { table, raw, message, .. } = self;
         let Some(outbound) = table.outbound_to(flow.guest, flow.upstream) else {
             // It has just been found or opened.
-            return Err(Unreachable::Host);
+            return Err(Unreachable::Host.into());
         };
         let to = outbound.dialled;
         let echo = Echo { ident: flow.guest.port(), sequence, data };
         let sent = match outbound.mapping.towards(to.is_ipv6(), ping, flow.guest, raw) {
             Ok(socket) => {
-                let sent = socket.send(&echo, to, hops, message);
+                let sent = socket.send(&echo, to, passage, message);
                 self.is_told = false;
                 sent
             }
@@ -203,13 +203,13 @@ impl State {
                 }
                 self.table.end(flow.guest, flow.upstream);
                 self.settle(context);
-                return Err(unreachable_of(error));
+                return Err(unreachable_of(error).into());
             }
         };
         match sent {
             // A request that is lost has no echo, as on any network.
             Ok(()) | Err(SendError::Lost) => Ok(()),
-            Err(SendError::Unreachable(why)) => Err(why),
+            Err(SendError::Undelivered(why)) => Err(why),
         }
     }
 

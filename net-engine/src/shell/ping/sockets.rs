@@ -7,7 +7,7 @@ use super::super::receiver::Receiver;
 use super::Ping;
 use super::raw::{RawEcho, RawEchoes};
 use super::receiver;
-use crate::core::{Echo, fill_checksum_v4};
+use crate::core::{Echo, Passage, fill_checksum_v4};
 
 /// The sockets of one identifier of the guest: one, or two where redirects lead to the other family.
 #[derive(Default)]
@@ -64,7 +64,7 @@ impl EchoSockets {
 }
 
 impl EchoSocket {
-    /// Asks for an echo, over as many routers at most as are said. `message` is room for what leaves.
+    /// Asks for an echo, carried as the guest asks. `message` is room for what leaves.
     ///
     /// # Errors
     /// Those of [`Receiver::send`].
@@ -72,7 +72,7 @@ impl EchoSocket {
         &self,
         echo: &Echo<'_>,
         to: SocketAddr,
-        hops: Option<u8>,
+        passage: Passage,
         message: &mut Vec<u8>,
     ) -> Result<(), SendError> {
         // A port has no meaning there.
@@ -80,7 +80,7 @@ impl EchoSocket {
         match self {
             Self::Own(receiver) => {
                 echo.message(is_v6, message);
-                receiver.send(message, to, hops)
+                receiver.send(message, to, passage)
             }
             Self::Raw(RawEcho { receiver, ident }) => {
                 Echo { ident: ident.number(), ..*echo }.message(is_v6, message);
@@ -88,7 +88,7 @@ impl EchoSocket {
                     // That of ICMPv6 has addresses in it, and is the kernel's to fill in (RFC 3542, section 3.1).
                     fill_checksum_v4(message);
                 }
-                receiver.send(message, to, hops)
+                receiver.send(message, to, passage)
             }
         }
     }

@@ -4,6 +4,7 @@
 //! in a [`PortTable`], and nobody else is heard. Where a name matters, the beginnings of QUIC connections
 //! are read before anything of them leaves (`quic_gate`); [`Terms`] says what becomes of them.
 
+mod batch;
 mod published;
 mod quic_gate;
 mod receiver;
@@ -16,7 +17,9 @@ use std::time::Instant;
 use net_core::{Direction, Flow, HostName, Protocol, TokenBucket};
 use net_policy::Decision;
 
-use crate::core::{Bounds, Ended, PortTable, Refusal, ShapedBy, UdpCounters, Unreachable};
+use crate::core::{
+    Bounds, Ended, Passage, PortTable, Refusal, ShapedBy, UdpCounters, Undelivery, Unreachable,
+};
 use crate::guest::{Context, Datagram, DialError, Event, LeakPlace, Quic, Terms, VirtualFlow, now};
 use published::Published;
 use quic_gate::{ConnectionId, Held, QuicGates, Seen};
@@ -150,7 +153,7 @@ impl Udp {
         ended
     }
 
-    /// Takes a datagram of the guest, which may cross so many routers where that is few. Whatever becomes of it has become of it on return.
+    /// Takes a datagram of the guest, carried as it asks to be. Whatever becomes of it has become of it on return.
     ///
     /// # Errors
     /// What the guest is told instead of its delivery. A datagram that is lost for lack of room is none.
@@ -158,30 +161,30 @@ impl Udp {
         self: &Rc<Self>,
         flow: &Flow,
         payload: &[u8],
-        hops: Option<u8>,
+        passage: Passage,
         now: Instant,
-    ) -> Result<(), Unreachable> {
+    ) -> Result<(), Undelivery> {
         let context = &*self.context;
-        if let Some(answered) = self.state().answer(flow, payload, hops, now) {
+        if let Some(answered) = self.state().answer(flow, payload, passage, now) {
             return answered;
         }
         if OTHER_NAME_SERVICES.contains(&flow.upstream.port()) {
             deny(context, flow, None, "names are asked for on port 53");
-            return Err(Unreachable::Port);
+            return Err(Unreachable::Port.into());
         }
         let mut state = self.state();
         let known = state.table.handle_egress(flow.guest, flow.upstream, now);
         match known.map(|outbound| outbound.peer.is_watched) {
-            Some(false) => state.forward(self, flow, payload, hops),
+            Some(false) => state.forward(self, flow, payload, passage),
             Some(true) => match state.gates.see(flow, payload, true, now) {
-                Seen::NoHello => state.forward(self, flow, payload, hops),
+                Seen::NoHello => state.forward(self, flow, payload, passage),
                 Seen::Held | Seen::Dropped | Seen::Unreadable => Ok(()),
                 Seen::Hello { id, name, has_ech, held } => {
                     let admitted = state.admit(self, flow, name, has_ech, now);
-                    state.pass(self, flow, admitted, Some(id), &held, payload)
+                    state.pass(self, flow, admitted, Some(id), &held, (payload, passage))
                 }
             },
-            None => state.begin(self, flow, payload, hops, now),
+            None => state.begin(self, flow, payload, passage, now),
         }
     }
 }
@@ -193,9 +196,9 @@ impl State {
         udp: &Rc<Udp>,
         flow: &Flow,
         payload: &[u8],
-        hops: Option<u8>,
+        passage: Passage,
         now: Instant,
-    ) -> Result<(), Unreachable> {
+    ) -> Result<(), Undelivery> {
         let context = &*udp.context;
         if !self.bucket.take(now) {
             // Before it costs a decision, a socket or an answer: other flows wait behind it.
@@ -211,27 +214,27 @@ impl State {
             Datagram::Carry => {
                 keep_from_passing(context, flow, None)?;
                 self.open(udp, flow, None, &terms, now);
-                self.forward(udp, flow, payload, hops)
+                self.forward(udp, flow, payload, passage)
             }
             Datagram::Look => match self.gates.see(flow, payload, false, now) {
                 Seen::Held | Seen::Dropped => Ok(()),
                 Seen::NoHello => {
                     let admitted = self.admit_opaque(udp, flow, &terms, now);
-                    self.pass(udp, flow, admitted, None, &Held::default(), payload)
+                    self.pass(udp, flow, admitted, None, &Held::default(), (payload, passage))
                 }
                 Seen::Unreadable => {
                     // Some server may read it all the same.
                     deny(context, flow, None, "it begins as quic, and cannot be read");
-                    Err(Unreachable::Port)
+                    Err(Unreachable::Port.into())
                 }
                 Seen::Hello { id, name, has_ech, held } => {
                     let admitted = self.admit(udp, flow, name, has_ech, now);
-                    self.pass(udp, flow, admitted, Some(id), &held, payload)
+                    self.pass(udp, flow, admitted, Some(id), &held, (payload, passage))
                 }
             },
             Datagram::Deny => {
                 context.report_denial(flow, None, &terms.unseen);
-                Err(Unreachable::Prohibited)
+                Err(Unreachable::Prohibited.into())
             }
         }
     }
@@ -314,7 +317,8 @@ impl State {
         }
     }
 
-    /// Sends what was held and the datagram behind it, where the flow was admitted.
+    /// Sends what was held and the datagram behind it, where the flow was admitted; all are carried as that one asks
+    /// to be, for one client has sent them.
     fn pass(
         &mut self,
         udp: &Rc<Udp>,
@@ -322,13 +326,13 @@ impl State {
         admitted: Result<(), Unreachable>,
         id: Option<ConnectionId>,
         held: &Held,
-        payload: &[u8],
-    ) -> Result<(), Unreachable> {
+        (payload, passage): (&[u8], Passage),
+    ) -> Result<(), Undelivery> {
         if let (Err(_), Some(id)) = (admitted, id) {
             self.gates.forget(flow, id);
         }
         admitted?;
-        held.iter().chain([payload]).try_for_each(|datagram| self.forward(udp, flow, datagram, None))
+        held.iter().chain([payload]).try_for_each(|datagram| self.forward(udp, flow, datagram, passage))
     }
 
     /// Opens a peer that is allowed, for `name` or for its address; the terms are those without a name.
@@ -355,17 +359,17 @@ impl State {
         udp: &Rc<Udp>,
         flow: &Flow,
         payload: &[u8],
-        hops: Option<u8>,
-    ) -> Result<(), Unreachable> {
+        passage: Passage,
+    ) -> Result<(), Undelivery> {
         let context = &*udp.context;
         let outbound = self.table.outbound_to(flow.guest, flow.upstream);
         // It has just been found or opened.
-        let Some(outbound) = outbound else { return Err(Unreachable::Host) };
+        let Some(outbound) = outbound else { return Err(Unreachable::Host.into()) };
         if !outbound.peer.is_quic
             && let Err(violation) = context.secrets().check(payload)
         {
             context.report_violation(flow, None, LeakPlace::Datagram, &violation);
-            return Err(Unreachable::Prohibited);
+            return Err(Unreachable::Prohibited.into());
         }
         if let Some(shaped) = outbound.peer.shaped
             && !context.stack.shapers().take_datagram(shaped, Direction::Egress, payload.len(), now())
@@ -377,19 +381,19 @@ impl State {
             .mapping
             .towards(outbound.dialled, |is_v6| receiver::open(udp, flow.guest, is_v6))
         {
-            Ok(socket) => socket.send(payload, outbound.dialled, hops),
+            Ok(socket) => socket.send(payload, outbound.dialled, passage),
             Err(error) => {
                 let error = DialError::from(error);
                 context.report_dial_failure(flow, error);
                 self.table.end(flow.guest, flow.upstream);
                 self.settle(context);
-                return Err(unreachable_of(error));
+                return Err(unreachable_of(error).into());
             }
         };
         match sent {
             Ok(()) => self.counters.sent += 1,
             Err(SendError::Lost) => self.counters.lost += 1,
-            Err(SendError::Unreachable(why)) => return Err(why),
+            Err(SendError::Undelivered(why)) => return Err(why),
         }
         Ok(())
     }

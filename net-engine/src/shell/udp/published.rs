@@ -8,15 +8,13 @@ use std::time::{Duration, Instant};
 
 use net_core::{Flow, Limits, Protocol};
 
-use super::super::host_socket::{HostSocket, Received, SendError};
-use super::super::receiver::{Batch, MAX_ERRORS, Receiver};
+use super::super::host_socket::{HostSocket, SendError};
+use super::super::receiver::{Batch, Receiver};
 use super::super::seldom::Seldom;
+use super::batch::{self, Ends, Heard, Peers};
 use super::{State, Udp};
-use crate::core::Unreachable;
+use crate::core::{Passage, Undelivery};
 use crate::guest::{Context, Event, PublicationId};
-
-/// System calls that receive from one socket before others get their turn: each takes a few datagrams.
-const MAX_BATCHES: usize = 4;
 
 /// Ports tried where the one of a peer is taken, or is one that the guest's answers would not come back from.
 const MAX_PORTS: u16 = 64;
@@ -26,9 +24,6 @@ const FIRST_DYNAMIC_PORT: u16 = 49_152;
 
 /// What is sent there is a question for our resolver, whoever asks it.
 const DNS_PORT: u16 = 53;
-
-/// The guest's end, and a peer as the guest sees it.
-type Ends = (SocketAddr, SocketAddr);
 
 /// The published ports, and who has sent there: each peer is remembered from its first datagram that the rules let
 /// in until none has passed for [`Limits::udp_idle_timeout`], and there are
@@ -115,7 +110,7 @@ impl Published {
         &mut self,
         flow: &Flow,
         payload: &[u8],
-        hops: Option<u8>,
+        passage: Passage,
         now: Instant,
     ) -> Option<Result<(), SendError>> {
         let ends = (flow.guest, flow.upstream);
@@ -123,7 +118,7 @@ impl Published {
         let (address, publication) = (peer.address, peer.publication);
         self.touch(ends, now);
         let port = self.ports.get(&publication)?;
-        Some(port.receiver.send(payload, address, hops))
+        Some(port.receiver.send(payload, address, passage))
     }
 
     /// Whom a datagram to a published port is from, as the guest sees it; `None` where it is not let in.
@@ -248,14 +243,14 @@ impl State {
         &mut self,
         flow: &Flow,
         payload: &[u8],
-        hops: Option<u8>,
+        passage: Passage,
         now: Instant,
-    ) -> Option<Result<(), Unreachable>> {
-        let sent = self.published.handle_egress(flow, payload, hops, now)?;
+    ) -> Option<Result<(), Undelivery>> {
+        let sent = self.published.handle_egress(flow, payload, passage, now)?;
         match sent {
             Ok(()) => self.counters.sent += 1,
             Err(SendError::Lost) => self.counters.lost += 1,
-            Err(SendError::Unreachable(why)) => return Some(Err(why)),
+            Err(SendError::Undelivered(why)) => return Some(Err(why)),
         }
         Some(Ok(()))
     }
@@ -264,37 +259,24 @@ impl State {
 /// Hands the guest what has come to a published port.
 fn take_batch(udp: &Udp, socket: &HostSocket, id: PublicationId) -> Batch {
     let context = &*udp.context;
-    let mut state = udp.state();
-    let State { published, inbox, counters, .. } = &mut *state;
-    let batch = context.stack.with_now(|gateway, now| {
-        for _ in 0..MAX_ERRORS {
-            let Some(undelivered) = socket.take_undelivered(inbox.scratch()) else { break };
-            if let Some((guest, upstream)) = published.by_peer.get(&(id, undelivered.to)).copied() {
-                let flow = Flow { protocol: Protocol::Udp, guest, upstream };
-                let error = undelivered.error.seen_as(undelivered.to.ip(), upstream.ip());
-                gateway.push_undelivered(&flow, &inbox.scratch()[..undelivered.len], error);
-            }
-        }
-        for _ in 0..MAX_BATCHES {
-            if !gateway.has_room_for_datagrams() {
-                return Batch::NoRoom;
-            }
-            let received = socket.receive(inbox);
-            for (payload, from) in inbox.datagrams() {
-                match published.handle_ingress(context, id, from, now) {
-                    None => counters.filtered += 1,
-                    Some((guest, upstream)) if gateway.push_datagram(upstream, guest, payload) => {
-                        counters.received += 1;
-                    }
-                    Some(_) => counters.lost += 1,
-                }
-            }
-            if received == Received::All {
-                return Batch::Drained;
-            }
-        }
-        Batch::Full
-    });
-    context.stack.wake_driver();
-    batch
+    let State { published, inbox, counters, .. } = &mut *udp.state();
+    batch::take(&context.stack, socket, inbox, counters, &mut Senders { published, context, id })
+}
+
+/// Those who send to a published port.
+struct Senders<'p> {
+    published: &'p mut Published,
+    context: &'p Context,
+    id: PublicationId,
+}
+
+impl Peers for Senders<'_> {
+    fn at(&self, address: SocketAddr) -> Option<Ends> {
+        self.published.by_peer.get(&(self.id, address)).copied()
+    }
+
+    fn heard(&mut self, from: SocketAddr, _: usize, now: Instant) -> Heard {
+        let ends = self.published.handle_ingress(self.context, self.id, from, now);
+        ends.map_or(Heard::Stranger, Heard::Peer)
+    }
 }

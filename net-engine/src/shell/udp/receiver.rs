@@ -1,14 +1,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
-use super::super::host_socket::{HostSocket, Kind, Received};
-use super::super::receiver::{Batch, MAX_ERRORS, Receiver};
-use super::{State, Udp};
-use net_core::{Direction, Flow, Protocol};
-
-/// System calls that receive from one socket before others get their turn: each takes a few datagrams.
-const MAX_BATCHES: usize = 4;
+use super::super::host_socket::{HostSocket, Kind};
+use super::super::receiver::{Batch, Receiver, Sockets};
+use super::batch::{self, Ends, Heard, Peers};
+use super::{Peer, State, Udp};
+use crate::core::PortTable;
+use crate::guest::Stack;
+use net_core::Direction;
 
 /// Opens a socket for what `guest` sends.
 ///
@@ -21,47 +22,35 @@ pub(super) fn open(udp: &Rc<Udp>, guest: SocketAddr, is_v6: bool) -> io::Result<
     })
 }
 
-/// Hands the guest what the socket has.
 fn take_batch(udp: &Udp, socket: &HostSocket, guest: SocketAddr) -> Batch {
-    let context = &*udp.context;
-    let mut state = udp.state();
-    let State { table, inbox, counters, .. } = &mut *state;
-    let is_shaped = context.stack.shapers().is_in_use();
-    let batch = context.stack.with_now(|gateway, now| {
-        for _ in 0..MAX_ERRORS {
-            let Some(undelivered) = socket.take_undelivered(inbox.scratch()) else { break };
-            if let Some(upstream) = table.peer_at(guest, undelivered.to) {
-                let flow = Flow { protocol: Protocol::Udp, guest, upstream };
-                let error = undelivered.error.seen_as(undelivered.to.ip(), upstream.ip());
-                gateway.push_undelivered(&flow, &inbox.scratch()[..undelivered.len], error);
-            }
+    let stack = &udp.context.stack;
+    let State { table, inbox, counters, .. } = &mut *udp.state();
+    let is_shaped = stack.shapers().is_in_use();
+    batch::take(stack, socket, inbox, counters, &mut Asked { table, guest, stack, is_shaped })
+}
+
+/// Those whom a port of the guest has sent to.
+struct Asked<'t> {
+    table: &'t mut PortTable<Sockets, Peer>,
+    guest: SocketAddr,
+    stack: &'t Stack,
+    /// Whether any rule bounds what passes.
+    is_shaped: bool,
+}
+
+impl Peers for Asked<'_> {
+    fn at(&self, address: SocketAddr) -> Option<Ends> {
+        Some((self.guest, self.table.peer_at(self.guest, address)?))
+    }
+
+    fn heard(&mut self, from: SocketAddr, bytes: usize, now: Instant) -> Heard {
+        let shaped = self.is_shaped.then(|| self.table.state_at(self.guest, from)?.shaped).flatten();
+        if let Some(shaped) = shaped
+            && !self.stack.shapers().take_datagram(shaped, Direction::Ingress, bytes, now)
+        {
+            return Heard::TooMuch;
         }
-        for _ in 0..MAX_BATCHES {
-            if !gateway.has_room_for_datagrams() {
-                return Batch::NoRoom;
-            }
-            let received = socket.receive(inbox);
-            for (payload, from) in inbox.datagrams() {
-                if let Some(Some(shaped)) = is_shaped.then(|| table.state_at(guest, from)?.shaped)
-                    && !context.stack.shapers().take_datagram(shaped, Direction::Ingress, payload.len(), now)
-                {
-                    counters.shaped += 1;
-                    continue;
-                }
-                match table.handle_ingress(guest, from, now) {
-                    None => counters.filtered += 1,
-                    Some(upstream) if gateway.push_datagram(upstream, guest, payload) => {
-                        counters.received += 1
-                    }
-                    Some(_) => counters.lost += 1,
-                }
-            }
-            if received == Received::All {
-                return Batch::Drained;
-            }
-        }
-        Batch::Full
-    });
-    context.stack.wake_driver();
-    batch
+        let upstream = self.table.handle_ingress(self.guest, from, now);
+        upstream.map_or(Heard::Stranger, |upstream| Heard::Peer((self.guest, upstream)))
+    }
 }
