@@ -36,6 +36,7 @@ mod serve_http2;
 mod sides;
 mod target;
 mod tunnel;
+mod tunnel_buffer;
 mod upstream;
 mod websocket;
 mod worst;

@@ -9,13 +9,10 @@ use bytes::Bytes;
 use net_core::Limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
-use zeroize::Zeroize;
 
+use super::tunnel_buffer::TunnelBuffer;
 use crate::core::FlowId;
 use crate::guest::{Activity, FAREWELL, Stack};
-
-/// What is read before it is written, each way: some TLS records, which are then sent with one system call.
-const BUFFER_BYTES: usize = 64 << 10;
 
 /// What moves one way before other tasks of the thread get their turn.
 const BUDGET_BYTES: usize = 1 << 20;
@@ -74,13 +71,8 @@ pub(crate) async fn carry<G: Duplex, U: Duplex>(
 
 /// One way: what was read and is not yet written.
 struct Half {
-    buffer: Box<[u8]>,
-    /// The most that was in it at one time: messages of a WebSocket have values, so that much is zeroed.
-    used: usize,
-    /// Up to where it was read.
-    filled: usize,
-    /// Up to where it was written, at most `filled`.
-    written: usize,
+    /// `None` while there is nothing in it: a stream that is quiet holds none.
+    buffer: Option<TunnelBuffer>,
     state: State,
 }
 
@@ -96,7 +88,7 @@ enum State {
 
 impl Half {
     fn new() -> Self {
-        Self { buffer: vec![0; BUFFER_BYTES].into(), used: 0, filled: 0, written: 0, state: State::Open }
+        Self { buffer: None, state: State::Open }
     }
 
     /// Ready once the reader's end has been passed on.
@@ -109,16 +101,20 @@ impl Half {
         let mut budget = BUDGET_BYTES;
         loop {
             let waits = self.fill(task, from);
-            while self.written < self.filled {
-                let rest = &self.buffer[self.written..self.filled];
-                match ready!(Pin::new(&mut *to).poll_write(task, rest))? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    count => self.written += count,
+            if let Some(buffer) = &mut self.buffer {
+                while !buffer.unwritten().is_empty() {
+                    match ready!(Pin::new(&mut *to).poll_write(task, buffer.unwritten()))? {
+                        0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                        count => buffer.note_written(count),
+                    }
+                }
+                budget = budget.saturating_sub(buffer.len());
+                if waits || !matches!(self.state, State::Open) {
+                    self.buffer = None;
+                } else {
+                    buffer.clear();
                 }
             }
-            budget = budget.saturating_sub(self.filled);
-            self.used = self.used.max(self.filled);
-            (self.filled, self.written) = (0, 0);
             match self.state {
                 State::Open => {}
                 State::Ended => {
@@ -146,22 +142,23 @@ impl Half {
 
     /// Reads until the buffer is full or the reader waits, which is said.
     fn fill(&mut self, task: &mut Context<'_>, from: &mut (impl AsyncRead + Unpin)) -> bool {
-        while matches!(self.state, State::Open) && self.filled < self.buffer.len() {
-            let mut room = ReadBuf::new(&mut self.buffer[self.filled..]);
+        while matches!(self.state, State::Open) {
+            let buffer = self.buffer.get_or_insert_with(TunnelBuffer::take);
+            let mut room = ReadBuf::new(buffer.room());
+            if room.remaining() == 0 {
+                break;
+            }
             match Pin::new(&mut *from).poll_read(task, &mut room) {
                 Poll::Pending => return true,
                 Poll::Ready(Ok(())) if room.filled().is_empty() => self.state = State::Ended,
-                Poll::Ready(Ok(())) => self.filled += room.filled().len(),
+                Poll::Ready(Ok(())) => {
+                    let count = room.filled().len();
+                    buffer.note_filled(count);
+                }
                 Poll::Ready(Err(error)) => self.state = State::Broken(error),
             }
         }
         false
-    }
-}
-
-impl Drop for Half {
-    fn drop(&mut self) {
-        self.buffer[..self.used.max(self.filled)].zeroize();
     }
 }
 
@@ -211,6 +208,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
+    use crate::http::tunnel_buffer::BUFFER_BYTES;
 
     #[tokio::test]
     async fn what_came_at_once_goes_on_at_once() {
