@@ -42,7 +42,8 @@ pub(crate) enum Axis {
     TlsRequest,
     /// TLS: upload and download throughput, and CPU time
     TlsBulk,
-    /// TLS: upload throughput with ten secrets that may stand in the body, with one in the reference, and with none
+    /// TLS: upload throughput, of a stated length and in chunks, with ten secrets that may stand in the body, with one
+    /// in the reference, in heads alone and in bodies, and with none
     TlsSecrets,
     /// TLS: requests of HTTP/2 a second, 100 streams
     TlsH2,

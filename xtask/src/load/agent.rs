@@ -87,6 +87,7 @@ impl Agent {
             }
             Order::TlsRequest { count } => tls::request(servers, count)?,
             Order::TlsUp { seconds } => tls::up(servers, seconds)?,
+            Order::TlsUpChunked { seconds } => tls::up_chunked(servers, seconds)?,
             Order::TlsDown { seconds } => tls::down(servers, seconds)?,
             Order::Http2 { streams, seconds } => tls::h2(servers, streams, seconds)?,
             Order::TlsFlood { names, seconds } => tls::flood(servers, names, seconds)?,

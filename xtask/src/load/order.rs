@@ -51,6 +51,8 @@ pub(crate) enum Order {
     TlsRequest { count: usize },
     /// Upload over TLS for so many seconds.
     TlsUp { seconds: f64 },
+    /// Likewise, in chunks.
+    TlsUpChunked { seconds: f64 },
     /// Download likewise.
     TlsDown { seconds: f64 },
     /// Exchange requests of HTTP/2, on so many streams at a time, for so many seconds.
@@ -86,6 +88,7 @@ impl fmt::Display for Order {
             }
             Self::TlsRequest { count } => write!(f, "tls_request {count}"),
             Self::TlsUp { seconds } => write!(f, "tls_up {seconds}"),
+            Self::TlsUpChunked { seconds } => write!(f, "tls_up_chunked {seconds}"),
             Self::TlsDown { seconds } => write!(f, "tls_down {seconds}"),
             Self::Http2 { streams, seconds } => write!(f, "h2 {streams} {seconds}"),
             Self::TlsFlood { names, seconds } => write!(f, "tls_flood {names} {seconds}"),
@@ -127,6 +130,7 @@ impl FromStr for Order {
             },
             "tls_request" => Self::TlsRequest { count: next(&mut words)? },
             "tls_up" => Self::TlsUp { seconds: seconds(&mut words)? },
+            "tls_up_chunked" => Self::TlsUpChunked { seconds: seconds(&mut words)? },
             "tls_down" => Self::TlsDown { seconds: seconds(&mut words)? },
             "h2" => Self::Http2 { streams: next(&mut words)?, seconds: seconds(&mut words)? },
             "tls_flood" => Self::TlsFlood { names: next(&mut words)?, seconds: seconds(&mut words)? },
@@ -181,6 +185,7 @@ mod tests {
             Order::TlsHandshake { clients: 8, seconds: 2.0, resumes: true },
             Order::TlsRequest { count: 3_000 },
             Order::TlsUp { seconds: 2.0 },
+            Order::TlsUpChunked { seconds: 2.0 },
             Order::TlsDown { seconds: 0.5 },
             Order::Http2 { streams: 100, seconds: 2.0 },
             Order::TlsFlood { names: 100_000, seconds: 2.0 },

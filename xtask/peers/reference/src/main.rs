@@ -1,7 +1,7 @@
 //! The reference engine, driven through its public backend: `reference COMMAND…` runs the command in a
 //! network namespace whose only way out it is. With `--tls TRUST UPSTREAM_CA PORTS` in front it opens TLS
 //! on PORTS, and writes whom the command must trust to TRUST; with `--secret HOST` behind that it has one secret
-//! for that host.
+//! for that host, in heads as by default, and with `--body-secret HOST` one that may stand in bodies too.
 
 mod guest;
 mod tap;
@@ -33,10 +33,12 @@ fn main() -> Result<ExitCode> {
     } else {
         None
     };
-    let secret_host = if arguments.next_if(|word| word == "--secret").is_some() {
-        Some(arguments.next().context("usage: reference … --secret HOST COMMAND…")?)
-    } else {
-        None
+    let secret = match arguments.next_if(|word| word == "--secret" || word == "--body-secret") {
+        Some(word) => {
+            let host = arguments.next().context("usage: reference … [--secret|--body-secret] HOST COMMAND…")?;
+            Some((host, word == "--body-secret"))
+        }
+        None => None,
     };
     let command: Vec<String> = arguments.collect();
 
@@ -47,12 +49,13 @@ fn main() -> Result<ExitCode> {
         config["tls"] =
             json!({ "enabled": true, "intercepted_ports": ports, "upstream_ca_cert": [upstream_ca] });
     }
-    if let Some(host) = secret_host {
+    if let Some((host, in_bodies)) = secret {
         config["secrets"] = json!({ "secrets": [{
             "env_var": "KEY",
             "value": "the-real-value",
             "placeholder": "placeholder_of_the_real_value",
             "allowed_hosts": [{ "exact": host }],
+            "substitution": { "body": in_bodies },
         }] });
     }
     let config = ResolvedNetworkConfig::new(serde_json::from_value(config)?, None);

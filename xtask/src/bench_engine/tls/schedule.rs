@@ -70,7 +70,9 @@ impl<'b> Bench<'b> {
         let mut mitmproxy = None;
         systems.retain(|system| {
             let ready = match system {
-                System::Reference | System::ReferenceSecret => network.put_reference(workspace),
+                System::Reference | System::ReferenceSecret | System::ReferenceBodySecret => {
+                    network.put_reference(workspace)
+                }
                 System::Mitmproxy => provide_mitmproxy(workspace, &network).map(|at| mitmproxy = Some(at)),
                 System::Ours | System::OursHttp | System::OursSecrets | System::Splice | System::Direct => {
                     Ok(())

@@ -17,6 +17,7 @@ const FLOOD_NAMES: usize = 100_000;
 
 /// The way up, where secrets are looked for.
 const SECRETS: &str = "up_secrets";
+const CHUNKED_SECRETS: &str = "up_chunked_secrets";
 
 /// A running system and where its samples go.
 pub(super) struct Session<'s> {
@@ -68,8 +69,12 @@ impl<'s> Session<'s> {
                     self.attempt("down", |session| session.bulk("down", Order::TlsDown { seconds }));
                 }
                 Axis::TlsSecrets => {
-                    let order = Order::TlsUp { seconds: self.seconds };
-                    self.attempt(SECRETS, |session| session.bulk(SECRETS, order));
+                    let seconds = self.seconds;
+                    if self.system.takes_large_bodies() {
+                        self.attempt(SECRETS, |session| session.bulk(SECRETS, Order::TlsUp { seconds }));
+                    }
+                    let order = Order::TlsUpChunked { seconds };
+                    self.attempt(CHUNKED_SECRETS, |session| session.bulk(CHUNKED_SECRETS, order));
                 }
                 Axis::TlsH2 => self.attempt("h2", Self::http2),
                 Axis::TlsFlood

@@ -31,9 +31,10 @@ pub(crate) enum System {
     Splice,
     /// The crate that is compared with
     Reference,
-    /// Likewise, and one secret may stand in heads, as by default; bodies of more than 16 MiB it refuses where
-    /// one may stand in them
+    /// Likewise, and one secret may stand in heads, as by default
     ReferenceSecret,
+    /// Likewise, and in bodies; it refuses those whose stated length is more than 16 MiB, and is sent chunks alone
+    ReferenceBodySecret,
     /// In transparent mode, without a device
     Mitmproxy,
     /// No engine: the agent runs on the host's side of the veth pair
@@ -42,13 +43,14 @@ pub(crate) enum System {
 
 impl System {
     /// Every system, in the order they take turns.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ours,
         Self::OursHttp,
         Self::OursSecrets,
         Self::Splice,
         Self::Reference,
         Self::ReferenceSecret,
+        Self::ReferenceBodySecret,
         Self::Mitmproxy,
         Self::Direct,
     ];
@@ -60,7 +62,7 @@ impl System {
     pub(super) fn peers(self) -> &'static [Self] {
         if self == Self::OursSecrets {
             // Itself without secrets first.
-            return &[Self::OursHttp, Self::ReferenceSecret, Self::Direct];
+            return &[Self::OursHttp, Self::ReferenceSecret, Self::ReferenceBodySecret, Self::Direct];
         }
         &[Self::Splice, Self::Reference, Self::Mitmproxy, Self::Direct]
     }
@@ -68,7 +70,7 @@ impl System {
     /// Whether it is measured on this axis of TLS.
     pub(super) fn takes_part(self, axis: Axis) -> bool {
         match self {
-            Self::OursSecrets | Self::ReferenceSecret => axis == Axis::TlsSecrets,
+            Self::OursSecrets | Self::ReferenceSecret | Self::ReferenceBodySecret => axis == Axis::TlsSecrets,
             Self::OursHttp | Self::Direct => true,
             Self::Ours | Self::Splice | Self::Reference | Self::Mitmproxy => axis != Axis::TlsSecrets,
         }
@@ -83,6 +85,7 @@ impl System {
             Self::Splice => "splice",
             Self::Reference => "reference",
             Self::ReferenceSecret => "reference-secret",
+            Self::ReferenceBodySecret => "reference-body-secret",
             Self::Mitmproxy => "mitmproxy",
             Self::Direct => "direct",
         }
@@ -95,7 +98,12 @@ impl System {
 
     /// Whether we want to be ahead of it; the others are limits.
     pub(super) fn competes(self) -> bool {
-        matches!(self, Self::Reference | Self::ReferenceSecret | Self::Mitmproxy)
+        matches!(self, Self::Reference | Self::ReferenceSecret | Self::ReferenceBodySecret | Self::Mitmproxy)
+    }
+
+    /// Whether a body may say at its beginning that it is longer than 16 MiB.
+    pub(super) fn takes_large_bodies(self) -> bool {
+        self != Self::ReferenceBodySecret
     }
 
     /// What starts it.
@@ -123,6 +131,9 @@ impl System {
             Self::Reference => Launch::new(reference, Joined::ByItsRunner),
             Self::ReferenceSecret => {
                 Launch::new([&reference[..], &["--secret", TLS_NAME]].concat(), Joined::ByItsRunner)
+            }
+            Self::ReferenceBodySecret => {
+                Launch::new([&reference[..], &["--body-secret", TLS_NAME]].concat(), Joined::ByItsRunner)
             }
             Self::Mitmproxy => {
                 let joined = Joined::ByMitmproxy { library: mitmproxy.cloned().unwrap_or_default() };

@@ -27,6 +27,11 @@ pub(in crate::load) fn up(servers: &Servers, seconds: f64) -> Result<Answer> {
     run(servers, Wish::Sink, seconds)
 }
 
+/// Client: sends in chunks for so many seconds.
+pub(in crate::load) fn up_chunked(servers: &Servers, seconds: f64) -> Result<Answer> {
+    run(servers, Wish::ChunkedSink, seconds)
+}
+
 /// Client: reads for so many seconds.
 pub(in crate::load) fn down(servers: &Servers, seconds: f64) -> Result<Answer> {
     run(servers, Wish::Source, seconds)
@@ -44,8 +49,11 @@ fn run(servers: &Servers, wish: Wish, seconds: f64) -> Result<Answer> {
     };
     let (gbit_per_s, broken) = thread::scope(|scope| {
         let moving = scope.spawn(|| {
-            let _ =
-                if wish == Wish::Sink { write_on(&mut stream, count) } else { read_on(&mut stream, count) };
+            let _ = match wish {
+                Wish::Sink => write_on(&mut stream, count),
+                Wish::ChunkedSink => write_chunks_on(&mut stream, count),
+                Wish::Short | Wish::Source => read_on(&mut stream, count),
+            };
             !is_over.load(Ordering::Relaxed)
         });
         thread::sleep(WARM_UP);
@@ -74,9 +82,23 @@ pub(super) fn read_on(stream: &mut impl Read, count: impl Fn(usize)) -> io::Resu
 
 /// Writes until the stream breaks.
 pub(super) fn write_on(stream: &mut impl Write, count: impl Fn(usize)) -> io::Result<()> {
-    // Text, as what is searched for secrets mostly is.
-    let buffer: Vec<u8> = TEXT.bytes().cycle().take(PIECE_BYTES).collect();
+    let buffer = text();
     loop {
         count(stream.write(&buffer)?);
     }
+}
+
+/// Likewise, each time as a chunk; its framing is not counted.
+fn write_chunks_on(stream: &mut impl Write, count: impl Fn(usize)) -> io::Result<()> {
+    let text = text();
+    let chunk = [format!("{:x}\r\n", text.len()).as_bytes(), &text, b"\r\n"].concat();
+    loop {
+        stream.write_all(&chunk)?;
+        count(text.len());
+    }
+}
+
+/// Text, as what is searched for secrets mostly is.
+fn text() -> Vec<u8> {
+    TEXT.bytes().cycle().take(PIECE_BYTES).collect()
 }

@@ -11,6 +11,8 @@ pub(super) enum Wish {
     Source,
     /// Somebody to send bytes without end to.
     Sink,
+    /// Likewise, in chunks.
+    ChunkedSink,
 }
 
 /// What a body without end says its length is: more than anybody waits for.
@@ -28,21 +30,26 @@ impl Wish {
             Self::Short => "GET /short",
             Self::Source => "GET /source",
             Self::Sink => "POST /sink",
+            Self::ChunkedSink => "POST /chunks",
         }
     }
 
     /// The request's head.
     pub(super) fn request(self, authority: &str) -> String {
         // Of a type in which a secret may stand.
-        let body = format!("content-type: application/json\r\ncontent-length: {ENDLESS}\r\n");
-        let body = if self == Self::Sink { body } else { String::new() };
+        let kind = "content-type: application/json\r\n";
+        let body = match self {
+            Self::Short | Self::Source => String::new(),
+            Self::Sink => format!("{kind}content-length: {ENDLESS}\r\n"),
+            Self::ChunkedSink => format!("{kind}transfer-encoding: chunked\r\n"),
+        };
         format!("{} HTTP/1.1\r\nhost: {authority}\r\n{body}\r\n", self.line())
     }
 
     /// Reads a request's head; `None` at the end of the stream.
     pub(super) fn read(stream: &mut impl Read) -> io::Result<Option<Self>> {
         let Some(head) = read_head(stream)? else { return Ok(None) };
-        [Self::Short, Self::Source, Self::Sink]
+        [Self::Short, Self::Source, Self::Sink, Self::ChunkedSink]
             .into_iter()
             .find(|wish| head.starts_with(wish.line().as_bytes()))
             .map(Some)
@@ -55,7 +62,7 @@ impl Wish {
         match self {
             Self::Short => [&head(SHORT_BYTES as u64)[..], &[b'x'; SHORT_BYTES]].concat(),
             Self::Source => head(ENDLESS),
-            Self::Sink => Vec::new(),
+            Self::Sink | Self::ChunkedSink => Vec::new(),
         }
     }
 }
@@ -107,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_request_is_read_as_it_was_written() {
-        for wish in [Wish::Short, Wish::Source, Wish::Sink] {
+        for wish in [Wish::Short, Wish::Source, Wish::Sink, Wish::ChunkedSink] {
             let request = wish.request("a.test:1");
             assert_eq!(Wish::read(&mut request.as_bytes()).expect("a request"), Some(wish));
             let cut = &request.as_bytes()[..request.len() - 1];

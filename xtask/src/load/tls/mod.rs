@@ -14,7 +14,7 @@ mod request;
 mod serve;
 mod wide;
 
-pub(super) use bulk::{down, up};
+pub(super) use bulk::{down, up, up_chunked};
 pub(super) use client::reach;
 pub(super) use flood::run as flood;
 pub(super) use h2::run as h2;

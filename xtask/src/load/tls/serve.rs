@@ -69,7 +69,7 @@ fn serve_one(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<()> {
         match wish {
             Wish::Short => {}
             Wish::Source => write_on(&mut stream, |_| ())?,
-            Wish::Sink => read_on(&mut stream, |_| ())?,
+            Wish::Sink | Wish::ChunkedSink => read_on(&mut stream, |_| ())?,
         }
     }
     stream.conn.send_close_notify();
