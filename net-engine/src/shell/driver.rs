@@ -15,7 +15,7 @@ use super::{Ping, Udp, dns_session, session};
 use crate::core::{FlowId, Gateway, Ingress, Kind, Thinner, Unreachable, packets};
 use crate::dns::{Lookups, answer_datagram};
 use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, Stack, now};
-use crate::link::{Link, MAX_FRAME_BYTES, MAX_SPARED_PORTS};
+use crate::link::{Link, MAX_FRAME_BYTES, MAX_SPARED_PORTS, Thinning};
 
 /// Flows that are started in one poll: each is decided, and its dial costs as much as dozens of frames. What
 /// the others send in the meantime, and what has come for them, is not to wait for a burst of SYNs.
@@ -38,6 +38,8 @@ pub(crate) struct Driver {
     /// how many there are.
     starts: VecDeque<(FlowId, Flow)>,
     thinner: Thinner,
+    /// What the link was told last.
+    thinned: Thinning,
     /// Whether sessions had their turn since frames were received. They have it before anything is
     /// sent: what they read and write goes into the same acknowledgement, and what is for upstream does
     /// not wait for it.
@@ -58,9 +60,19 @@ impl Driver {
         let buffer = vec![0; MAX_FRAME_BYTES].into_boxed_slice();
         let lookups = Rc::new(Lookups::new(Rc::clone(&context)));
         let ping = Rc::new(Ping::new(Rc::clone(&context)));
-        let (starts, thinner) = (VecDeque::new(), Thinner::new());
-        let (lets_sessions_answer, link_opens) = (false, None);
-        Self { context, lookups, udp, ping, link, buffer, starts, thinner, lets_sessions_answer, link_opens }
+        Self {
+            context,
+            lookups,
+            udp,
+            ping,
+            link,
+            buffer,
+            starts: VecDeque::new(),
+            thinner: Thinner::new(),
+            thinned: Thinning::default(),
+            lets_sessions_answer: false,
+            link_opens: None,
+        }
     }
 
     /// Runs until the link fails or ends.
@@ -225,7 +237,11 @@ impl Driver {
             if thinning.datagrams > 0 {
                 thinning.spared_ports = self.udp.answered_ports(MAX_SPARED_PORTS);
             }
-            self.link.thin(&thinning);
+            // The kernel changes a TAP's filter under a lock that all of its interfaces share.
+            if thinning != self.thinned {
+                self.link.thin(&thinning);
+                self.thinned = thinning;
+            }
         }
     }
 
@@ -397,7 +413,7 @@ mod tests {
     use super::*;
     use crate::core::{GatewayConfig, GuestAddresses};
     use crate::guest::{EventQueue, GuestConfig};
-    use crate::link::{FrameMeta, LinkCapabilities, Received, Thinning};
+    use crate::link::{FrameMeta, LinkCapabilities, Received};
 
     /// The frames of a guest, the `nth` by `write`, as long as it gives their length; how many were taken and
     /// sent, and by how much SYNs are to be thinned.
