@@ -36,7 +36,8 @@ impl TapLink {
         Ok(file.into())
     }
 
-    /// A link over a descriptor of [`TapLink::open`]; `mtu` is the interface's.
+    /// A link over a descriptor of [`TapLink::open`]; `mtu` is the interface's. What filters its frames
+    /// (`TUNATTACHFILTER`) is from here on the link's own: see [`Link::thin`].
     pub fn from_descriptor(descriptor: OwnedFd, mtu: u16) -> Self {
         let cuts_datagrams = sys::offer_datagram_offloads(descriptor.as_fd());
         Self { descriptor: VnetFd::new(descriptor), mtu, offload: true, cuts_datagrams }

@@ -15,7 +15,10 @@ use super::{Ping, Udp, dns_session, session};
 use crate::core::{FlowId, Gateway, Ingress, Kind, Passage, Thinner, Undelivery, Unreachable, packets};
 use crate::dns::{Lookups, answer_datagram};
 use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, RawEchoSockets, Stack, now};
-use crate::link::{Link, MAX_FRAME_BYTES, MAX_SPARED_PORTS};
+use crate::link::{Link, MAX_FRAME_BYTES, MAX_SPARED_PORTS, Thinning};
+
+/// What a datagram costs that begins a flow, in frames that do not: it is decided, and takes a socket of the host.
+const FRAMES_PER_UDP_FLOW: usize = 8;
 
 /// Flows that are started in one poll: each is decided, and its dial costs as much as dozens of frames. What
 /// the others send in the meantime, and what has come for them, is not to wait for a burst of SYNs.
@@ -38,6 +41,8 @@ pub(crate) struct Driver {
     /// how many there are.
     starts: VecDeque<(FlowId, Flow)>,
     thinner: Thinner,
+    /// What the link was told last.
+    thinned: Thinning,
     /// Whether sessions had their turn since frames were received. They have it before anything is
     /// sent: what they read and write goes into the same acknowledgement, and what is for upstream does
     /// not wait for it.
@@ -63,9 +68,19 @@ impl Driver {
         let buffer = vec![0; MAX_FRAME_BYTES].into_boxed_slice();
         let lookups = Rc::new(Lookups::new(Rc::clone(&context)));
         let ping = Rc::new(Ping::new(Rc::clone(&context), raw_echoes));
-        let (starts, thinner) = (VecDeque::new(), Thinner::new());
-        let (lets_sessions_answer, link_opens) = (false, None);
-        Self { context, lookups, udp, ping, link, buffer, starts, thinner, lets_sessions_answer, link_opens }
+        Self {
+            context,
+            lookups,
+            udp,
+            ping,
+            link,
+            buffer,
+            starts: VecDeque::new(),
+            thinner: Thinner::new(),
+            thinned: Thinning::default(),
+            lets_sessions_answer: false,
+            link_opens: None,
+        }
     }
 
     /// Runs until the link fails or ends.
@@ -122,6 +137,7 @@ impl Driver {
 
     /// Takes frames while there is room for answers, and starts what they ask for.
     fn receive(&mut self, task: &mut TaskContext<'_>, stack: &Stack, budget: usize) -> io::Result<Progress> {
+        // Where one costs more than others it counts as more.
         let mut frames = 0;
         while frames < budget {
             let Self { context, lookups, udp, ping, link, buffer, starts, link_opens, .. } = self;
@@ -155,7 +171,12 @@ impl Driver {
                         }
                         Ingress::GivenUp { id } => Asked::GivenUp { id },
                         Ingress::Datagram { flow, passage, payload, packet } => {
-                            match take_datagram(context, udp, &flow, payload, passage, now) {
+                            let decided = udp.decided();
+                            let taken = take_datagram(context, udp, &flow, payload, passage, now);
+                            if udp.decided() != decided {
+                                frames += FRAMES_PER_UDP_FLOW - 1;
+                            }
+                            match taken {
                                 Ok(Some(query)) => Asked::Answer(query),
                                 Ok(None) => continue,
                                 Err(why) => {
@@ -230,7 +251,11 @@ impl Driver {
             if thinning.datagrams > 0 {
                 thinning.spared_ports = self.udp.answered_ports(MAX_SPARED_PORTS);
             }
-            self.link.thin(&thinning);
+            // The kernel changes a TAP's filter under a lock that all of its interfaces share.
+            if thinning != self.thinned {
+                self.link.thin(&thinning);
+                self.thinned = thinning;
+            }
         }
     }
 
@@ -382,8 +407,9 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::collections::HashMap;
     use std::io::{Read as _, Write as _};
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, UdpSocket};
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -395,7 +421,7 @@ mod tests {
     use super::*;
     use crate::core::{GatewayConfig, GuestAddresses};
     use crate::guest::{EventQueue, GuestConfig};
-    use crate::link::{FrameMeta, LinkCapabilities, Received, Thinning};
+    use crate::link::{FrameMeta, LinkCapabilities, Received};
 
     /// The frames of a guest, the `nth` by `write`, as long as it gives their length; how many were taken and
     /// sent, and by how much SYNs are to be thinned.
@@ -437,10 +463,18 @@ mod tests {
 
     /// The driver of a guest whose frames are these, and which may do nothing; and the counts of its link.
     fn driver(write: impl Fn(usize, &mut [u8]) -> Option<usize> + Send + 'static) -> (Driver, Counts) {
+        let policy = Policy::new(Vec::new());
+        driver_of(GuestConfig { policy, ..GuestConfig::default() }, write)
+    }
+
+    /// The same of a guest that may do what is said.
+    fn driver_of(
+        config: GuestConfig,
+        write: impl Fn(usize, &mut [u8]) -> Option<usize> + Send + 'static,
+    ) -> (Driver, Counts) {
         let counts = Counts { taken: Arc::default(), sent: Arc::default(), thinned: Arc::default() };
         let (taken, sent) = (Arc::clone(&counts.taken), Arc::clone(&counts.sent));
         let link = Source { write, taken, sent, thinned: Arc::clone(&counts.thinned) };
-        let config = GuestConfig { policy: Policy::new(Vec::new()), ..GuestConfig::default() };
         let gateway = GatewayConfig {
             addresses: GuestAddresses::default(),
             link: link.capabilities(),
@@ -452,6 +486,22 @@ mod tests {
         let context = Rc::new(Context::new(stack, EventQueue::new(8), config));
         let udp = Rc::new(Udp::new(Rc::clone(&context)));
         (Driver::new(context, udp, Box::new(link), RawEchoSockets::default()), counts)
+    }
+
+    /// A datagram of the guest without data.
+    fn datagram(buffer: &mut [u8], from_port: u16, to: SocketAddr) -> usize {
+        const BYTES: usize = 14 + 20 + 8;
+        segment(buffer, from_port, false);
+        let SocketAddr::V4(to) = to else { return 0 };
+        let mut packet = Ipv4Packet::new_unchecked(&mut buffer[14..BYTES]);
+        packet.set_total_len(28);
+        packet.set_next_header(smoltcp::wire::IpProtocol::Udp);
+        packet.set_dst_addr(*to.ip());
+        packet.fill_checksum();
+        // The ports are where they are in a segment; no sum.
+        buffer[36..38].copy_from_slice(&to.port().to_be_bytes());
+        buffer[38..BYTES].copy_from_slice(&[0, 8, 0, 0]);
+        BYTES
     }
 
     /// A segment of the guest without data or options.
@@ -603,6 +653,34 @@ mod tests {
                 told.await.expect("the link is told");
             }
             flood.abort();
+        });
+    }
+
+    #[test]
+    fn a_burst_of_datagrams_that_begin_flows_is_taken_a_few_at_a_time() {
+        const FLOWS: u16 = 100;
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let upstream = SocketAddr::from(([9, 9, 9, 9], 7_000));
+        let policy = Policy::builder().allow("public").build().expect("rules");
+        let redirects = HashMap::from([(upstream, server.local_addr().expect("an address"))]);
+        let config = GuestConfig { policy, redirects, ..GuestConfig::default() };
+        let (mut driver, Counts { taken, .. }) = driver_of(config, move |nth, buffer| {
+            let nth = u16::try_from(nth).ok().filter(|nth| *nth < FLOWS)?;
+            Some(datagram(buffer, 10_000 + nth, upstream))
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let mut timer = pin!(sleep(Duration::ZERO));
+            let turn = driver.context.limits.max_frames_per_wakeup;
+            poll_fn(|task| {
+                let before = taken.load(Ordering::Relaxed);
+                assert!(driver.poll(task, timer.as_mut()).is_pending());
+                let now = taken.load(Ordering::Relaxed);
+                assert!(now - before <= turn / FRAMES_PER_UDP_FLOW + 1, "{} in one turn", now - before);
+                if now == usize::from(FLOWS) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            assert_eq!(driver.udp.counters().sent, u64::from(FLOWS));
         });
     }
 }

@@ -51,6 +51,8 @@ struct State {
     counters: UdpCounters,
     /// Datagrams of flows too many, since this was last asked.
     refused: u64,
+    /// Flows that were decided, whatever became of them.
+    decided: u64,
 }
 
 /// A destination that was allowed.
@@ -86,6 +88,7 @@ impl Udp {
             bucket: TokenBucket::new(limits.new_udp_flows_per_second, limits.new_udp_flow_burst),
             counters: UdpCounters::default(),
             refused: 0,
+            decided: 0,
         });
         Self { context, state }
     }
@@ -107,6 +110,11 @@ impl Udp {
     /// How many datagrams of flows too many there were since this was last asked.
     pub(crate) fn take_refused(&self) -> u64 {
         std::mem::take(&mut self.state().refused)
+    }
+
+    /// How many flows were decided so far, most of which took a socket.
+    pub(crate) fn decided(&self) -> u64 {
+        self.state.borrow().decided
     }
 
     /// Ports of the guest that have been answered, at most so many; those that were for longest before others: a
@@ -207,6 +215,7 @@ impl State {
             context.events.push(Event::LimitReached { limit: "new_udp_flows_per_second" });
             return Ok(());
         }
+        self.decided += 1;
         // Whom it is for, while it is decided; a peer that is opened holds it by itself.
         let _far = udp.context.enter_virtual(flow);
         let terms = context.terms(flow, None);
