@@ -259,6 +259,16 @@ def say_much(host, port, size, segment=None):
     print("all of", size, "bytes, ten times")
 
 
+def hears_many(host, port, size, count):
+    """Asks for many datagrams at once; whether they come one by one and in their order."""
+    sock = datagrams(host, port)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    sock.send(f"{size} {count}".encode())
+    expected = [bytes([index % 251]) * int(size) for index in range(int(count))] + [b"\xff"]
+    heard = [sock.recv(1 << 16) for _ in expected]
+    print("all of", len(heard) if heard == expected else [len(datagram) for datagram in heard])
+
+
 def seen_as(port, *hosts):
     """Asks each host, from one socket, which port it was asked from."""
     family = socket.getaddrinfo(hosts[0], int(port), type=socket.SOCK_DGRAM)[0][0]
@@ -278,6 +288,7 @@ VERBS = [
     carry_on,
     say,
     say_much,
+    hears_many,
     seen_as,
     fetch,
     strict,

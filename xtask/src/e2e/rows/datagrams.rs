@@ -64,6 +64,18 @@ pub(crate) const ROWS: &[Row] = &[
         &[Exit(0), Out("the same [1200, 1200, 1200, 1200]\nthe same [1200, 1200, 1200, 1200]")],
     ),
     row(
+        "udp_that_comes_all_at_once",
+        &["--allow", "public"],
+        "for size in 1 64 1200 1452; do python3 {dir}/guest.py hears_many 192.31.196.3 7007 $size 40; \
+         python3 {dir}/guest.py hears_many 2001:4:112::3 7007 $size 40; done; \
+         awk '/^Udp:/ {print \"wrong sums:\", $8}' /proc/net/snmp; grep Udp6InCsumErrors /proc/net/snmp6",
+        &[
+            Exit(0),
+            Out("all of 41\nall of 41\nall of 41\nall of 41\nall of 41\nall of 41\nall of 41\nall of 41\n"),
+            Out("wrong sums: 0\nUdp6InCsumErrors                \t0"),
+        ],
+    ),
+    row(
         "udp_where_nobody_listens",
         &["--allow", "public"],
         "python3 {dir}/guest.py say 192.31.196.3 9 {id}; python3 {dir}/guest.py say 2001:4:112::3 9 {id}",

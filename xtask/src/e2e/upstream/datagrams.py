@@ -3,6 +3,7 @@
 usage: datagrams.py LOG ADDRESS...
 
 7000 echoes        7006 answers with the port it was asked from
+7007 answers with as many datagrams as are asked for, all at once
 
 Each address has sockets of its own, so that answers come from where they were asked. A TCP port 7006
 says that they are there.
@@ -22,7 +23,13 @@ def port(data, source):
     return str(source[1]).encode()
 
 
-SERVICES = {7000: echo, 7006: port}
+def many(data, source):
+    """As many datagrams as are asked for, and one of a byte; their number is what they are made of."""
+    size, count = (int(word) for word in data.split())
+    return b"".join(bytes([index % 251]) * size for index in range(count)) + b"\xff", size
+
+
+SERVICES = {7000: echo, 7006: port, 7007: many}
 
 
 def serve(sock, service):
@@ -32,7 +39,12 @@ def serve(sock, service):
             data, source = sock.recvfrom(1 << 16)
             text = data[:200].decode(errors="replace")
             LOG.write(f"udp {own} {len(data)} {hashlib.sha256(data).hexdigest()} {text}\n".encode())
-            sock.sendto(service(data, source), source)
+            answer = service(data, source)
+            if service is many:
+                # SOL_UDP and UDP_SEGMENT of <linux/udp.h>: all of them are there at once.
+                sock.setsockopt(17, 103, answer[1])
+                answer = answer[0]
+            sock.sendto(answer, source)
         except OSError as error:
             # Of an answer that nobody took: the others want theirs.
             LOG.write(f"udp {own} {error}\n".encode())
