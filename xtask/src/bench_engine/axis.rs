@@ -30,7 +30,7 @@ pub(crate) enum Axis {
     Paced,
     /// How late the end of a quiet stream arrives (ours alone)
     Fin,
-    /// 100,000 short connections, and what they leave behind (ours alone)
+    /// A million short connections, and what they leave behind (ours alone, once)
     Churn,
     /// Requests beside floods of datagrams, echoes, SYNs and fragments, and memory (ours, and no engine at all)
     Flood,

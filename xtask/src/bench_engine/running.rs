@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// An answer that takes longer than its order by this much does not come.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a flood takes depends on who is flooded.
+/// What very many names or connections take depends on who bears them.
 const FLOOD_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Lines kept of what a system says, for when it fails.
@@ -177,7 +177,8 @@ impl Running {
     pub(crate) fn ask(&mut self, order: Order) -> Result<Answer> {
         let orders = self.orders.as_mut().context("there is no agent any more")?;
         writeln!(orders, "{order}").with_context(|| format!("the agent has ended before `{order}`"))?;
-        let patience = if matches!(order, Order::TlsFlood { .. }) { FLOOD_PATIENCE } else { ANSWER_PATIENCE };
+        let is_long = matches!(order, Order::TlsFlood { .. } | Order::Churn { .. });
+        let patience = if is_long { FLOOD_PATIENCE } else { ANSWER_PATIENCE };
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

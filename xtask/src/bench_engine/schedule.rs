@@ -104,6 +104,10 @@ fn run_plain(workspace: &Workspace, plan: &Plan) -> Result<()> {
     let is_ours = systems.contains(&System::Ours1500);
     for round in 1..=plan.rounds {
         for axis in Axis::alone(&plan.axes) {
+            // Once: a million connections take minutes, and are before and after by themselves.
+            if axis == Axis::Churn && round > 1 {
+                continue;
+            }
             if axis == Axis::Flood {
                 flood(&network, plan, round, &systems, &mut samples);
             } else if is_ours && axis == Axis::Guests {

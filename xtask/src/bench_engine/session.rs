@@ -30,7 +30,7 @@ const PACED_SECONDS: f64 = 3.0;
 const FINS: [(u64, usize); 3] = [(20, 200), (100, 100), (1_000, 20)];
 /// Samples of throughput that a flood lasts.
 const FLOOD_SAMPLES: f64 = 5.0;
-const CHURN: (usize, usize) = (100_000, 8);
+const CHURN: (usize, usize) = (1_000_000, 8);
 
 /// A running system and where its samples go.
 pub(crate) struct Session<'s> {
