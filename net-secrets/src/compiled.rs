@@ -5,6 +5,7 @@ use aho_corasick::{Anchored, MatchKind};
 use crate::finder::Finder;
 use crate::forms::forms;
 use crate::hits::Hits;
+use crate::json;
 use crate::levels::Levels;
 use crate::patterns::Patterns;
 use crate::place::Place;
@@ -27,6 +28,8 @@ pub(crate) struct Compiled {
     pub(crate) detect_longest: usize,
     /// Whether a pattern of `detect` has the byte.
     in_forms: [bool; 256],
+    /// Whether the byte, behind a backslash, stands for one that no pattern of `detect` has.
+    plain_escapes: [bool; 256],
     /// Every form of every placeholder, the parts before the core included.
     pub(crate) detect_forms: Patterns,
     /// The text of each pattern of `detect`.
@@ -82,6 +85,10 @@ impl Compiled {
         let detect_longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
         let mut in_forms = [false; 256];
         patterns.iter().flatten().for_each(|byte| in_forms[usize::from(*byte)] = true);
+        let mut plain_escapes = [false; 256];
+        for (kind, is_plain) in (0..=u8::MAX).zip(&mut plain_escapes) {
+            *is_plain = json::character(kind).is_some_and(|byte| !in_forms[usize::from(byte)]);
+        }
         whole.extend(patterns);
         Ok(Self {
             has_passthrough: bindings.iter().any(|binding| !binding.passthrough.is_empty()),
@@ -92,15 +99,21 @@ impl Compiled {
             detect_prefilter,
             detect_longest,
             in_forms,
+            plain_escapes,
             detect_forms: Patterns::new(whole),
             detect_owner,
             bindings,
         })
     }
 
-    /// Whether some form has the byte.
-    pub(crate) fn is_in_form(&self, byte: u8) -> bool {
-        self.in_forms[usize::from(byte)]
+    /// The length of the escape of JSON that `text` begins with, if it stands for a byte that is in no form, nor begins
+    /// an escape of another kind.
+    pub(crate) fn plain_escape(&self, text: &[u8]) -> Option<usize> {
+        if text.get(1).is_some_and(|kind| self.plain_escapes[usize::from(*kind)]) {
+            return Some(2);
+        }
+        let (byte, used) = json::escape(text)?;
+        (byte != b'%' && !self.in_forms[usize::from(byte)]).then_some(used)
     }
 
     /// Where the first form may begin in `bytes`, at or behind `from`: the placeholder as it is and what encodes it.

@@ -27,7 +27,7 @@ pub(crate) fn escape(text: &[u8]) -> Option<(u8, usize)> {
 }
 
 /// What stands for itself, or another character, behind a backslash.
-fn character(kind: u8) -> Option<u8> {
+pub(crate) fn character(kind: u8) -> Option<u8> {
     Some(match kind {
         b'"' | b'\\' | b'/' => kind,
         b'b' => 0x08,

@@ -3,7 +3,7 @@ use aho_corasick::automaton::{Automaton, StateID};
 
 use crate::compiled::Compiled;
 use crate::hits::Hits;
-use crate::json::{self, JsonDecoder};
+use crate::json::JsonDecoder;
 use crate::percent::PercentDecoder;
 
 /// What is decoded at once: it stays in the cache, and bounds the memory of a stream.
@@ -183,13 +183,15 @@ impl Decoded<JsonDecoder> {
         if !is_alike || block.has_percent || !block.has_backslash {
             return false;
         }
-        let mut rest = block.bytes;
-        while let Some(at) = memchr::memchr(JsonDecoder::SIGN, rest) {
-            match json::escape(&rest[at..]) {
-                Some((byte, used)) if byte != b'%' && !compiled.is_in_form(byte) => rest = &rest[at + used..],
-                Some(_) | None => return false,
+        let mut behind = 0;
+        for at in memchr::memchr_iter(JsonDecoder::SIGN, block.bytes) {
+            // The second backslash of an escape is none of its own.
+            if at >= behind {
+                let Some(used) = compiled.plain_escape(&block.bytes[at..]) else { return false };
+                behind = at + used;
             }
         }
+        let rest = &block.bytes[behind..];
         // Nothing reaches over the last of them, nor is longer than the longest form.
         let end = &rest[rest.len().saturating_sub(compiled.detect_longest)..];
         self.scanner = Scanner { state: compiled.detect_start };

@@ -4,6 +4,16 @@ pub(crate) struct Patterns {
     longest: usize,
     /// Whether some pattern begins with the byte.
     begins: [bool; 256],
+    /// A bit for the first two bytes of each: few places in a text are the beginning of one by those.
+    pairs: Box<[u64]>,
+}
+
+/// A bit for each two bytes.
+const PAIR_WORDS: usize = (1 << 16) / 64;
+
+fn pair(first: u8, second: u8) -> (usize, u64) {
+    let number = u16::from_le_bytes([second, first]);
+    (usize::from(number / 64), 1 << (number % 64))
 }
 
 impl Patterns {
@@ -13,8 +23,15 @@ impl Patterns {
         for first in patterns.iter().filter_map(|pattern| pattern.first()) {
             begins[usize::from(*first)] = true;
         }
+        let mut pairs = vec![0; PAIR_WORDS].into_boxed_slice();
+        for pattern in &patterns {
+            if let [first, second, ..] = pattern[..] {
+                let (word, bit) = pair(first, second);
+                pairs[word] |= bit;
+            }
+        }
         let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
-        Self { sorted: patterns, longest, begins }
+        Self { sorted: patterns, longest, begins, pairs }
     }
 
     /// The length of the longest.
@@ -28,8 +45,20 @@ impl Patterns {
         let first = bytes.len().saturating_sub(self.longest.saturating_sub(1));
         let last = bytes.len().saturating_sub(min_bytes.saturating_sub(1));
         (first..last)
-            .find(|start| self.begins[usize::from(bytes[*start])] && self.is_open(&bytes[*start..]))
+            .find(|start| self.begins_with(&bytes[*start..]) && self.is_open(&bytes[*start..]))
             .unwrap_or(bytes.len())
+    }
+
+    /// Whether some pattern may begin as `text`, by its first two bytes.
+    fn begins_with(&self, text: &[u8]) -> bool {
+        match *text {
+            [first, second, ..] => {
+                let (word, bit) = pair(first, second);
+                self.pairs[word] & bit != 0
+            }
+            [first] => self.begins[usize::from(first)],
+            [] => false,
+        }
     }
 
     /// Whether `text` is the beginning of a longer pattern: those follow it in order.
