@@ -92,7 +92,7 @@ pub(super) fn warnings(ports: &HostPorts, may_reach_host: bool) -> Vec<String> {
         })
         .collect();
     if ports.iter().next().is_some() && !may_reach_host {
-        all.push("host_ports lead nowhere: no rule allows this machine (host)".to_owned());
+        all.push("host_ports may lead nowhere: no rule is for this machine (host)".to_owned());
     }
     all
 }
@@ -131,7 +131,7 @@ mod tests {
         let elsewhere = "tcp port 70 of this machine leads to 192.0.2.7:71, which the rules take for this machine \
                          (dangerous_host_ports)";
         assert_eq!(warnings(&ports, true), [elsewhere]);
-        let nowhere = "host_ports lead nowhere: no rule allows this machine (host)";
+        let nowhere = "host_ports may lead nowhere: no rule is for this machine (host)";
         assert_eq!(warnings(&ports, false), [elsewhere, nowhere]);
         assert!(warnings(&HostPorts::default(), false).is_empty());
     }

@@ -187,6 +187,30 @@ pub(crate) const ROWS: &[Row] = &[
     .judged()
     .only(Only::Root),
     row(
+        "ping_by_raw_sockets_in_a_namespace_of_one_s_own",
+        &["--allow", "host"],
+        "ping -n -c 2 -i 0.2 -W 5 192.31.196.2 && ping -n -c 2 -i 0.2 -W 5 2001:4:112::2",
+        &[
+            Exit(0),
+            Out("64 bytes from 192.31.196.2: icmp_seq=2"),
+            Out("64 bytes from 2001:4:112::2: icmp_seq=2"),
+            NotOut("DUP!"),
+        ],
+    )
+    .wrapped(&[
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--net",
+        "sh",
+        "-c",
+        "ip link set lo up && ip address add 192.31.196.2/32 dev lo && ip address add 2001:4:112::2/128 dev lo nodad && \
+         exec \"$@\"",
+        "sh",
+    ])
+    .judged()
+    .only(Only::OncePerUser),
+    row(
         "pings_by_raw_sockets_are_told_apart_and_those_of_others_are_not_heard",
         &["--allow", "public"],
         "for at in 192.31.196.2 192.31.196.3 192.52.193.9 192.31.196.2; do \
