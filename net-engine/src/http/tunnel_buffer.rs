@@ -16,8 +16,7 @@ thread_local! {
 /// What was read on one way of a tunnel and is not yet written.
 ///
 /// It may have values of secrets in it (messages of a WebSocket have), so what was in it is zeroed when it is
-/// dropped; and the bytes are then kept, since zeroing all of them anew would cost a short stream more than all
-/// else that is done for what it carries.
+/// dropped; and the bytes are then kept: a stream that carries little has no use for 64 KiB zeroed anew.
 pub(super) struct TunnelBuffer {
     bytes: Box<[u8]>,
     /// The most that was in it at one time.

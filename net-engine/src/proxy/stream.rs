@@ -1,10 +1,13 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use nix::libc::MSG_MORE;
+use nix::sys::socket::{MsgFlags, send};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client;
 
@@ -16,6 +19,8 @@ pub(crate) struct UpstreamStream {
     /// What upstream had said when the proxy's answer was read.
     early: Bytes,
     carrier: Carrier,
+    /// Whether what is written now is the last of it.
+    ends_soon: bool,
 }
 
 enum Carrier {
@@ -25,11 +30,11 @@ enum Carrier {
 
 impl UpstreamStream {
     pub(super) fn plain(stream: TcpStream, early: Bytes) -> Self {
-        Self { early, carrier: Carrier::Plain(stream) }
+        Self { early, carrier: Carrier::Plain(stream), ends_soon: false }
     }
 
     pub(super) fn tls(stream: client::TlsStream<TcpStream>, early: Bytes) -> Self {
-        Self { early, carrier: Carrier::Tls(Box::new(stream)) }
+        Self { early, carrier: Carrier::Tls(Box::new(stream)), ends_soon: false }
     }
 
     /// The socket, where everything that is read and written is upstream's.
@@ -50,6 +55,11 @@ impl UpstreamStream {
         let _ = socket.set_zero_linger();
     }
 
+    /// Says that it is shut down as soon as all is written: what is written from now on may wait for that.
+    pub(crate) fn ends_soon(&mut self) {
+        self.ends_soon = true;
+    }
+
     /// Waits until upstream has said something, or has ended. What it said is read later.
     pub(crate) async fn spoke(&mut self) {
         if !self.early.is_empty() {
@@ -68,6 +78,22 @@ impl UpstreamStream {
                 });
                 self.early = read.await.unwrap_or_default();
             }
+        }
+    }
+}
+
+/// Writes what an end follows: the kernel keeps it for the segment of that.
+fn poll_write_last(stream: &TcpStream, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(task))?;
+        let written = stream.try_io(Interest::WRITABLE, || {
+            // nix has no name for it.
+            let flags = MsgFlags::from_bits_retain(MSG_MORE) | MsgFlags::MSG_NOSIGNAL;
+            Ok(send(stream.as_raw_fd(), bytes, flags)?)
+        });
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
         }
     }
 }
@@ -99,7 +125,9 @@ impl AsyncRead for UpstreamStream {
 
 impl AsyncWrite for UpstreamStream {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let ends_soon = self.ends_soon;
         match &mut self.carrier {
+            Carrier::Plain(stream) if ends_soon => poll_write_last(stream, task, bytes),
             Carrier::Plain(stream) => Pin::new(stream).poll_write(task, bytes),
             Carrier::Tls(stream) => Pin::new(stream).poll_write(task, bytes),
         }
@@ -110,7 +138,12 @@ impl AsyncWrite for UpstreamStream {
         task: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let ends_soon = self.ends_soon;
         match &mut self.carrier {
+            Carrier::Plain(stream) if ends_soon => {
+                let first = pieces.iter().find(|piece| !piece.is_empty());
+                poll_write_last(stream, task, first.map_or(&[], |piece| piece))
+            }
             Carrier::Plain(stream) => Pin::new(stream).poll_write_vectored(task, pieces),
             Carrier::Tls(stream) => Pin::new(stream).poll_write_vectored(task, pieces),
         }
@@ -135,5 +168,43 @@ impl AsyncWrite for UpstreamStream {
             Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(task),
             Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(task),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_end_follows_goes_with_it() {
+        /// The kernel keeps it for a fifth of a second, which a test that was not let run may have missed.
+        const TRIES: usize = 10;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let mut kept = 0;
+        for _ in 0..TRIES {
+            let near =
+                TcpStream::connect(listener.local_addr().expect("a port")).await.expect("a connection");
+            near.set_nodelay(true).expect("a socket");
+            let (mut far, _) = listener.accept().await.expect("a connection");
+            let mut near = UpstreamStream::from(near);
+            near.write_all(b"before").await.expect("room");
+            far.read_exact(&mut [0; 6]).await.expect("what goes at once");
+            near.ends_soon();
+            near.write_all(b"bye").await.expect("room");
+            // Over loopback it would be there by now.
+            let mut room = [0; 8];
+            let early = far.try_read(&mut room).map_err(|error| error.kind());
+            kept += usize::from(early == Err(io::ErrorKind::WouldBlock));
+            near.shutdown().await.expect("an end");
+            let mut rest = Vec::new();
+            far.read_to_end(&mut rest).await.expect("an end");
+            assert_eq!(early.unwrap_or(0) + rest.len(), 3);
+        }
+        assert!(kept > 0, "it went by itself");
     }
 }

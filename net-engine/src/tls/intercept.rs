@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, server};
 
+use super::last_flight::LastFlight;
 use super::upstream::{ConnectError, Connected, connect};
 use crate::guest::{
     Admission, Context, DialError, FAREWELL, GuestAlert, GuestStream, HttpVersion, Inner, InnerProtocol,
@@ -16,7 +17,7 @@ use crate::guest::{
 use crate::http;
 use crate::proxy::UpstreamStream;
 
-type GuestTls = server::TlsStream<Prefixed<GuestStream>>;
+type GuestTls = server::TlsStream<LastFlight<Prefixed<GuestStream>>>;
 
 /// Opens a TLS stream: upstream's handshake first, then the guest's with what upstream chose; or, where
 /// upstream's choice of the last time is remembered, both at once.
@@ -263,9 +264,16 @@ pub(crate) async fn accept_guest(
     guest: GuestStream,
     prefix: Bytes,
 ) -> Result<GuestTls, InterceptError> {
-    let accept = TlsAcceptor::from(config).accept(Prefixed::new(prefix, guest));
+    let accept = TlsAcceptor::from(config).accept(LastFlight::new(Prefixed::new(prefix, guest)));
     match timeout(context.limits.guest_handshake_timeout, accept).await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(mut stream)) => {
+            let (below, tls) = stream.get_mut();
+            below.server_is_done(tls.protocol_version());
+            // What waits is no matter of the guest's reading: this is a write into its ring.
+            let flushed = stream.flush().await;
+            flushed.map_err(|error| InterceptError::HandshakeRefused(GuestAlert::of(&error)))?;
+            Ok(stream)
+        }
         Ok(Err(error)) => Err(InterceptError::HandshakeRefused(GuestAlert::of(&error))),
         Err(_elapsed) => Err(InterceptError::HandshakeTimeout),
     }

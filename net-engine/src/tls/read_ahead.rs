@@ -31,6 +31,10 @@ impl<S> ReadAhead<S> {
         Self { stream, unread: BytesMut::new() }
     }
 
+    pub(super) fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// Gives an empty buffer back.
     fn release(&mut self) {
         let mut buffer = std::mem::take(&mut self.unread);

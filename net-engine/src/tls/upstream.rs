@@ -5,15 +5,17 @@ use net_tls::{Alpn, AlpnOffer, UpstreamFault};
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::time::timeout;
-use tokio_rustls::{TlsConnector, client};
+use tokio_rustls::TlsConnector;
 
+use super::last_flight::LastFlight;
 use super::read_ahead::ReadAhead;
+use super::upstream_tls::UpstreamTls;
 use crate::guest::{Context, Event, Proof, StreamInfo};
 use crate::proxy::UpstreamStream;
 
 /// Upstream's end, once its handshake is over and its certificate verified.
 pub(super) struct Connected {
-    pub(super) stream: client::TlsStream<ReadAhead<UpstreamStream>>,
+    pub(super) stream: UpstreamTls,
     /// What its certificate proves.
     pub(super) proof: Proof,
     /// The protocol it chose, if it is one of HTTP.
@@ -65,9 +67,9 @@ pub(super) async fn connect(
     if !others.is_empty() {
         Arc::make_mut(&mut config).alpn_protocols = others.to_vec();
     }
-    let connecting = TlsConnector::from(config).connect(asked, ReadAhead::new(upstream));
+    let connecting = TlsConnector::from(config).connect(asked, LastFlight::new(ReadAhead::new(upstream)));
     let stream = match timeout(context.limits.upstream_handshake_timeout, connecting).await {
-        Ok(Ok(stream)) => stream,
+        Ok(Ok(stream)) => UpstreamTls::new(stream),
         Ok(Err(error)) => return Err(ConnectError::of(&error)),
         Err(_elapsed) => return Err(ConnectError::Fault(UpstreamFault::TimedOut)),
     };
@@ -78,7 +80,7 @@ pub(super) async fn connect(
         Proof::default()
     };
     // rustls takes no protocol that was not offered.
-    let negotiated = stream.get_ref().1.alpn_protocol();
+    let negotiated = stream.alpn_protocol();
     let (chosen, other) = if others.is_empty() {
         (Alpn::of(negotiated).ok_or(failed)?, None)
     } else {
