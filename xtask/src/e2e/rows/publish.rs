@@ -117,11 +117,12 @@ pub(crate) const ROWS: &[Row] = &[
     .wrapped(beside!(
         "python3 {dir}/ask-datagram.py 127.0.0.1 18086 four 20; python3 {dir}/ask-datagram.py ::1 18086 six. 9000"
     )),
+    // Where the command is root's it may become nobody else: servers are told not to try.
     row(
         "published_port_of_udp_serves_names",
         &["--publish", "18087:5300/udp"],
         "dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --port=5300 --pid-file \
-         --address=/published.test/192.0.2.7 & for i in $(seq 100); do test -e {dir}/started/{id}.done && break; \
+         --user= --group= --address=/published.test/192.0.2.7 & for i in $(seq 100); do test -e {dir}/started/{id}.done && break; \
          sleep 0.1; done; kill $!; cat {dir}/started/{id}.heard",
         &[Out("192.0.2.7")],
     )
@@ -166,7 +167,7 @@ pub(crate) const ROWS: &[Row] = &[
         "nginx_is_told_who_connects",
         &["--publish", "18091:8080/proxy-v1", "--publish", "[::1]:18091:8080/proxy-v2"],
         "d={dir}/started/{id}.nginx; mkdir -p $d; printf '%s' \
-         \"daemon off; master_process off; pid $d/pid; error_log $d/error.log; events {} http { access_log off; \
+         \"daemon off; master_process off; user root; pid $d/pid; error_log $d/error.log; events {} http { access_log off; \
          client_body_temp_path $d/a; proxy_temp_path $d/b; fastcgi_temp_path $d/c; uwsgi_temp_path $d/d; \
          scgi_temp_path $d/e; server { listen 8080 proxy_protocol; listen [::]:8080 proxy_protocol; location / { \
          return 200 told:\\$proxy_protocol_addr:\\$proxy_protocol_server_port; } } }\" > $d/conf; \
