@@ -141,6 +141,10 @@ pub(super) fn keep(workspace: &Workspace, plan: &Plan, samples: &Samples) -> Res
     let mut findings = Findings::new(workspace, plan).with_notes(samples, System::name);
     findings.figures = figures(samples);
     findings.ratios = ratio::all(samples);
+    if plan.systems.is_empty() {
+        let why = "it is not among the peers that can be driven".to_owned();
+        findings.absent.push(Absent { system: "gvproxy".to_owned(), why });
+    }
     findings.keep(workspace, "engine")?;
     Ok(findings)
 }

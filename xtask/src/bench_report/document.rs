@@ -93,7 +93,6 @@ fn noted(runs: &[Findings]) -> String {
             notes.push(format!("{} samples were taken on a busy machine", run.disturbed_samples));
         }
     }
-    notes.push("absent gvproxy: it is not among the peers that can be driven".to_owned());
     let mut text = String::from("\n## Notes\n\n");
     for note in notes {
         let _ = writeln!(text, "- {}", note.split_whitespace().collect::<Vec<_>>().join(" "));
