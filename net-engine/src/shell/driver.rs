@@ -41,6 +41,9 @@ pub(crate) struct Driver {
     /// how many there are.
     starts: VecDeque<(FlowId, Flow)>,
     thinner: Thinner,
+    /// Datagrams refused since floods were last looked at that had come in pieces: the link can thin those by
+    /// their pieces alone.
+    refused_in_pieces: u64,
     /// What the link was told last.
     thinned: Thinning,
     /// Whether sessions had their turn since frames were received. They have it before anything is
@@ -77,6 +80,7 @@ impl Driver {
             buffer,
             starts: VecDeque::new(),
             thinner: Thinner::new(),
+            refused_in_pieces: 0,
             thinned: Thinning::default(),
             lets_sessions_answer: false,
             link_opens: None,
@@ -140,7 +144,9 @@ impl Driver {
         // Where one costs more than others it counts as more.
         let mut frames = 0;
         while frames < budget {
-            let Self { context, lookups, udp, ping, link, buffer, starts, link_opens, .. } = self;
+            let Self {
+                context, lookups, udp, ping, link, buffer, starts, link_opens, refused_in_pieces, ..
+            } = self;
             // One borrow and one look at the clock for a run of frames that ask for nothing.
             let batch = stack.with_now(|gateway, now| {
                 let mut shaper = stack.link_shaper();
@@ -203,7 +209,10 @@ impl Driver {
                         }
                         Ingress::Reassembled(datagram) => {
                             let (flow, passage) = (datagram.flow(), datagram.passage());
-                            match take_datagram(context, udp, flow, datagram.payload(), passage, now) {
+                            let refused = udp.refused();
+                            let taken = take_datagram(context, udp, flow, datagram.payload(), passage, now);
+                            *refused_in_pieces += udp.refused() - refused;
+                            match taken {
                                 Ok(Some(query)) => Asked::Answer(query),
                                 Ok(None) => continue,
                                 Err(why) => {
@@ -233,10 +242,12 @@ impl Driver {
     /// Has the link leave away what would be refused, while that is a lot.
     fn thin_floods(&mut self, stack: &Stack) {
         let [syns, fragments] = stack.with(Gateway::take_refused);
+        let in_pieces = std::mem::take(&mut self.refused_in_pieces);
         let all = [
             syns,
             fragments,
-            (Kind::Datagram, self.udp.take_refused()),
+            (Kind::Fragment, in_pieces),
+            (Kind::Datagram, self.udp.take_refused().saturating_sub(in_pieces)),
             (Kind::Echo, self.ping.take_refused()),
         ];
         // Most of the time there is no reason to ask for the time.
@@ -409,13 +420,13 @@ mod tests {
     use std::cell::Cell;
     use std::collections::HashMap;
     use std::io::{Read as _, Write as _};
-    use std::net::{Ipv4Addr, UdpSocket};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
     use std::os::unix::net::UnixStream;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use net_policy::Policy;
-    use smoltcp::wire::{Ipv4Packet, TcpPacket};
+    use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
     use tokio::task::LocalSet;
 
     use super::*;
@@ -424,12 +435,12 @@ mod tests {
     use crate::link::{FrameMeta, LinkCapabilities, Received};
 
     /// The frames of a guest, the `nth` by `write`, as long as it gives their length; how many were taken and
-    /// sent, and by how much SYNs are to be thinned.
+    /// sent, and how the link is to be thinned.
     struct Source<W> {
         write: W,
         taken: Arc<AtomicUsize>,
         sent: Arc<AtomicUsize>,
-        thinned: Arc<AtomicUsize>,
+        thinned: Arc<Mutex<Thinning>>,
     }
 
     impl<W: Fn(usize, &mut [u8]) -> Option<usize> + Send> Link for Source<W> {
@@ -450,15 +461,18 @@ mod tests {
         }
 
         fn thin(&mut self, thinning: &Thinning) {
-            self.thinned.store(thinning.syns.into(), Ordering::Relaxed);
+            *self.thinned.lock().expect("nobody panics") = thinning.clone();
         }
     }
+
+    /// Where the guest sends to.
+    const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)), 7_000);
 
     /// What a link counts.
     struct Counts {
         taken: Arc<AtomicUsize>,
         sent: Arc<AtomicUsize>,
-        thinned: Arc<AtomicUsize>,
+        thinned: Arc<Mutex<Thinning>>,
     }
 
     /// The driver of a guest whose frames are these, and which may do nothing; and the counts of its link.
@@ -501,6 +515,32 @@ mod tests {
         // The ports are where they are in a segment; no sum.
         buffer[36..38].copy_from_slice(&to.port().to_be_bytes());
         buffer[38..BYTES].copy_from_slice(&[0, 8, 0, 0]);
+        BYTES
+    }
+
+    /// A datagram of the guest over IPv6 without data, in one fragment that is all of it (RFC 6946).
+    fn atomic_fragment(buffer: &mut [u8], from_port: u16) -> usize {
+        const BYTES: usize = 14 + 40 + 8 + 8;
+        let addresses = GuestAddresses::default();
+        let guest = addresses.ipv6.expect("an address").guest;
+        let server = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+        buffer[..BYTES].fill(0);
+        buffer[..6].copy_from_slice(&addresses.gateway_mac.0);
+        buffer[6..12].copy_from_slice(&addresses.guest_mac.0);
+        buffer[12..14].copy_from_slice(&[0x86, 0xdd]);
+        let mut packet = Ipv6Packet::new_unchecked(&mut buffer[14..BYTES]);
+        packet.set_version(6);
+        packet.set_payload_len(16);
+        packet.set_next_header(smoltcp::wire::IpProtocol::Ipv6Frag);
+        packet.set_hop_limit(64);
+        packet.set_src_addr(guest);
+        packet.set_dst_addr(server);
+        buffer[54] = 17;
+        let mut udp = UdpPacket::new_unchecked(&mut buffer[62..BYTES]);
+        udp.set_src_port(from_port);
+        udp.set_dst_port(7_000);
+        udp.set_len(8);
+        udp.fill_checksum(&guest.into(), &server.into());
         BYTES
     }
 
@@ -634,26 +674,45 @@ mod tests {
 
     #[test]
     fn the_link_is_thinned_while_there_is_a_flood() {
-        let goes_on = Arc::new(AtomicBool::new(true));
-        let is_flooded = Arc::clone(&goes_on);
-        let (driver, Counts { thinned, .. }) = driver(move |nth, buffer| {
-            let port = u16::try_from(1_024 + nth % 60_000).ok()?;
-            is_flooded.load(Ordering::Relaxed).then(|| segment(buffer, port, false))
-        });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        LocalSet::new().block_on(&runtime, async {
-            let flood = tokio::task::spawn_local(driver.run());
-            for is_thinned in [true, false] {
-                goes_on.store(is_thinned, Ordering::Relaxed);
-                let told = tokio::time::timeout(Duration::from_secs(20), async {
-                    while (thinned.load(Ordering::Relaxed) > 0) != is_thinned {
-                        sleep(Duration::from_millis(5)).await;
-                    }
-                });
-                told.await.expect("the link is told");
-            }
-            flood.abort();
-        });
+        type Write = fn(&mut [u8], u16) -> usize;
+        type Shift = fn(&Thinning) -> u8;
+        let floods: [(&str, Write, Shift); 3] = [
+            ("syns", |buffer, port| segment(buffer, port, false), |thinning| thinning.syns),
+            ("datagrams", |buffer, port| datagram(buffer, port, SERVER), |thinning| thinning.datagrams),
+            // Of a datagram that is whole, which is refused as one: a filter knows it by its piece.
+            ("datagrams in pieces", atomic_fragment, |thinning| thinning.fragments),
+        ];
+        for (name, write, shift) in floods {
+            let goes_on = Arc::new(AtomicBool::new(true));
+            let is_flooded = Arc::clone(&goes_on);
+            let (driver, Counts { thinned, .. }) = driver(move |nth, buffer| {
+                let port = u16::try_from(1_024 + nth % 60_000).ok()?;
+                is_flooded.load(Ordering::Relaxed).then(|| write(buffer, port))
+            });
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            LocalSet::new().block_on(&runtime, async {
+                let flood = tokio::task::spawn_local(driver.run());
+                for is_thinned in [true, false] {
+                    goes_on.store(is_thinned, Ordering::Relaxed);
+                    let told = tokio::time::timeout(Duration::from_secs(20), async {
+                        loop {
+                            let thinning = thinned.lock().expect("nobody panics").clone();
+                            if thinning.is_none() != is_thinned {
+                                break thinning;
+                            }
+                            sleep(Duration::from_millis(5)).await;
+                        }
+                    });
+                    let thinning = told.await.expect("the link is told");
+                    let others = [thinning.syns, thinning.datagrams, thinning.echoes, thinning.fragments];
+                    assert_eq!(shift(&thinning) > 0, is_thinned, "{name}: {thinning:?}");
+                    let thinned_kinds = others.iter().filter(|shift| **shift > 0).count();
+                    assert_eq!(thinned_kinds, usize::from(is_thinned), "{name}: {thinning:?}");
+                }
+                flood.abort();
+            });
+        }
     }
 
     #[test]

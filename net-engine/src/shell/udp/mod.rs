@@ -49,8 +49,10 @@ struct State {
     /// Of flows that begin.
     bucket: TokenBucket,
     counters: UdpCounters,
-    /// Datagrams of flows too many, since this was last asked.
+    /// Datagrams of flows too many.
     refused: u64,
+    /// How many of them somebody has taken note of.
+    told: u64,
     /// Flows that were decided, whatever became of them.
     decided: u64,
 }
@@ -88,6 +90,7 @@ impl Udp {
             bucket: TokenBucket::new(limits.new_udp_flows_per_second, limits.new_udp_flow_burst),
             counters: UdpCounters::default(),
             refused: 0,
+            told: 0,
             decided: 0,
         });
         Self { context, state }
@@ -109,7 +112,15 @@ impl Udp {
 
     /// How many datagrams of flows too many there were since this was last asked.
     pub(crate) fn take_refused(&self) -> u64 {
-        std::mem::take(&mut self.state().refused)
+        let mut state = self.state();
+        let refused = state.refused - state.told;
+        state.told = state.refused;
+        refused
+    }
+
+    /// How many there were so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.state.borrow().refused
     }
 
     /// How many flows were decided so far, most of which took a socket.
