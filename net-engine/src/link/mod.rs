@@ -19,6 +19,7 @@ pub use frame_meta::{Checksum, FrameMeta, Segmentation, SegmentationKind};
 pub use packet::PacketLink;
 pub use pair::{PairGuest, PairLink, pair};
 pub use tap::TapLink;
+pub(crate) use thinning::SPARED_SERVICES;
 pub use thinning::{MAX_SHIFT, MAX_SPARED_PORTS, Thinning};
 
 /// The largest frame a link carries: an Ethernet header and a full IP packet.

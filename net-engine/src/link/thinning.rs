@@ -8,6 +8,9 @@ use nix::libc::{
 /// Ports of the guest that a filter can name.
 pub const MAX_SPARED_PORTS: usize = 32;
 
+/// Ports of services whose questions pass, whatever is left away: DNS and DHCP.
+pub(crate) const SPARED_SERVICES: [u16; 2] = [53, 67];
+
 /// The largest share that is left away: all but one in 2^15.
 pub const MAX_SHIFT: u8 = 15;
 
@@ -18,7 +21,7 @@ pub const MAX_SHIFT: u8 = 15;
 pub struct Thinning {
     /// SYNs.
     pub syns: u8,
-    /// Datagrams of UDP, but for those to port 53 and from [`spared_ports`](Self::spared_ports).
+    /// Datagrams of UDP, but for those to ports 53 and 67 and from [`spared_ports`](Self::spared_ports).
     pub datagrams: u8,
     /// Requests for an echo.
     pub echoes: u8,
@@ -44,7 +47,6 @@ const RANDOM: u32 = (-0x1000_i32 + 56).cast_unsigned();
 
 const TCP: u32 = 6;
 const UDP: u32 = 17;
-const DNS: u32 = 53;
 
 /// Where a jump leads.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,7 +138,9 @@ pub(super) fn program(thinning: &Thinning) -> Vec<sock_filter> {
 
     asm.label(To::Ports);
     asm.load(BPF_H, BPF_IND, 14 + 2);
-    asm.jump(BPF_JEQ, DNS, To::Keep, To::Next);
+    for service in SPARED_SERVICES {
+        asm.jump(BPF_JEQ, u32::from(service), To::Keep, To::Next);
+    }
     asm.load(BPF_H, BPF_IND, 14);
     for port in thinning.spared_ports.iter().take(MAX_SPARED_PORTS) {
         asm.jump(BPF_JEQ, u32::from(*port), To::Keep, To::Next);
@@ -280,6 +284,7 @@ mod tests {
             ("rst", v6(6, &tcp(4))),
             ("dns", v4(17, 0, [0, 0], &udp(7_000, 53))),
             ("dns v6", v6(17, &udp(7_000, 53))),
+            ("dhcp", v4(17, 0, [0, 0], &udp(68, 67))),
             ("echo reply", v4(1, 0, [0, 0], &[0, 0, 0, 0])),
             ("neighbour solicitation", v6(58, &[135, 0, 0, 0])),
             ("another protocol", v4(132, 0, [0, 0], &[0; 8])),

@@ -15,7 +15,7 @@ use super::{Ping, Udp, dns_session, session};
 use crate::core::{FlowId, Gateway, Ingress, Kind, Passage, Thinner, Undelivery, Unreachable, packets};
 use crate::dns::{Lookups, answer_datagram};
 use crate::guest::{Context, DNS_OVER_TLS_PORT, DNS_PORT, DnsPlace, Event, RawEchoSockets, Stack, now};
-use crate::link::{Link, MAX_FRAME_BYTES, MAX_SPARED_PORTS, Thinning};
+use crate::link::{Link, MAX_FRAME_BYTES, MAX_SPARED_PORTS, SPARED_SERVICES, Thinning};
 
 /// What a datagram costs that begins a flow, in frames that do not: it is decided, and takes a socket of the host.
 const FRAMES_PER_UDP_FLOW: usize = 8;
@@ -41,9 +41,6 @@ pub(crate) struct Driver {
     /// how many there are.
     starts: VecDeque<(FlowId, Flow)>,
     thinner: Thinner,
-    /// Datagrams refused since floods were last looked at that had come in pieces: the link can thin those by
-    /// their pieces alone.
-    refused_in_pieces: u64,
     /// What the link was told last.
     thinned: Thinning,
     /// Whether sessions had their turn since frames were received. They have it before anything is
@@ -80,7 +77,6 @@ impl Driver {
             buffer,
             starts: VecDeque::new(),
             thinner: Thinner::new(),
-            refused_in_pieces: 0,
             thinned: Thinning::default(),
             lets_sessions_answer: false,
             link_opens: None,
@@ -144,9 +140,7 @@ impl Driver {
         // Where one costs more than others it counts as more.
         let mut frames = 0;
         while frames < budget {
-            let Self {
-                context, lookups, udp, ping, link, buffer, starts, link_opens, refused_in_pieces, ..
-            } = self;
+            let Self { context, lookups, udp, ping, link, buffer, starts, link_opens, thinner, .. } = self;
             // One borrow and one look at the clock for a run of frames that ask for nothing.
             let batch = stack.with_now(|gateway, now| {
                 let mut shaper = stack.link_shaper();
@@ -170,21 +164,21 @@ impl Driver {
                         shaper.gate(Direction::Egress).spend(received.len, packets, now);
                     }
                     let ingress = gateway.handle_frame(&received.meta, bytes, now);
-                    let decided = udp.decided();
-                    let asked = match ingress {
+                    let (decided, refused) = (udp.decided(), udp.refused());
+                    let (asked, thinned_as) = match ingress {
                         Ingress::Handled => continue,
                         Ingress::Syn { id, flow } => {
                             starts.push_back((id, flow));
                             continue;
                         }
-                        Ingress::GivenUp { id } => Some(Asked::GivenUp { id }),
+                        Ingress::GivenUp { id } => (Some(Asked::GivenUp { id }), None),
                         Ingress::Datagram { flow, passage, payload, packet } => {
                             let taken = take_datagram(context, udp, &flow, payload, passage, now);
                             let query = taken.unwrap_or_else(|why| {
                                 gateway.push_unreachable(packet, why);
                                 None
                             });
-                            query.map(Asked::Answer)
+                            (query.map(Asked::Answer), thinned_as(&flow))
                         }
                         Ingress::Datagrams { flow, passage, payload, packet, piece_bytes } => {
                             let pieces = payload.chunks(piece_bytes.get().into());
@@ -197,7 +191,7 @@ impl Driver {
                                     Err(why) => gateway.push_unreachable(packet, why),
                                 }
                             }
-                            None
+                            (None, thinned_as(&flow))
                         }
                         Ingress::Echo { flow, sequence, passage, data, packet } => {
                             if let Err(why) = ping.ask(&flow, sequence, data, passage, now) {
@@ -207,18 +201,20 @@ impl Driver {
                         }
                         Ingress::Reassembled(datagram) => {
                             let (flow, passage) = (datagram.flow(), datagram.passage());
-                            let refused = udp.refused();
                             let taken = take_datagram(context, udp, flow, datagram.payload(), passage, now);
-                            *refused_in_pieces += udp.refused() - refused;
                             let query = taken.unwrap_or_else(|why| {
                                 gateway.push_unreachable(datagram.packet(), why);
                                 None
                             });
-                            query.map(Asked::Answer)
+                            // A filter sees the pieces alone.
+                            (query.map(Asked::Answer), Some(Kind::Fragment))
                         }
                     };
                     let begun = usize::try_from(udp.decided() - decided).unwrap_or(usize::MAX);
                     frames = frames.saturating_add(begun.saturating_mul(FRAMES_PER_UDP_FLOW - 1));
+                    if let Some(kind) = thinned_as {
+                        thinner.note_refused(kind, udp.refused() - refused, now);
+                    }
                     let Some(asked) = asked else { continue };
                     return Ok(Batch::Asked(asked));
                 }
@@ -240,14 +236,8 @@ impl Driver {
     /// Has the link leave away what would be refused, while that is a lot.
     fn thin_floods(&mut self, stack: &Stack) {
         let [syns, fragments] = stack.with(Gateway::take_refused);
-        let in_pieces = std::mem::take(&mut self.refused_in_pieces);
-        let all = [
-            syns,
-            fragments,
-            (Kind::Fragment, in_pieces),
-            (Kind::Datagram, self.udp.take_refused().saturating_sub(in_pieces)),
-            (Kind::Echo, self.ping.take_refused()),
-        ];
+        // Datagrams were noted as they came.
+        let all = [syns, fragments, (Kind::Echo, self.ping.take_refused())];
         // Most of the time there is no reason to ask for the time.
         if self.thinner.poll_timeout().is_none() && all.iter().all(|(_, count)| *count == 0) {
             return;
@@ -258,7 +248,7 @@ impl Driver {
         }
         if let Some(mut thinning) = self.thinner.poll(now) {
             if thinning.datagrams > 0 {
-                thinning.spared_ports = self.udp.answered_ports(MAX_SPARED_PORTS);
+                thinning.spared_ports = self.udp.spared_ports(MAX_SPARED_PORTS, now);
             }
             // The kernel changes a TAP's filter under a lock that all of its interfaces share.
             if thinning != self.thinned {
@@ -369,6 +359,11 @@ enum Asked {
     Answer(Query),
 }
 
+/// What a datagram is thinned as, where it is.
+fn thinned_as(flow: &Flow) -> Option<Kind> {
+    (!SPARED_SERVICES.contains(&flow.upstream.port())).then_some(Kind::Datagram)
+}
+
 /// Carries a datagram of the guest, or finds the query in it; or says what the guest is told instead.
 fn take_datagram(
     context: &Context,
@@ -429,7 +424,7 @@ mod tests {
 
     use super::*;
     use crate::core::{GatewayConfig, GuestAddresses};
-    use crate::guest::{EventQueue, GuestConfig};
+    use crate::guest::{EventQueue, GuestConfig, PublicationId};
     use crate::link::{Checksum, FrameMeta, LinkCapabilities, Received, Segmentation, SegmentationKind};
 
     /// The frames of a guest, the `nth` by `write`, as long as it gives their length; how many were taken and
@@ -621,6 +616,41 @@ mod tests {
         assert!(frames <= ROUND_TRIPS * 4 * turn, "{frames} frames were taken before the sockets' turn");
     }
 
+    /// Ports whose datagrams pass while a flood is thinned: none that floods itself, and no flood of what passes
+    /// anyway has others thinned.
+    #[test]
+    fn published_ports_are_spared_and_what_passes_anyway_thins_nothing() {
+        const FRAMES: usize = 10_000;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        for (to_port, is_thinned) in [(67, false), (7_000, true)] {
+            let to = SocketAddr::new(SERVER.ip(), to_port);
+            let mut config = GuestConfig { policy: Policy::new(Vec::new()), ..GuestConfig::default() };
+            (config.limits.new_udp_flow_burst, config.limits.new_udp_flows_per_second) = (1, 1);
+            let (mut driver, Counts { taken, thinned, .. }) =
+                driver_of(config, FrameMeta::default(), move |nth, buffer| {
+                    (nth < FRAMES).then(|| datagram(buffer, 9_000, to))
+                });
+            LocalSet::new().block_on(&runtime, async {
+                for (id, port) in [(1, 9_000), (2, 5_353)] {
+                    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+                    socket.set_nonblocking(true).expect("a socket");
+                    driver.udp.publish(PublicationId(id), socket, port).expect("it is served");
+                }
+                assert_eq!(driver.udp.spared_ports(MAX_SPARED_PORTS, now()), [5_353, 9_000]);
+                assert_eq!(driver.udp.spared_ports(1, now()), [5_353]);
+                most_until(&mut driver, &taken, FRAMES).await;
+                assert!(driver.udp.refused() > 9_000, "{}", driver.udp.refused());
+                let stack = driver.context.stack.clone();
+                assert_eq!(driver.udp.spared_ports(MAX_SPARED_PORTS, now()), [5_353]);
+                sleep(Duration::from_millis(60)).await;
+                driver.thin_floods(&stack);
+                let thinning = thinned.lock().expect("nobody panics").clone();
+                let expected: &[u16] = if is_thinned { &[5_353] } else { &[] };
+                assert_eq!((thinning.datagrams > 0, &*thinning.spared_ports), (is_thinned, expected));
+            });
+        }
+    }
+
     #[test]
     fn a_burst_of_flows_is_started_a_few_at_a_time() {
         const FLOWS: u16 = 100;
@@ -780,17 +810,19 @@ mod tests {
     /// Polls a driver until it has taken so many frames; the most of them in one turn.
     fn most_in_one_turn(driver: &mut Driver, taken: &AtomicUsize, all: usize) -> usize {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        LocalSet::new().block_on(&runtime, async {
-            let mut timer = pin!(sleep(Duration::ZERO));
-            let mut most = 0;
-            poll_fn(|task| {
-                let before = taken.load(Ordering::Relaxed);
-                assert!(driver.poll(task, timer.as_mut()).is_pending());
-                let now = taken.load(Ordering::Relaxed);
-                most = most.max(now - before);
-                if now == all { Poll::Ready(most) } else { Poll::Pending }
-            })
-            .await
+        LocalSet::new().block_on(&runtime, most_until(driver, taken, all))
+    }
+
+    async fn most_until(driver: &mut Driver, taken: &AtomicUsize, all: usize) -> usize {
+        let mut timer = pin!(sleep(Duration::ZERO));
+        let mut most = 0;
+        poll_fn(|task| {
+            let before = taken.load(Ordering::Relaxed);
+            assert!(driver.poll(task, timer.as_mut()).is_pending());
+            let now = taken.load(Ordering::Relaxed);
+            most = most.max(now - before);
+            if now == all { Poll::Ready(most) } else { Poll::Pending }
         })
+        .await
     }
 }
