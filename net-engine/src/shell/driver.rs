@@ -24,6 +24,9 @@ const FRAMES_PER_UDP_FLOW: usize = 8;
 /// the others send in the meantime, and what has come for them, is not to wait for a burst of SYNs.
 const MAX_STARTS: usize = 8;
 
+/// How long a link spares the same ports, while all else stays.
+const PORTS_STAY: Duration = Duration::from_secs(1);
+
 /// Moves frames between a guest's link and its gateway, and starts what they ask for.
 ///
 /// A task of its own, polled when the link, a timer or a session has something for it. Each poll
@@ -43,6 +46,8 @@ pub(crate) struct Driver {
     thinner: Thinner,
     /// What the link was told last.
     thinned: Thinning,
+    /// When it may be told of other ports to spare.
+    ports_due: Option<std::time::Instant>,
     /// Whether sessions had their turn since frames were received. They have it before anything is
     /// sent: what they read and write goes into the same acknowledgement, and what is for upstream does
     /// not wait for it.
@@ -78,6 +83,7 @@ impl Driver {
             starts: VecDeque::new(),
             thinner: Thinner::new(),
             thinned: Thinning::default(),
+            ports_due: None,
             lets_sessions_answer: false,
             link_opens: None,
         }
@@ -246,15 +252,26 @@ impl Driver {
         for (kind, count) in all {
             self.thinner.note_refused(kind, count, now);
         }
-        if let Some(mut thinning) = self.thinner.poll(now) {
-            if thinning.datagrams > 0 {
-                thinning.spared_ports = self.udp.spared_ports(MAX_SPARED_PORTS, now);
-            }
-            // The kernel changes a TAP's filter under a lock that all of its interfaces share.
-            if thinning != self.thinned {
-                self.link.thin(&thinning);
-                self.thinned = thinning;
-            }
+        if let Some(thinning) = self.thinner.poll(now) {
+            self.thin(thinning, now);
+        }
+    }
+
+    /// Has the link thin frames so, and says which ports it spares. The kernel changes a TAP's filter under a lock that
+    /// all of its interfaces share: where the ports alone would be others, they wait for their second.
+    fn thin(&mut self, mut thinning: Thinning, now: std::time::Instant) {
+        thinning.spared_ports.clone_from(&self.thinned.spared_ports);
+        if thinning == self.thinned && self.ports_due.is_none_or(|due| now < due) {
+            return;
+        }
+        thinning.spared_ports.clear();
+        if thinning.datagrams > 0 {
+            thinning.spared_ports = self.udp.spared_ports(MAX_SPARED_PORTS, now);
+        }
+        self.ports_due = (thinning.datagrams > 0).then_some(now + PORTS_STAY);
+        if thinning != self.thinned {
+            self.link.thin(&thinning);
+            self.thinned = thinning;
         }
     }
 
@@ -649,6 +666,37 @@ mod tests {
                 assert_eq!((thinning.datagrams > 0, &*thinning.spared_ports), (is_thinned, expected));
             });
         }
+    }
+
+    #[test]
+    fn a_link_is_told_at_once_how_much_to_leave_away_and_seldom_which_ports_to_spare() {
+        let (mut driver, Counts { thinned, .. }) = driver(|_, _| None);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let start = now();
+            // After so many milliseconds a port is published, and datagrams are to be thinned so; which ports the link
+            // spares then.
+            for (after, port, datagrams, spared) in [
+                (0, 1_000, 3, &[1_000][..]),
+                (50, 1_001, 3, &[1_000]),
+                (950, 1_002, 3, &[1_000]),
+                (1_000, 1_003, 3, &[1_000, 1_001, 1_002, 1_003]),
+                (1_050, 1_004, 3, &[1_000, 1_001, 1_002, 1_003]),
+                (1_100, 1_005, 4, &[1_000, 1_001, 1_002, 1_003, 1_004, 1_005]),
+                (2_050, 1_006, 4, &[1_000, 1_001, 1_002, 1_003, 1_004, 1_005]),
+                (2_060, 1_007, 0, &[]),
+                (9_000, 1_008, 0, &[]),
+                (9_050, 1_009, 1, &[1_000, 1_001, 1_002, 1_003, 1_004, 1_005, 1_006, 1_007, 1_008, 1_009]),
+            ] {
+                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+                socket.set_nonblocking(true).expect("a socket");
+                driver.udp.publish(PublicationId(port.into()), socket, port).expect("it is served");
+                let thinning = Thinning { datagrams, ..Thinning::default() };
+                driver.thin(thinning, start + Duration::from_millis(after));
+                let told = thinned.lock().expect("nobody panics").clone();
+                assert_eq!((told.datagrams, &*told.spared_ports), (datagrams, spared), "{after}");
+            }
+        });
     }
 
     #[test]
