@@ -64,7 +64,7 @@ struct Mapping<M> {
     peers: Ends,
     /// How many were opened before.
     nth: u64,
-    /// Whether something has come for it.
+    /// Whether something has come for it, since it was last said to be [part of a flood](PortTable::note_flood).
     is_answered: bool,
 }
 
@@ -225,6 +225,13 @@ impl<M, P> PortTable<M, P> {
         answered.sort_unstable();
         answered.truncate(most);
         answered.into_iter().map(|(_, port)| port).collect()
+    }
+
+    /// A port has sent more than it may: it counts as not answered, until it is again.
+    pub(crate) fn note_flood(&mut self, guest: SocketAddr) {
+        if let Some(mapping) = self.by_guest.get(&guest).and_then(|owner| self.mappings.get_mut(*owner)) {
+            mapping.is_answered = false;
+        }
     }
 
     /// Like [`handle_ingress`](Self::handle_ingress) for what is no datagram of the peer: nothing lives

@@ -28,7 +28,8 @@ pub(crate) enum Kind {
 /// Counts what was refused, and says how a link is to be thinned so that little has to be.
 ///
 /// Whatever is refused has cost a wake-up, a system call and a look at its headers. What is above a rate is
-/// refused anyway: drawn at random among all of its kind before, it is as likely to be any of them.
+/// refused anyway, and is drawn at random among all of its kind instead. What is of that kind and would not have been
+/// refused is drawn too: datagrams of flows that are open, for one, unless the caller spares their ports.
 pub(crate) struct Thinner {
     /// Refused since the window began, each kind.
     refused: [u64; 4],
@@ -42,7 +43,7 @@ impl Thinner {
         Self { refused: [0; 4], shifts: [0; 4], ends: None }
     }
 
-    /// Notes that so many frames of a kind were refused since this was last called.
+    /// Notes that so many frames of a kind were refused, of those that thinning leaves away.
     pub(crate) fn note_refused(&mut self, kind: Kind, count: u64, now: Instant) {
         if count > 0 {
             self.refused[Self::slot(kind)] += count;

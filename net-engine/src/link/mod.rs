@@ -1,8 +1,10 @@
 //! Links: how Ethernet frames reach the engine and leave it.
 //!
 //! A link is the guest's end of a cable. It moves whole frames with their virtio-net metadata,
-//! refuses what does not fit instead of dropping it, and knows nothing of what is inside.
+//! refuses what does not fit instead of dropping it, and knows nothing of what is inside. The one exception is a
+//! flood: while it is told to ([`Link::thin`]), it leaves away a share of the frames that begin something.
 
+mod bpf;
 mod frame_meta;
 mod packet;
 mod pair;
@@ -19,6 +21,7 @@ pub use frame_meta::{Checksum, FrameMeta, Segmentation, SegmentationKind};
 pub use packet::PacketLink;
 pub use pair::{PairGuest, PairLink, pair};
 pub use tap::TapLink;
+pub(crate) use thinning::SPARED_SERVICES;
 pub use thinning::{MAX_SHIFT, MAX_SPARED_PORTS, Thinning};
 
 /// The largest frame a link carries: an Ethernet header and a full IP packet.
@@ -46,7 +49,7 @@ pub struct Received {
 
 /// A cable to one guest. A VMM implements this for its own queue.
 ///
-/// Both methods follow the contract of [`Future::poll`]: on `Pending`
+/// The methods that poll follow the contract of [`Future::poll`]: on `Pending`
 /// the waker of `context` is registered. They are called from one thread, the one the guest was
 /// placed on; a descriptor is registered with that thread's reactor at the first poll.
 ///

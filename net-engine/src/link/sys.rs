@@ -27,12 +27,20 @@ const TUN_F_USO6: libc::c_ulong = 0x40;
 
 const OFFLOADS: libc::c_ulong = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 
+/// What a link asks of its TAP interface. `IFF_NO_PI` is the bit of `IFF_NOFILTER` too, by which no filter is taken
+/// over that somebody left on an interface which stays.
+const TAP_FLAGS: libc::c_int = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+const _: () = assert!(TAP_FLAGS & libc::IFF_NOFILTER != 0);
+
 /// Binds a tun descriptor to a TAP interface named `name`, with virtio-net headers.
 pub(super) fn attach_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    attach_tap_as(tun, name, TAP_FLAGS)
+}
+
+fn attach_tap_as(tun: BorrowedFd<'_>, name: &str, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: an all-zero `ifreq` is a valid one.
     let mut request: libc::ifreq = unsafe { zeroed() };
     copy_name(&mut request.ifr_name, name)?;
-    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
     request.ifr_ifru.ifru_flags = i16::try_from(flags).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: the descriptor is open and the kernel reads an `ifreq` that outlives the call.
     unsafe { set_interface(tun.as_raw_fd(), &request) }?;
@@ -119,10 +127,14 @@ pub(crate) fn pass_echo_replies(socket: BorrowedFd<'_>, is_v6: bool) -> io::Resu
 
 /// Has the kernel run a classic BPF program on what the guest sends before it is queued for a TAP descriptor, in
 /// place of the one there was; an empty program lets everything pass.
+///
+/// The interface keeps where the program was, and reads there again for the next descriptor that is bound to it
+/// without `IFF_NOFILTER`: have it detached before it is let go, or an interface that stays points nowhere.
 pub(super) fn attach_tap_filter(tun: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
     let program = described(program)?;
     // SAFETY: the descriptor is open, and the kernel copies the program it is pointed to, which outlives the call
-    // and is not written to.
+    // and is not written to. The pointer that the interface keeps is read as memory of whoever binds a descriptor to
+    // it then, with a failure where there is none, and is never written through.
     unsafe {
         if program.len == 0 {
             detach_filter(tun.as_raw_fd(), &program)
@@ -193,4 +205,55 @@ fn copy_name(slot: &mut [libc::c_char; libc::IFNAMSIZ], name: &str) -> io::Resul
         *slot = libc::c_char::from_ne_bytes([byte]);
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+    use crate::link::{Link as _, TapLink, Thinning};
+
+    /// The name of the test below, run in a network of its own.
+    const IN_A_NETWORK: &str = "link::sys::tests::in_a_network_of_its_own";
+
+    #[test]
+    fn a_tap_interface_that_stays_has_no_filter_of_a_link_that_ended() {
+        let in_namespaces = |words: &[&str]| {
+            let mut command = std::process::Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--net", "--"]).args(words);
+            command.output()
+        };
+        let stays = "ip tuntap add dev tap0 mode tap vnet_hdr";
+        if !in_namespaces(&["sh", "-c", stays]).is_ok_and(|output| output.status.success()) {
+            eprintln!("NOT TESTED: there are no namespaces or no tap interfaces for it here");
+            return;
+        }
+        let script = format!("{stays} && exec \"$0\" --exact {IN_A_NETWORK} --ignored");
+        let own = std::env::current_exe().unwrap();
+        let output = in_namespaces(&["sh", "-c", &script, own.to_str().unwrap()]).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    #[ignore = "the test above runs it in a network of its own"]
+    fn in_a_network_of_its_own() {
+        // One that everything passes, and that is still there when the interface looks for it again.
+        let keep = libc::sock_filter { code: 6, jt: 0, jf: 0, k: u32::MAX };
+        let program: &[libc::sock_filter] = Box::leak(Box::new([keep]));
+        let descriptor = TapLink::open("tap0").unwrap();
+        let same = descriptor.try_clone().unwrap();
+        let mut link = TapLink::from_descriptor(descriptor, 1_500);
+        link.thin(&Thinning { syns: 1, ..Thinning::default() });
+        attach_tap_filter(same.as_fd(), program).unwrap();
+        drop(link);
+        drop(same);
+        // Bound without the flag it takes a filter over, and is then no queue of the interface: the next one would
+        // be the first.
+        let next = std::fs::File::options().read(true).write(true).open("/dev/net/tun").unwrap();
+        attach_tap_as(next.as_fd(), "tap0", libc::IFF_TAP | libc::IFF_VNET_HDR).unwrap();
+        assert_eq!(TapLink::open("tap0").unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+    }
 }

@@ -16,6 +16,7 @@ pub struct TapLink {
     mtu: u16,
     offload: bool,
     cuts_datagrams: bool,
+    is_thinned: bool,
 }
 
 impl TapLink {
@@ -37,10 +38,10 @@ impl TapLink {
     }
 
     /// A link over a descriptor of [`TapLink::open`]; `mtu` is the interface's. What filters its frames
-    /// (`TUNATTACHFILTER`) is from here on the link's own: see [`Link::thin`].
+    /// (`TUNATTACHFILTER`) is from here on the link's own, and is gone when it is dropped: see [`Link::thin`].
     pub fn from_descriptor(descriptor: OwnedFd, mtu: u16) -> Self {
         let cuts_datagrams = sys::offer_datagram_offloads(descriptor.as_fd());
-        Self { descriptor: VnetFd::new(descriptor), mtu, offload: true, cuts_datagrams }
+        Self { descriptor: VnetFd::new(descriptor), mtu, offload: true, cuts_datagrams, is_thinned: false }
     }
 
     /// The same with complete frames that fit the MTU, both ways. Call it before the first frame.
@@ -56,6 +57,17 @@ impl TapLink {
     }
 }
 
+impl Drop for TapLink {
+    /// An interface may stay, with the next link's frames: none of them goes by this one's filter.
+    fn drop(&mut self) {
+        if self.is_thinned
+            && let Some(descriptor) = self.descriptor.descriptor()
+        {
+            let _ = sys::attach_tap_filter(descriptor, &[]);
+        }
+    }
+}
+
 impl Link for TapLink {
     fn capabilities(&self) -> LinkCapabilities {
         LinkCapabilities { mtu: self.mtu, offload: self.offload }
@@ -64,6 +76,7 @@ impl Link for TapLink {
     fn thin(&mut self, thinning: &Thinning) {
         let program = if thinning.is_none() { Vec::new() } else { program(thinning) };
         if let Some(descriptor) = self.descriptor.descriptor() {
+            self.is_thinned = !program.is_empty();
             // Where the kernel does without, the engine drops by itself what is too much.
             let _ = sys::attach_tap_filter(descriptor, &program);
         }

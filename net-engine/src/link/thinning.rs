@@ -1,12 +1,17 @@
 //! What a flood is thinned by before it reaches the engine: a filter in the kernel.
 
 use nix::libc::{
-    BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX,
-    BPF_MSH, BPF_RET, BPF_W, sock_filter,
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JSET, BPF_K, BPF_LDX, BPF_MSH, BPF_RET,
+    BPF_W, sock_filter,
 };
+
+use super::bpf::Assembly;
 
 /// Ports of the guest that a filter can name.
 pub const MAX_SPARED_PORTS: usize = 32;
+
+/// Ports of services whose questions pass, whatever is left away: DNS and DHCP.
+pub(crate) const SPARED_SERVICES: [u16; 2] = [53, 67];
 
 /// The largest share that is left away: all but one in 2^15.
 pub const MAX_SHIFT: u8 = 15;
@@ -18,7 +23,7 @@ pub const MAX_SHIFT: u8 = 15;
 pub struct Thinning {
     /// SYNs.
     pub syns: u8,
-    /// Datagrams of UDP, but for those to port 53 and from [`spared_ports`](Self::spared_ports).
+    /// Datagrams of UDP, but for those to ports 53 and 67 and from [`spared_ports`](Self::spared_ports).
     pub datagrams: u8,
     /// Requests for an echo.
     pub echoes: u8,
@@ -44,12 +49,10 @@ const RANDOM: u32 = (-0x1000_i32 + 56).cast_unsigned();
 
 const TCP: u32 = 6;
 const UDP: u32 = 17;
-const DNS: u32 = 53;
 
 /// Where a jump leads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum To {
-    Next,
     V4,
     V6,
     Tcp,
@@ -61,62 +64,18 @@ enum To {
     Keep,
 }
 
-/// A program under construction. All jumps go forward, and are filled in once their labels are known.
-#[derive(Default)]
-struct Assembly {
-    code: Vec<sock_filter>,
-    jumps: Vec<(usize, To, To)>,
-    labels: Vec<(To, usize)>,
-}
-
-impl Assembly {
-    fn push(&mut self, code: u32, k: u32) {
-        // Opcodes are below 2^8.
-        self.code.push(sock_filter { code: u16::try_from(code).unwrap_or(u16::MAX), jt: 0, jf: 0, k });
-    }
-
-    fn load(&mut self, size: u32, mode: u32, k: u32) {
-        self.push(BPF_LD | size | mode, k);
-    }
-
-    fn jump(&mut self, test: u32, k: u32, if_true: To, if_false: To) {
-        self.jumps.push((self.code.len(), if_true, if_false));
-        self.push(BPF_JMP | test | BPF_K, k);
-    }
-
-    fn goto(&mut self, to: To) {
-        self.jump(BPF_JEQ, 0, to, to);
-    }
-
-    fn label(&mut self, label: To) {
-        self.labels.push((label, self.code.len()));
-    }
-
-    fn finish(mut self) -> Vec<sock_filter> {
-        for (at, if_true, if_false) in self.jumps {
-            let distance = |to: To| {
-                let target = self.labels.iter().find(|(label, _)| *label == to).map_or(at + 1, |(_, at)| *at);
-                // The whole program is shorter than the longest jump: a test says so.
-                u8::try_from(target - at - 1).unwrap_or(0)
-            };
-            (self.code[at].jt, self.code[at].jf) = (distance(if_true), distance(if_false));
-        }
-        self.code
-    }
-}
-
 /// The filter that thins frames so, for a socket whose packets begin with an Ethernet header. A frame that is too
 /// short to tell what it is goes nowhere.
 pub(super) fn program(thinning: &Thinning) -> Vec<sock_filter> {
-    let mut asm = Assembly::default();
+    let mut asm = Assembly::new();
     asm.load(BPF_H, BPF_ABS, 12);
-    asm.jump(BPF_JEQ, 0x0800, To::V4, To::Next);
+    asm.jump(BPF_JEQ, 0x0800, To::V4, None);
     asm.jump(BPF_JEQ, 0x86dd, To::V6, To::Keep);
 
     asm.label(To::V4);
     // More fragments, or an offset.
     asm.load(BPF_H, BPF_ABS, 14 + 6);
-    asm.jump(BPF_JSET, 0x3fff, To::Fragment, To::Next);
+    asm.jump(BPF_JSET, 0x3fff, To::Fragment, None);
     asm.push(BPF_LDX | BPF_B | BPF_MSH, 14);
     asm.load(BPF_B, BPF_ABS, 14 + 9);
     transport(&mut asm, 1, 8);
@@ -125,7 +84,7 @@ pub(super) fn program(thinning: &Thinning) -> Vec<sock_filter> {
     // The header has no length of its own: X is what `transport` adds to, as if it were one of IPv4.
     asm.push(BPF_LDX | BPF_W | nix::libc::BPF_IMM, 40);
     asm.load(BPF_B, BPF_ABS, 14 + 6);
-    asm.jump(BPF_JEQ, 44, To::Fragment, To::Next);
+    asm.jump(BPF_JEQ, 44, To::Fragment, None);
     transport(&mut asm, 58, 128);
 
     asm.label(To::Tcp);
@@ -136,10 +95,12 @@ pub(super) fn program(thinning: &Thinning) -> Vec<sock_filter> {
 
     asm.label(To::Ports);
     asm.load(BPF_H, BPF_IND, 14 + 2);
-    asm.jump(BPF_JEQ, DNS, To::Keep, To::Next);
+    for service in SPARED_SERVICES {
+        asm.jump(BPF_JEQ, u32::from(service), To::Keep, None);
+    }
     asm.load(BPF_H, BPF_IND, 14);
     for port in thinning.spared_ports.iter().take(MAX_SPARED_PORTS) {
-        asm.jump(BPF_JEQ, u32::from(*port), To::Keep, To::Next);
+        asm.jump(BPF_JEQ, u32::from(*port), To::Keep, None);
     }
     asm.goto(To::Datagram);
 
@@ -153,7 +114,7 @@ pub(super) fn program(thinning: &Thinning) -> Vec<sock_filter> {
         let mask = (1 << shift.min(MAX_SHIFT)) - 1;
         asm.load(BPF_W, BPF_ABS, RANDOM);
         asm.push(BPF_ALU | BPF_AND | BPF_K, mask);
-        asm.jump(BPF_JEQ, 0, To::Keep, To::Next);
+        asm.jump(BPF_JEQ, 0, To::Keep, None);
         asm.push(BPF_RET | BPF_K, DROP);
     }
     asm.label(To::Keep);
@@ -162,10 +123,10 @@ pub(super) fn program(thinning: &Thinning) -> Vec<sock_filter> {
 }
 
 /// By the protocol in A: where the header of TCP, UDP or ICMP is read, X behind the start of the packet.
-fn transport(asm: &mut Assembly, icmp: u32, echo_request: u32) {
-    asm.jump(BPF_JEQ, TCP, To::Tcp, To::Next);
-    asm.jump(BPF_JEQ, UDP, To::Ports, To::Next);
-    asm.jump(BPF_JEQ, icmp, To::Next, To::Keep);
+fn transport(asm: &mut Assembly<To>, icmp: u32, echo_request: u32) {
+    asm.jump(BPF_JEQ, TCP, To::Tcp, None);
+    asm.jump(BPF_JEQ, UDP, To::Ports, None);
+    asm.jump(BPF_JEQ, icmp, None, To::Keep);
     asm.load(BPF_B, BPF_IND, 14);
     asm.jump(BPF_JEQ, echo_request, To::Echo, To::Keep);
 }
@@ -280,6 +241,7 @@ mod tests {
             ("rst", v6(6, &tcp(4))),
             ("dns", v4(17, 0, [0, 0], &udp(7_000, 53))),
             ("dns v6", v6(17, &udp(7_000, 53))),
+            ("dhcp", v4(17, 0, [0, 0], &udp(68, 67))),
             ("echo reply", v4(1, 0, [0, 0], &[0, 0, 0, 0])),
             ("neighbour solicitation", v6(58, &[135, 0, 0, 0])),
             ("another protocol", v4(132, 0, [0, 0], &[0; 8])),

@@ -89,6 +89,12 @@ fn the_oldest_ports_that_were_answered_are_named() {
     assert_eq!(world.table.answered_ports(2), [30, 20]);
     world.table.end(guest(30), server(1, 443));
     assert_eq!(world.table.answered_ports(2), [20, 40]);
+    // What floods is not, until it is answered again; it is as old as it was.
+    world.table.note_flood(guest(20));
+    world.table.note_flood(guest(60));
+    assert_eq!(world.table.answered_ports(2), [40]);
+    world.receive(guest(20), server(1, 443)).expect("it was sent to");
+    assert_eq!(world.table.answered_ports(2), [20, 40]);
 }
 
 #[test]

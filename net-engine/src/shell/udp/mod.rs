@@ -49,7 +49,7 @@ struct State {
     /// Of flows that begin.
     bucket: TokenBucket,
     counters: UdpCounters,
-    /// Datagrams of flows too many, since this was last asked.
+    /// Datagrams of flows too many.
     refused: u64,
     /// Flows that were decided, whatever became of them.
     decided: u64,
@@ -107,9 +107,9 @@ impl Udp {
         }
     }
 
-    /// How many datagrams of flows too many there were since this was last asked.
-    pub(crate) fn take_refused(&self) -> u64 {
-        std::mem::take(&mut self.state().refused)
+    /// How many datagrams of flows too many there were so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.state.borrow().refused
     }
 
     /// How many flows were decided so far, most of which took a socket.
@@ -117,10 +117,19 @@ impl Udp {
         self.state.borrow().decided
     }
 
-    /// Ports of the guest that have been answered, at most so many; those that were for longest before others: a
-    /// flood is younger than what it comes upon.
-    pub(crate) fn answered_ports(&self, most: usize) -> Vec<u16> {
-        self.state.borrow().table.answered_ports(most)
+    /// Ports of the guest that no flood is to be thinned at the cost of, at most so many: those that are published,
+    /// then those that have been answered, the oldest first, for a flood is younger than what it comes upon. Where
+    /// a port is part of the flood itself it is none of them.
+    pub(crate) fn spared_ports(&self, most: usize, now: Instant) -> Vec<u16> {
+        let state = self.state.borrow();
+        let mut ports = state.published.guest_ports(now);
+        for port in state.table.answered_ports(most) {
+            if !ports.contains(&port) {
+                ports.push(port);
+            }
+        }
+        ports.truncate(most);
+        ports
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -212,6 +221,8 @@ impl State {
             // Before it costs a decision, a socket or an answer: other flows wait behind it.
             self.counters.lost += 1;
             self.refused += 1;
+            self.table.note_flood(flow.guest);
+            self.published.note_flood(flow.guest.port(), now);
             context.events.push(Event::LimitReached { limit: "new_udp_flows_per_second" });
             return Ok(());
         }

@@ -22,6 +22,9 @@ const MAX_PORTS: u16 = 64;
 /// Ports that are given to nobody else (RFC 6335, section 6).
 const FIRST_DYNAMIC_PORT: u16 = 49_152;
 
+/// How long a port that was part of a flood is treated as one that is.
+const FLOOD_IS_OVER: Duration = Duration::from_secs(5);
+
 /// What is sent there is a question for our resolver, whoever asks it.
 const DNS_PORT: u16 = 53;
 
@@ -48,6 +51,8 @@ struct Port {
     guest_port: u16,
     denials: Seldom,
     yields: Seldom,
+    /// When the guest last sent more from there than it may, to others than those who have sent to the port.
+    flooded: Option<Instant>,
 }
 
 struct Peer {
@@ -73,6 +78,22 @@ impl Published {
 
     pub(super) fn peer_count(&self) -> usize {
         self.by_ends.len()
+    }
+
+    /// The guest's ports that are published and are no part of a flood, in rising order.
+    pub(super) fn guest_ports(&self, now: Instant) -> Vec<u16> {
+        let is_quiet = |port: &&Port| port.flooded.is_none_or(|at| now >= at + FLOOD_IS_OVER);
+        let mut ports: Vec<u16> = self.ports.values().filter(is_quiet).map(|port| port.guest_port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// A port of the guest has sent more than it may. Work is that of all published ports.
+    pub(super) fn note_flood(&mut self, guest_port: u16, now: Instant) {
+        for port in self.ports.values_mut().filter(|port| port.guest_port == guest_port) {
+            port.flooded = Some(now);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -224,10 +245,16 @@ impl Udp {
         let socket = HostSocket::bound(socket)?;
         let receiver =
             Receiver::serve(socket, self.context.stack.clone(), move |socket| take_batch(&own, socket, id));
-        self.state()
-            .published
-            .ports
-            .insert(id, Port { receiver, guest_port, denials: Seldom::default(), yields: Seldom::default() });
+        self.state().published.ports.insert(
+            id,
+            Port {
+                receiver,
+                guest_port,
+                denials: Seldom::default(),
+                yields: Seldom::default(),
+                flooded: None,
+            },
+        );
         Ok(())
     }
 
