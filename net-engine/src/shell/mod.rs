@@ -18,6 +18,7 @@ mod seldom;
 mod selection_model;
 mod session;
 mod udp;
+mod waiting;
 
 pub(crate) use driver::Driver;
 pub(crate) use ping::Ping;
