@@ -9,6 +9,7 @@ mod driver;
 mod first_flight;
 mod host_socket;
 mod inbox;
+mod mtus;
 mod ping;
 mod publish;
 mod receiver;
