@@ -214,7 +214,7 @@ impl State {
         match sent {
             // A request that is lost has no echo, as on any network.
             Ok(()) | Err(SendError::Lost) => Ok(()),
-            Err(SendError::Undelivered(why)) => Err(why),
+            Err(SendError::Undelivered(why)) => Err(why.seen_as(to.ip(), flow.upstream.ip())),
         }
     }
 
