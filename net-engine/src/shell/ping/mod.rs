@@ -5,6 +5,7 @@
 //! nothing else is heard. Every request is decided anew.
 
 mod asked;
+mod own_ident;
 mod raw;
 mod receiver;
 mod sockets;
