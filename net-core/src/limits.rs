@@ -22,7 +22,7 @@ pub struct Limits {
     /// As many begin at once.
     pub new_flow_burst: u32,
     /// SYNs that wait for a decision or a dial; and likewise connections by published ports that the guest has not
-    /// answered.
+    /// answered, of which each port has an equal share.
     pub max_held_syns: usize,
     /// RSTs that answer what no flow is there for, or one flow too many, per second and as many at once; what
     /// is more has no answer. Flows that are refused one by one are not counted.

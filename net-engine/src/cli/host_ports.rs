@@ -91,6 +91,11 @@ pub(super) fn warnings(ports: &HostPorts, may_reach_host: bool) -> Vec<String> {
             HostTarget::Loopback(_) | HostTarget::Address(_) | HostTarget::DangerousElsewhere(_) => None,
         })
         .collect();
+    all.extend(ports.to_resolvers().map(|(protocol, port, to)| {
+        format!(
+            "{protocol} port {port} of this machine leads to {to}, where names are asked for: no rule decides which"
+        )
+    }));
     if ports.iter().next().is_some() && !may_reach_host {
         all.push("host_ports may lead nowhere: no rule is for this machine (host)".to_owned());
     }
@@ -137,6 +142,22 @@ mod tests {
     }
 
     #[test]
+    fn what_leads_to_a_resolver_is_warned_of() {
+        let own = ["1053:127.0.0.53:53/udp", "1054:53", "1055:853", "1056:54"];
+        let ports = read(&own, &["1057:127.0.0.1:853"]).expect("ports");
+        let said = |port: &str, to: &str| {
+            format!("{port} of this machine leads to {to}, where names are asked for: no rule decides which")
+        };
+        let expected = [
+            said("tcp port 1054", "port 53 of this machine's loopback"),
+            said("tcp port 1055", "port 853 of this machine's loopback"),
+            said("tcp port 1057", "127.0.0.1:853"),
+            said("udp port 1053", "127.0.0.53:53"),
+        ];
+        assert_eq!(warnings(&ports, true), expected);
+    }
+
+    #[test]
     fn what_is_wrong_names_the_setting() {
         const CASES: &[(&[&str], &[&str], &str)] = &[
             (&["80"], &[], "\"80\": write PORT:["),
@@ -151,6 +172,7 @@ mod tests {
             (&["0:81"], &[], "\"0:81\": 0 is no port"),
             (&["80:0"], &[], "\"80:0\": 0 is no port"),
             (&["53:5353"], &[], "\"53:5353\": port 53 is for names"),
+            (&["5350-5355:1-6/udp"], &[], "\"5350-5355:1-6/udp\": udp port 5353 is for names"),
             (&["80:81", "80:82"], &[], "\"80:82\": port 80 leads somewhere already"),
             (&["80-81:80-81"], &["81:192.0.2.7:9"], "\"81:192.0.2.7:9\": port 81 leads somewhere already"),
             (

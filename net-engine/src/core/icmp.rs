@@ -89,11 +89,32 @@ impl IcmpError {
             Some(from) if from == dialled => Some(upstream),
             from => from.filter(|from| !from.is_loopback() && from.is_ipv4() == upstream.is_ipv4()),
         };
-        Self { from, ..self }
+        Self { from, why: self.why.seen_as(dialled, upstream) }
     }
 }
 
 impl Undelivery {
+    /// The same as the guest is told it, whose packets for `upstream` went to `dialled`: a packet is 20 bytes longer over
+    /// IPv6 than over IPv4, by its header (RFC 7915, sections 4.2 and 5.2).
+    #[must_use]
+    pub(crate) fn seen_as(self, dialled: IpAddr, upstream: IpAddr) -> Self {
+        const LONGER: u16 = 40 - 20;
+        // No link of IPv6 carries less (RFC 8200, section 5).
+        const LEAST_V6: u16 = 1_280;
+        match self {
+            Self::Unreachable(_) | Self::TimeExceeded => self,
+            Self::TooBig { mtu } => {
+                // A socket of both families has those of IPv4 in the words of IPv6.
+                let mtu = match (dialled.to_canonical(), upstream) {
+                    (IpAddr::V6(_), IpAddr::V4(_)) => mtu.saturating_sub(LONGER),
+                    (IpAddr::V4(_), IpAddr::V6(_)) => mtu.saturating_add(LONGER).max(LEAST_V6),
+                    (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => mtu,
+                };
+                Self::TooBig { mtu }
+            }
+        }
+    }
+
     /// Type and code (RFC 792, RFC 1812 section 5.2.7.1).
     const fn kind_v4(self) -> (Icmpv4Message, u8) {
         match self {

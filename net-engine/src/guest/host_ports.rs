@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use net_core::{Flow, Protocol};
 use thiserror::Error;
 
-use super::nameservers::{DNS_OVER_TLS_PORT, DNS_PORT};
+use super::nameservers::{DNS_OVER_TLS_PORT, DNS_PORT, OTHER_NAME_PORTS};
 
 /// Where a port of the gateway's leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,9 @@ pub enum HostPortError {
     /// Names are asked for there, whatever else is said.
     #[error("port {0} is for names, which the engine answers itself")]
     Names(u16),
+    /// Datagrams there ask for names elsewhere than of the engine, and go nowhere.
+    #[error("udp port {0} is for names, which are asked for on port 53 alone")]
+    OtherNames(u16),
     /// It leads somewhere already.
     #[error("port {0} leads somewhere already")]
     Taken(u16),
@@ -40,7 +43,7 @@ pub enum HostPortError {
 /// port it has asked for. Every other port leads to the same of the host's loopback.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostPorts {
-    /// No port is zero, nor one of names.
+    /// No port is zero, nor one of names; over UDP, of no service for them.
     tcp: BTreeMap<u16, HostTarget>,
     udp: BTreeMap<u16, HostTarget>,
 }
@@ -60,6 +63,9 @@ impl HostPorts {
     /// # Errors
     /// [`HostPortError`].
     pub fn udp(mut self, port: u16, to: HostTarget) -> Result<Self, HostPortError> {
+        if OTHER_NAME_PORTS.contains(&port) {
+            return Err(HostPortError::OtherNames(port));
+        }
         enter(&mut self.udp, port, to)?;
         Ok(self)
     }
@@ -69,6 +75,17 @@ impl HostPorts {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Protocol, u16, HostTarget)> {
         let of = |protocol| move |(port, to): (&u16, &HostTarget)| (protocol, *port, *to);
         self.tcp.iter().map(of(Protocol::Tcp)).chain(self.udp.iter().map(of(Protocol::Udp)))
+    }
+
+    /// Those that lead to where a host's own resolver is asked, which no rule on names decides about.
+    #[cfg(feature = "cli")]
+    pub(crate) fn to_resolvers(&self) -> impl Iterator<Item = (Protocol, u16, HostTarget)> {
+        self.iter().filter(|(_, _, to)| match to {
+            HostTarget::Loopback(port) => [DNS_PORT, DNS_OVER_TLS_PORT].contains(port),
+            HostTarget::Address(to) | HostTarget::DangerousElsewhere(to) => {
+                [DNS_PORT, DNS_OVER_TLS_PORT].contains(&to.port())
+            }
+        })
     }
 
     /// Where this flow to the gateway is dialled.
@@ -146,6 +163,16 @@ mod tests {
             // What is said of one protocol says nothing of the other.
             let expected = if expected == Err(HostPortError::Taken(7)) { Ok(()) } else { expected };
             assert_eq!(own().udp(port, to).map(drop), expected, "{port} {to} over UDP");
+        }
+    }
+
+    #[test]
+    fn a_port_whose_datagrams_go_nowhere_leads_nowhere_else() {
+        for port in OTHER_NAME_PORTS {
+            let to = HostTarget::Loopback(9);
+            assert_eq!(HostPorts::default().udp(port, to), Err(HostPortError::OtherNames(port)));
+            assert!(HostPorts::default().tcp(port, to).is_ok(), "{port}");
+            assert!(HostPorts::default().udp(9, HostTarget::Loopback(port)).is_ok(), "{port}");
         }
     }
 

@@ -14,6 +14,10 @@ pub(crate) const DNS_PORT: u16 = 53;
 /// Where DNS is asked for over TLS (RFC 7858, section 3.1).
 pub(crate) const DNS_OVER_TLS_PORT: u16 = 853;
 
+/// Other services that answer for names over UDP, which no datagram of a guest's reaches: NetBIOS (RFC 1002, section 4.2),
+/// mDNS (RFC 6762) and LLMNR (RFC 4795).
+pub(crate) const OTHER_NAME_PORTS: [u16; 3] = [137, 5353, 5355];
+
 /// Most nameservers taken from a resolv.conf; more than a resolver ever asks.
 const MAX_SYSTEM_NAMESERVERS: usize = 8;
 

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc::{
-    IP_MTU, IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IPPROTO_IP, IPPROTO_IPV6, IPV6_MTU,
-    IPV6_MTU_DISCOVER, SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, c_int, sock_extended_err, sockaddr_in6,
+    IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IPPROTO_IP, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
+    SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, c_int, sock_extended_err, sockaddr_in6,
 };
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
@@ -17,7 +17,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::inbox::Inbox;
+use super::mtus::Mtus;
 use crate::core::{IcmpError, Passage, Undelivery, Unreachable};
+use crate::guest::now;
 use crate::link::sys;
 
 /// Errors of earlier datagrams that may stand in the way of one: each is taken by the attempt it fails.
@@ -40,6 +42,7 @@ pub(super) struct HostSocket {
     is_v6: bool,
     /// Whether what it sends over IPv4 and over IPv6 may be cut, as far as it was told.
     cuts: [Cell<Option<bool>>; 2],
+    mtus: Mtus,
 }
 
 /// Why a datagram did not leave.
@@ -116,7 +119,12 @@ impl HostSocket {
     }
 
     fn of(descriptor: OwnedFd, is_v6: bool) -> io::Result<Self> {
-        Ok(Self { descriptor: sys::register_for_reading(descriptor)?, is_v6, cuts: Default::default() })
+        Ok(Self {
+            descriptor: sys::register_for_reading(descriptor)?,
+            is_v6,
+            cuts: Default::default(),
+            mtus: Mtus::default(),
+        })
     }
 
     /// A raw socket of ICMP that does not block.
@@ -157,7 +165,7 @@ impl HostSocket {
                 match sent {
                     Ok(_) => return Ok(()),
                     Err(Errno::EMSGSIZE) => {
-                        let mtu = (!passage.may_be_cut).then(|| mtu_towards(to)).flatten();
+                        let mtu = (!passage.may_be_cut).then(|| self.mtus.towards(to.ip(), now())).flatten();
                         return Err(mtu.map_or(SendError::Lost, |mtu| {
                             SendError::Undelivered(Undelivery::TooBig { mtu })
                         }));
@@ -245,24 +253,6 @@ fn few(hops: u8) -> Option<u8> {
     /// Systems start from 64 or more, and no route is as long as half of that.
     const MOST: u8 = 32;
     (hops <= MOST).then_some(hops)
-}
-
-/// The largest packet that this host sends to an address in one piece.
-///
-/// The error that says it of a datagram says it in passing: a socket that is connected knows it at any time.
-fn mtu_towards(to: SocketAddr) -> Option<u16> {
-    let to = SocketAddr::new(to.ip().to_canonical(), 9);
-    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    // Nothing is sent for this.
-    socket.connect(to).ok()?;
-    let (level, option) = match to {
-        SocketAddr::V4(_) => (IPPROTO_IP, IP_MTU),
-        SocketAddr::V6(_) => (IPPROTO_IPV6, IPV6_MTU),
-    };
-    let mtu = sys::option(socket.as_fd(), level, option);
-    // That of the loopback interface is beyond what any packet has.
-    mtu.ok().map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX))
 }
 
 /// An address and port without the scope, which is this host's business.

@@ -9,6 +9,7 @@ mod driver;
 mod first_flight;
 mod host_socket;
 mod inbox;
+mod mtus;
 mod ping;
 mod publish;
 mod receiver;
@@ -18,6 +19,7 @@ mod seldom;
 mod selection_model;
 mod session;
 mod udp;
+mod waiting;
 
 pub(crate) use driver::Driver;
 pub(crate) use ping::Ping;

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll, Waker, ready};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use net_core::{Flow, Protocol};
@@ -21,6 +21,7 @@ use super::relay;
 use super::seldom::Seldom;
 use super::session::spawn;
 use super::udp::Udp;
+use super::waiting::{Unanswered, Waiting, WaitingAt};
 use crate::core::{ConnectError, FlowId};
 use crate::guest::{
     Context, Event, GuestStream, InboundError, Listener, ProxyProtocol, Publication, PublicationId, Stage,
@@ -30,6 +31,9 @@ use crate::http::carry;
 
 /// How long a host without descriptors is left alone.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the owner is told that newcomers wait.
+const HOLDS_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Ports tried where the one of a peer is taken, or there is none.
 const MAX_PORTS: usize = 64;
@@ -47,13 +51,24 @@ pub(crate) struct Publisher {
     /// Connections that are begun or carried.
     carried: Rc<Cell<usize>>,
     waiting: Rc<Waiting>,
+    /// What the owner was told of those who wait, at any port.
+    holds: Seldom,
 }
 
 impl Publisher {
     pub(crate) fn new(context: Rc<Context>, udp: Rc<Udp>) -> Self {
         let (next_id, next_port) = (Cell::new(0), Cell::new(FIRST_DYNAMIC_PORT));
         let waiting = Rc::new(Waiting::new(context.limits.max_held_syns));
-        Self { context, udp, served: RefCell::default(), next_id, next_port, carried: Rc::default(), waiting }
+        Self {
+            context,
+            udp,
+            served: RefCell::default(),
+            next_id,
+            next_port,
+            carried: Rc::default(),
+            waiting,
+            holds: Seldom::every(HOLDS_TOLD_EVERY),
+        }
     }
 
     /// Serves a port from now on.
@@ -62,7 +77,6 @@ impl Publisher {
     /// The reactor takes no more descriptors.
     pub(crate) fn publish(self: &Rc<Self>, publication: Publication) -> io::Result<PublicationId> {
         let Publication { listener, guest_port, proxy_protocol, socket_file, .. } = publication;
-        let to = To { guest_port, proxy_protocol, told: Rc::default() };
         let id = PublicationId(self.next_id.get());
         self.next_id.set(id.0 + 1);
         let listener = match listener {
@@ -77,7 +91,8 @@ impl Publisher {
                 return Ok(id);
             }
         };
-        let serving = serve(Rc::clone(self), listener, to);
+        let to = To { guest_port, proxy_protocol, told: Rc::default() };
+        let serving = serve(Rc::clone(self), listener, to, self.waiting.port());
         let task = spawn_local(async move {
             // To its end, also where it is ended from outside.
             let _socket_file = socket_file;
@@ -194,19 +209,26 @@ impl Peer {
     }
 }
 
-async fn serve(publisher: Rc<Publisher>, listener: Accepting, to: To) {
+async fn serve(publisher: Rc<Publisher>, listener: Accepting, to: To, waiting: Rc<WaitingAt>) {
     let context = &publisher.context;
     let mut is_short = false;
     loop {
         let accepted = poll_fn(|task| {
             // Who comes while the guest is silent waits in the kernel's backlog.
-            ready!(publisher.waiting.poll_room(task));
-            listener.poll_accept(task)
+            match waiting.poll_room(task) {
+                Poll::Ready(()) => listener.poll_accept(task),
+                Poll::Pending => {
+                    if publisher.holds.is_due(now()) {
+                        context.events.push(Event::LimitHolds { limit: "max_held_syns" });
+                    }
+                    Poll::Pending
+                }
+            }
         });
         match accepted.await {
             Ok(peer) => {
                 is_short = false;
-                receive(&publisher, peer, to.clone());
+                receive(&publisher, peer, to.clone(), &waiting);
             }
             Err(error) => {
                 let number = error.raw_os_error().map(Errno::from_raw);
@@ -227,7 +249,7 @@ async fn serve(publisher: Rc<Publisher>, listener: Accepting, to: To) {
 }
 
 /// Decides about a peer, and has a task of its own carry it to the guest.
-fn receive(publisher: &Rc<Publisher>, peer: Peer, to: To) {
+fn receive(publisher: &Rc<Publisher>, peer: Peer, to: To, waiting: &Rc<WaitingAt>) {
     let guest_port = to.guest_port;
     let context = &publisher.context;
     let ip = peer.ip();
@@ -246,52 +268,8 @@ fn receive(publisher: &Rc<Publisher>, peer: Peer, to: To) {
     }
     let flows = context.inbound_flows(Protocol::Tcp, peer.address(), guest_port);
     let place = Place::take(&publisher.carried);
-    let unanswered = Unanswered::enter(&publisher.waiting);
+    let unanswered = waiting.enter();
     attempt(publisher, peer, to, flows.into(), (place, unanswered));
-}
-
-/// How many of those who were accepted the guest has not answered yet: as many as may wait the other way
-/// ([`Limits::max_held_syns`](net_core::Limits::max_held_syns)), by all ports.
-struct Waiting {
-    count: Cell<usize>,
-    most: usize,
-    /// The tasks of ports that accept nobody meanwhile.
-    ports: RefCell<Vec<Waker>>,
-}
-
-impl Waiting {
-    fn new(most: usize) -> Self {
-        Self { count: Cell::new(0), most: most.max(1), ports: RefCell::default() }
-    }
-
-    /// Waits until one more may be accepted.
-    fn poll_room(&self, task: &TaskContext<'_>) -> Poll<()> {
-        if self.count.get() < self.most {
-            return Poll::Ready(());
-        }
-        let mut ports = self.ports.borrow_mut();
-        if !ports.iter().any(|port| port.will_wake(task.waker())) {
-            ports.push(task.waker().clone());
-        }
-        Poll::Pending
-    }
-}
-
-/// One of them, until it is dropped.
-struct Unanswered(Rc<Waiting>);
-
-impl Unanswered {
-    fn enter(waiting: &Rc<Waiting>) -> Self {
-        waiting.count.set(waiting.count.get() + 1);
-        Self(Rc::clone(waiting))
-    }
-}
-
-impl Drop for Unanswered {
-    fn drop(&mut self) {
-        self.0.count.set(self.0.count.get().saturating_sub(1));
-        self.0.ports.take().into_iter().for_each(Waker::wake);
-    }
 }
 
 /// A place among the connections of others, given back on drop.

@@ -209,6 +209,31 @@ fn errors_are_told_in_the_words_of_the_guest() {
 }
 
 #[test]
+fn the_mtu_of_another_family_is_told_in_the_guest_s() {
+    // Where packets went, for whom the guest sent them, the MTU there and what the guest is told.
+    let cases = [
+        ("9.9.9.9", "198.18.0.1", 1_400, 1_400),
+        ("2620:fe::9", "2001:db8::1", 1_400, 1_400),
+        ("2620:fe::9", "198.18.0.1", 1_400, 1_380),
+        ("9.9.9.9", "2001:db8::1", 1_400, 1_420),
+        // No link of the guest's IPv6 carries less.
+        ("9.9.9.9", "2001:db8::1", 1_000, 1_280),
+        // As a socket of both families has it.
+        ("::ffff:9.9.9.9", "198.18.0.1", 1_400, 1_400),
+        ("::ffff:9.9.9.9", "2001:db8::1", 1_400, 1_420),
+        ("9.9.9.9", "2001:db8::1", u16::MAX, u16::MAX),
+        ("2620:fe::9", "198.18.0.1", 0, 0),
+    ];
+    for (dialled, upstream, mtu, expected) in cases {
+        let error = IcmpError { why: Undelivery::TooBig { mtu }, from: None };
+        let seen = error.seen_as(dialled.parse().unwrap(), upstream.parse().unwrap());
+        assert_eq!(seen.why, Undelivery::TooBig { mtu: expected }, "{dialled} {upstream} {mtu}");
+    }
+    let error = IcmpError { why: Undelivery::TimeExceeded, from: None };
+    assert_eq!(error.seen_as("2620:fe::9".parse().unwrap(), "198.18.0.1".parse().unwrap()), error);
+}
+
+#[test]
 fn what_is_no_sound_request_asks_for_nothing() {
     for server in SERVERS {
         let mut world = World::new(Setup::default());

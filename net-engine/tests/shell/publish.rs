@@ -289,6 +289,47 @@ fn nobody_is_accepted_beyond_those_whom_a_silent_guest_has_not_answered() {
     });
 }
 
+#[test]
+fn a_port_where_the_guest_is_silent_closes_no_other_and_is_told_of() {
+    const WAITING: usize = 4;
+    run(async {
+        let config = net_engine::GuestConfig {
+            limits: Limits { max_held_syns: WAITING, ..Limits::default() },
+            ..net_engine::GuestConfig::default()
+        };
+        let capabilities = net_engine::link::LinkCapabilities { mtu: 1500, offload: false };
+        // Nobody is at the other end of the cable.
+        let (link, _silent) = net_engine::link::pair(capabilities, 256);
+        let engine = net_engine::Engine::builder().build().unwrap();
+        let handle = engine.attach(0, Box::new(link), config).await.unwrap();
+        let mut ports = Vec::new();
+        for _ in 0..2 {
+            let publication = Publication::tcp(SocketAddr::new(LOOPBACKS[0], 0), PORT).unwrap();
+            ports.push(publication.local_address().unwrap());
+            handle.publish(publication).await.unwrap();
+        }
+        let opened = async |expected: usize| {
+            let reached = async {
+                while handle.counters().await.unwrap().flows_open != u64::try_from(expected).unwrap() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{expected} connections"));
+        };
+        // The kernel takes them all, and one port has its share.
+        let mut outside = Vec::new();
+        for _ in 0..WAITING {
+            outside.push(TcpStream::connect(ports[0]).await.unwrap());
+        }
+        opened(WAITING / 2).await;
+        let event = timeout(PATIENCE, handle.next_event()).await.expect("an event").unwrap();
+        assert!(matches!(event, Event::LimitHolds { limit: "max_held_syns" }), "{event}");
+        // The other one has its own.
+        outside.push(TcpStream::connect(ports[1]).await.unwrap());
+        opened(WAITING / 2 + 1).await;
+    });
+}
+
 /// Publishes a port of UDP on a loopback address; a socket that sends there.
 async fn publish_udp(world: &World, loopback: IpAddr, port: u16) -> (UdpSocket, net_engine::PublicationId) {
     let publication = Publication::udp(SocketAddr::new(loopback, 0), port).unwrap();

@@ -1,9 +1,11 @@
 //! ICMP echo between the guest and upstream: `ping`, and `traceroute` by it.
 //!
 //! An identifier of the guest has a socket of the host (`receiver`), whatever it asks, or where the host lets nobody have
-//! one an identifier on a raw socket (`raw`); whom it has asked is in a [`PortTable`], and nobody else is heard. Every
-//! request is decided anew.
+//! one an identifier on a raw socket (`raw`); whom it has asked is in a [`PortTable`], and what of late beside it (`asked`):
+//! nothing else is heard. Every request is decided anew.
 
+mod asked;
+mod own_ident;
 mod raw;
 mod receiver;
 mod sockets;
@@ -22,6 +24,7 @@ use super::inbox::Inbox;
 use super::udp::unreachable_of;
 use crate::core::{Bounds, Echo, Ended, Passage, PortTable, ShapedBy, Undelivery, Unreachable};
 use crate::guest::{Context, DialError, Event, LeakPlace, RawEchoSockets, VirtualFlow};
+use asked::Asked;
 use raw::RawEchoes;
 use sockets::EchoSockets;
 
@@ -54,6 +57,7 @@ struct Peer {
     /// What bounds its rule's flows.
     shaped: Option<ShapedBy>,
     held_pins: Option<IpAddr>,
+    asked: Asked,
     /// Where its address stands for a name it means no other meanwhile.
     _far: Option<VirtualFlow>,
 }
@@ -157,7 +161,8 @@ impl Ping {
             if let Some(address) = held_pins {
                 context.with_policy(|_, pins, _| pins.hold(address));
             }
-            let peer = Peer { shaped, held_pins, _far: self.context.enter_virtual(flow) };
+            let peer =
+                Peer { shaped, held_pins, asked: Asked::default(), _far: self.context.enter_virtual(flow) };
             let dialled = SocketAddr::new(context.dial_address(flow).ip(), flow.guest.port());
             state.table.open((flow.guest, flow.upstream), dialled, peer, EchoSockets::default, now);
             state.settle(context);
@@ -184,6 +189,7 @@ impl State {
             return Err(Unreachable::Host.into());
         };
         let to = outbound.dialled;
+        outbound.peer.asked.enter(sequence, data);
         let echo = Echo { ident: flow.guest.port(), sequence, data };
         let sent = match outbound.mapping.towards(to.is_ipv6(), ping, flow.guest, raw) {
             Ok(socket) => {
@@ -209,7 +215,7 @@ impl State {
         match sent {
             // A request that is lost has no echo, as on any network.
             Ok(()) | Err(SendError::Lost) => Ok(()),
-            Err(SendError::Undelivered(why)) => Err(why),
+            Err(SendError::Undelivered(why)) => Err(why.seen_as(to.ip(), flow.upstream.ip())),
         }
     }
 

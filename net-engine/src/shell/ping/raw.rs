@@ -1,48 +1,16 @@
 //! Echoes by raw sockets, which hear those of everybody: identifiers of our own tell them apart.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
 
 use super::super::host_socket::{HostSocket, Received};
 use super::super::receiver::{Batch, MAX_ERRORS, Receiver};
+use super::own_ident::OwnIdent;
 use super::{Inbox, Ping, State, receiver};
 use crate::core::{Echo, icmp_in_packet_v4};
 use crate::guest::{RawEchoSockets, open_raw};
-
-/// Identifiers of all guests of this process: no guest hears another one's echoes. Locked when an identifier of a guest
-/// comes or goes, never for an echo.
-static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-
-/// An identifier that is nobody else's in this process.
-pub(super) struct OwnIdent(u16);
-
-impl OwnIdent {
-    /// One that nobody can guess: other processes of the host may ask by theirs.
-    ///
-    /// # Errors
-    /// Without randomness, or when all are taken.
-    fn draw() -> io::Result<Self> {
-        let first = getrandom::u32().map_err(|_| io::ErrorKind::Other)?.to_le_bytes();
-        let first = u16::from_le_bytes([first[0], first[1]]);
-        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all = (first..=u16::MAX).chain(0..first);
-        let free = all.find(|ident| taken.insert(*ident)).ok_or(io::ErrorKind::AddrInUse)?;
-        Ok(Self(free))
-    }
-
-    pub(super) fn number(&self) -> u16 {
-        self.0
-    }
-}
-
-impl Drop for OwnIdent {
-    fn drop(&mut self) {
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
-    }
-}
 
 /// The raw sockets of one guest.
 #[derive(Default)]
@@ -188,19 +156,5 @@ mod tests {
         assert_eq!(own_message(&guests, &message, true), Some((guest, &message[..])));
         assert_eq!(own_message(&guests, &message[..7], true), None);
         assert_eq!(own_message(&guests, &[129, 0, 0, 0, 0x12, 0x35, 0, 7], true), None);
-    }
-
-    #[test]
-    fn identifiers_are_nobody_else_s() {
-        // Of others that run beside this test, too.
-        let held: Vec<_> = (0..10_000).map(|_| OwnIdent::draw().expect("one is free")).collect();
-        let numbers: BTreeSet<u16> = held.iter().map(OwnIdent::number).collect();
-        assert_eq!(numbers.len(), held.len());
-        drop(held);
-        // What is given back is another's: without that there would be none by now.
-        for _ in 0..8 {
-            let held: Vec<_> = (0..10_000).map(|_| OwnIdent::draw().expect("one is free")).collect();
-            assert_eq!(held.len(), 10_000);
-        }
     }
 }

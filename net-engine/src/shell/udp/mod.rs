@@ -397,11 +397,9 @@ impl State {
             self.counters.shaped += 1;
             return Ok(());
         }
-        let sent = match outbound
-            .mapping
-            .towards(outbound.dialled, |is_v6| receiver::open(udp, flow.guest, is_v6))
-        {
-            Ok(socket) => socket.send(payload, outbound.dialled, passage),
+        let dialled = outbound.dialled;
+        let sent = match outbound.mapping.towards(dialled, |is_v6| receiver::open(udp, flow.guest, is_v6)) {
+            Ok(socket) => socket.send(payload, dialled, passage),
             Err(error) => {
                 let error = DialError::from(error);
                 context.report_dial_failure(flow, error);
@@ -413,7 +411,8 @@ impl State {
         match sent {
             Ok(()) => self.counters.sent += 1,
             Err(SendError::Lost) => self.counters.lost += 1,
-            Err(SendError::Undelivered(why)) => return Err(why),
+            // Told of the family it was led to, and heard by one of the guest's.
+            Err(SendError::Undelivered(why)) => return Err(why.seen_as(dialled.ip(), flow.upstream.ip())),
         }
         Ok(())
     }

@@ -139,7 +139,13 @@ impl Published {
         let (address, publication) = (peer.address, peer.publication);
         self.touch(ends, now);
         let port = self.ports.get(&publication)?;
-        Some(port.receiver.send(payload, address, passage))
+        let sent = port.receiver.send(payload, address, passage);
+        Some(sent.map_err(|error| match error {
+            SendError::Undelivered(why) => {
+                SendError::Undelivered(why.seen_as(address.ip(), flow.upstream.ip()))
+            }
+            SendError::Lost => SendError::Lost,
+        }))
     }
 
     /// Whom a datagram to a published port is from, as the guest sees it; `None` where it is not let in.
