@@ -29,7 +29,7 @@ pub(crate) struct Machine {
     /// Its release.
     pub(crate) kernel: String,
     pub(crate) congestion_control: String,
-    /// The first line of what each says of its version; an absent one is not here.
+    /// What each says of its version; an absent one is not here.
     pub(crate) programs: Vec<String>,
 }
 
@@ -67,7 +67,11 @@ fn version(program: &str, flag: &str) -> Option<String> {
     let output = Command::new(program).arg(flag).output().ok()?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    let line = said.lines().find(|line| line.bytes().any(|byte| byte.is_ascii_digit()))?.trim();
+    // Some say first what they are; some say nothing of it but their licence below.
+    let mut first = said.lines().filter(|line| !line.trim().is_empty()).take(2);
+    let line =
+        first.clone().find(|line| line.bytes().any(|byte| byte.is_ascii_digit())).or_else(|| first.next());
+    let line = line?.trim();
     Some(if line.contains(program) { line.to_owned() } else { format!("{program}: {line}") })
 }
 

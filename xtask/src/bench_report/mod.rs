@@ -56,7 +56,7 @@ pub(crate) fn write(workspace: &Workspace, files: &[PathBuf], into: Option<&Path
         let path = into.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    keep("report.json", serde_json::to_string_pretty(&runs)? + "\n")?;
+    keep("report.json", serde_json::to_string(&runs)? + "\n")?;
     keep("report.md", document::markdown(&runs, &table))?;
     println!("report {}", into.join("report.md").display());
     Ok(())
