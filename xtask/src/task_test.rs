@@ -36,6 +36,7 @@ impl Test {
     pub(crate) fn run(&self, workspace: &Workspace) -> Result<()> {
         let members = workspace.select(self.name.as_deref())?;
         let name = self.name.as_deref();
+        let has_library = members.iter().any(|member| member.has_library());
         let mut steps = Steps::default();
         steps.add("formatting", || formatting(workspace, name, &members));
         steps.add("layers", || task_layers::check(workspace));
@@ -48,12 +49,16 @@ impl Test {
             if let [(program, package), ..] = *programs::ensure(programs::JUDGES)? {
                 bail!("certificates cannot be judged without `{program}` (Debian package {package})");
             }
-            let kinds = ["--lib", "--bins", "--tests", "--examples"];
+            // Of a program alone cargo will not be asked for a library.
+            let kinds =
+                ["--lib", "--bins", "--tests", "--examples"].into_iter().skip(usize::from(!has_library));
             process::run(on(workspace, name, &["test", "--quiet", "--all-features"]).args(kinds))
         });
-        steps.add("doc tests", || {
-            process::run(&mut on(workspace, name, &["test", "--quiet", "--all-features", "--doc"]))
-        });
+        if has_library {
+            steps.add("doc tests", || {
+                process::run(&mut on(workspace, name, &["test", "--quiet", "--all-features", "--doc"]))
+            });
+        }
         steps.add("benches as tests", || benches(workspace, &members));
         steps.add("fuzz crates", || fuzz_crates(workspace, &members));
         steps.add("documentation", || {

@@ -93,6 +93,11 @@ impl Crate {
         stems(&self.dir.join("fuzz/fuzz_targets"))
     }
 
+    /// Whether it is more than programs.
+    pub(crate) fn has_library(&self) -> bool {
+        self.dir.join("src/lib.rs").is_file()
+    }
+
     /// Whether it has bench files.
     pub(crate) fn has_benches(&self) -> bool {
         stems(&self.dir.join("benches")).is_ok_and(|benches| !benches.is_empty())
