@@ -69,7 +69,7 @@ pub use inbound_error::InboundError;
 pub(crate) use inner::{Inner, InnerProtocol, InnerTerms};
 pub use intercept_error::{GuestAlert, InterceptError};
 pub(crate) use intercepted_names::intercepted_names;
-pub(crate) use nameservers::{DNS_OVER_TLS_PORT, DNS_PORT, Resolvers};
+pub(crate) use nameservers::{DNS_OVER_TLS_PORT, DNS_PORT, Resolvers, answers_for_names};
 pub use nameservers::{DnsTransport, Nameserver, NameserverError, Nameservers};
 pub(crate) use new_names::Admission;
 use new_names::NewNames;

@@ -18,6 +18,12 @@ pub(crate) const DNS_OVER_TLS_PORT: u16 = 853;
 /// mDNS (RFC 6762) and LLMNR (RFC 4795).
 pub(crate) const OTHER_NAME_PORTS: [u16; 3] = [137, 5353, 5355];
 
+/// Whether datagrams to this port ask for names elsewhere than on port 53, where they are decided: by one of
+/// [`OTHER_NAME_PORTS`], or by DNS over DTLS or QUIC (RFC 8094, RFC 9250).
+pub(crate) fn answers_for_names(port: u16) -> bool {
+    port == DNS_OVER_TLS_PORT || OTHER_NAME_PORTS.contains(&port)
+}
+
 /// Most nameservers taken from a resolv.conf; more than a resolver ever asks.
 const MAX_SYSTEM_NAMESERVERS: usize = 8;
 

@@ -147,7 +147,7 @@ impl HostSocket {
         let address = SockaddrStorage::from(to);
         let socket = self.descriptor.as_raw_fd();
         let flags = MsgFlags::MSG_NOSIGNAL;
-        let hops = few(passage.hops).map(c_int::from);
+        let hops = passage.chosen_hops().map(c_int::from);
         let limit = hops.as_ref().map(|hops| match is_v4 {
             true => ControlMessage::Ipv4Ttl(hops),
             false => ControlMessage::Ipv6HopLimit(hops),
@@ -246,13 +246,6 @@ impl HostSocket {
         let error = message.cmsgs()?.find_map(error_of);
         Ok(to.zip(error).map(|(to, error)| Undelivered { to, len: message.bytes, error }))
     }
-}
-
-/// How many routers a packet may cross, where whoever sent it has chosen that: `traceroute` does.
-fn few(hops: u8) -> Option<u8> {
-    /// Systems start from 64 or more, and no route is as long as half of that.
-    const MOST: u8 = 32;
-    (hops <= MOST).then_some(hops)
 }
 
 /// An address and port without the scope, which is this host's business.

@@ -20,17 +20,15 @@ use net_policy::Decision;
 use crate::core::{
     Bounds, Ended, Passage, PortTable, Refusal, ShapedBy, UdpCounters, Undelivery, Unreachable,
 };
-use crate::guest::{Context, Datagram, DialError, Event, LeakPlace, Quic, Terms, VirtualFlow, now};
+use crate::guest::{
+    Context, Datagram, DialError, Event, LeakPlace, Quic, Terms, VirtualFlow, answers_for_names, now,
+};
 use published::Published;
 use quic_gate::{ConnectionId, Held, QuicGates, Seen};
 
 use super::host_socket::SendError;
 use super::inbox::Inbox;
 use super::receiver::Sockets;
-
-/// Resolvers and names elsewhere than on port 53, where they are decided: NetBIOS (RFC 1002), DNS over
-/// DTLS and QUIC (RFC 8094, RFC 9250), multicast DNS (RFC 6762), LLMNR (RFC 4795).
-const OTHER_NAME_SERVICES: [u16; 4] = [137, 853, 5353, 5355];
 
 /// Names that the QUIC connections of one flow may show. A client has one.
 const MAX_NAMES: usize = 8;
@@ -185,7 +183,7 @@ impl Udp {
         if let Some(answered) = self.state().answer(flow, payload, passage, now) {
             return answered;
         }
-        if OTHER_NAME_SERVICES.contains(&flow.upstream.port()) {
+        if answers_for_names(flow.upstream.port()) {
             deny(context, flow, None, "names are asked for on port 53");
             return Err(Unreachable::Port.into());
         }
