@@ -6,6 +6,8 @@
 
 mod bpf;
 mod frame_meta;
+#[cfg(test)]
+mod own_network;
 mod packet;
 mod pair;
 pub(crate) mod sys;
@@ -18,6 +20,8 @@ use std::io;
 use std::task::{Context, Poll};
 
 pub use frame_meta::{Checksum, FrameMeta, Segmentation, SegmentationKind};
+#[cfg(test)]
+pub(crate) use own_network::test_in_own_network;
 pub use packet::PacketLink;
 pub use pair::{PairGuest, PairLink, pair};
 pub use tap::TapLink;

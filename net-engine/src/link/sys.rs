@@ -213,28 +213,15 @@ mod tests {
     use std::os::fd::AsFd as _;
 
     use super::*;
-    use crate::link::{Link as _, TapLink, Thinning};
+    use crate::link::{Link as _, TapLink, Thinning, test_in_own_network};
 
     /// The name of the test below, run in a network of its own.
     const IN_A_NETWORK: &str = "link::sys::tests::in_a_network_of_its_own";
 
     #[test]
     fn a_tap_interface_that_stays_has_no_filter_of_a_link_that_ended() {
-        let in_namespaces = |words: &[&str]| {
-            let mut command = std::process::Command::new("unshare");
-            command.args(["--user", "--map-root-user", "--net", "--"]).args(words);
-            command.output()
-        };
         let stays = "ip tuntap add dev tap0 mode tap vnet_hdr";
-        if !in_namespaces(&["sh", "-c", stays]).is_ok_and(|output| output.status.success()) {
-            eprintln!("NOT TESTED: there are no namespaces or no tap interfaces for it here");
-            return;
-        }
-        let script = format!("{stays} && exec \"$0\" --exact {IN_A_NETWORK} --ignored");
-        let own = std::env::current_exe().unwrap();
-        let output = in_namespaces(&["sh", "-c", &script, own.to_str().unwrap()]).unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        test_in_own_network(IN_A_NETWORK, stays, stays);
     }
 
     #[test]

@@ -414,20 +414,8 @@ mod tests {
 
     #[test]
     fn a_datagram_leaves_as_it_asks_to_be_carried() {
-        let in_namespaces = |words: &[&str]| {
-            let mut command = std::process::Command::new("unshare");
-            command.args(["--user", "--map-root-user", "--net", "--"]).args(words);
-            command.output()
-        };
-        if !in_namespaces(&["true"]).is_ok_and(|output| output.status.success()) {
-            eprintln!("NOT TESTED: there are no namespaces for it here");
-            return;
-        }
-        let script = format!("ip link set lo mtu {MTU} up && exec \"$0\" --exact {IN_A_NETWORK} --ignored");
-        let own = std::env::current_exe().unwrap();
-        let output = in_namespaces(&["sh", "-c", &script, own.to_str().unwrap()]).unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        let setup = format!("ip link set lo mtu {MTU} up");
+        crate::link::test_in_own_network(IN_A_NETWORK, "true", &setup);
     }
 
     #[test]
