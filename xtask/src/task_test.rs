@@ -59,7 +59,11 @@ impl Test {
                 process::run(&mut on(workspace, name, &["test", "--quiet", "--all-features", "--doc"]))
             });
         }
-        steps.add("benches as tests", || benches(workspace, &members));
+        if members.iter().any(|member| member.has_benches()) {
+            // Of the whole workspace at once: one crate's features alone would build its libraries anew.
+            let benches = ["test", "--quiet", "--all-features", "--benches"];
+            steps.add("benches as tests", move || process::run(&mut on(workspace, name, &benches)));
+        }
         steps.add("fuzz crates", || fuzz_crates(workspace, &members));
         steps.add("documentation", || {
             task_limits::check(workspace)?;
@@ -124,14 +128,6 @@ fn installed(target: &str) -> Result<bool> {
     let Ok(sysroot) = Command::new("rustc").args(["--print", "sysroot"]).output() else { return Ok(false) };
     let sysroot = String::from_utf8(sysroot.stdout)?;
     Ok(Path::new(sysroot.trim_end()).join("lib/rustlib").join(target).is_dir())
-}
-
-fn benches(workspace: &Workspace, members: &[&Crate]) -> Result<()> {
-    for member in members.iter().filter(|member| member.has_benches()) {
-        let test = ["test", "--quiet", "--all-features", "--benches", "-p", &member.name];
-        process::run(workspace.cargo().args(test))?;
-    }
-    Ok(())
 }
 
 /// On stable: whether they compile, not what they find.
