@@ -13,6 +13,9 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use crate::bench_engine::{self, Findings, Ratio};
+use crate::workspace::Workspace;
+
 /// The peer that is a physical limit rather than a competitor.
 const LIMIT: &str = "direct";
 
@@ -23,6 +26,20 @@ pub(crate) struct Figure {
     median_ns: f64,
     min_ns: f64,
     max_ns: f64,
+}
+
+impl Figure {
+    fn as_finding(&self) -> bench_engine::Figure {
+        let Self { id, median_ns, min_ns, max_ns } = self;
+        bench_engine::Figure {
+            id: id.clone(),
+            unit: "ns".to_owned(),
+            median: *median_ns,
+            min: *min_ns,
+            max: *max_ns,
+            values: Vec::new(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -104,6 +121,22 @@ pub(crate) fn lines(figures: &[Figure]) -> Vec<String> {
             )
         })
         .collect();
+    let ratios = ratios(figures).into_iter();
+    lines.extend(ratios.map(|Ratio { id, peer, ratio }| format!("ratio {id} {peer} {ratio:.2}")));
+    lines
+}
+
+/// The same as findings of the crate that was benched.
+pub(crate) fn findings(workspace: &Workspace, figures: &[Figure]) -> Findings {
+    let mut findings = Findings::new(workspace, "criterion's samples".to_owned());
+    findings.ratios = ratios(figures);
+    findings.figures = figures.iter().map(Figure::as_finding).collect();
+    findings
+}
+
+/// Theirs over ours for each peer, and for `best_peer` where there is one.
+fn ratios(figures: &[Figure]) -> Vec<Ratio> {
+    let mut ratios = Vec::new();
     let ours: BTreeMap<&str, f64> =
         figures.iter().map(|figure| (figure.id.as_str(), figure.median_ns)).collect();
     let mut peers: BTreeMap<String, BTreeMap<&str, f64>> = BTreeMap::new();
@@ -114,8 +147,9 @@ pub(crate) fn lines(figures: &[Figure]) -> Vec<String> {
     }
     for (id, peers) in &peers {
         let Some(own) = ours.get(id.as_str()) else { continue };
-        let mut ratio =
-            |peer: &str, theirs: f64| lines.push(format!("ratio {id} {peer} {:.2}", theirs / own));
+        let mut ratio = |peer: &str, theirs: f64| {
+            ratios.push(Ratio { id: id.clone(), peer: peer.to_owned(), ratio: theirs / own });
+        };
         for (peer, theirs) in peers {
             ratio(peer, *theirs);
         }
@@ -124,7 +158,7 @@ pub(crate) fn lines(figures: &[Figure]) -> Vec<String> {
             ratio("best_peer", best);
         }
     }
-    lines
+    ratios
 }
 
 /// The id without its `peer:` segment, and the peer's name.

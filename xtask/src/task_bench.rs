@@ -13,7 +13,8 @@ use crate::{bench_report, figures, peers, process};
 /// Run benches and print their figures, machine-readable, at the end
 ///
 /// `figure <id> <median> <unit> <min>..<max>`, one a result, and `ratio <id> <peer> <x.xx>`, one
-/// a peer: above 1 we are ahead. A bench names a peer by a segment `peer:<name>` in its id.
+/// a peer: above 1 we are ahead. A bench names a peer by a segment `peer:<name>` in its id. What was
+/// found is also written to `bench/<crate>.json` in the target directory, unless a filter left some out.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:\n  cargo xtask bench                     every crate\n  \
@@ -43,7 +44,7 @@ enum Whole {
     Report(Report),
 }
 
-/// One document of what runs of `bench engine` found
+/// One document of what runs of `bench engine` and of crates' benches found
 ///
 /// Tables, what should hold and whether it does, a plot for each section, and the findings as JSON.
 #[derive(Args)]
@@ -129,9 +130,9 @@ impl Bench {
             bail!("there is no bench in {}", self.name.as_deref().unwrap_or("any crate"));
         }
         let dir = workspace.target.join("criterion");
-        let began = SystemTime::now();
-        let mut absent = Vec::new();
+        let (mut found, mut absent) = (Vec::new(), Vec::new());
         for member in members {
+            let began = SystemTime::now();
             let mut cargo = workspace.cargo();
             cargo.args(["bench", "-p", &member.name, "--all-features", "--benches", "--"]);
             cargo.args(&self.filter).env("CRITERION_HOME", &dir);
@@ -142,11 +143,16 @@ impl Bench {
                     absent.push(format!("absent {peer}: {error:#}"));
                 }
             }
+            let figures = figures::read(&dir, began)?;
+            if self.filter.is_none() {
+                figures::findings(workspace, &figures).keep(workspace, &member.name)?;
+            }
+            found.extend(figures);
         }
         for line in absent {
             println!("{line}");
         }
-        for line in figures::lines(&figures::read(&dir, began)?) {
+        for line in figures::lines(&found) {
             println!("{line}");
         }
         Ok(())

@@ -23,6 +23,7 @@ pub(crate) struct Figure {
     pub(crate) median: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
+    /// What was found each time; none where criterion sums that up.
     pub(crate) values: Vec<f64>,
 }
 
@@ -47,9 +48,8 @@ pub(crate) struct Findings {
     pub(crate) commit: String,
     /// When they were kept, as RFC 3339 has it.
     pub(crate) at: String,
-    /// So many were asked for; a figure has as many values as were taken.
-    pub(crate) rounds: usize,
-    pub(crate) seconds: f64,
+    /// How they were taken: how often, and how long each time.
+    pub(crate) how: String,
     pub(crate) figures: Vec<Figure>,
     pub(crate) ratios: Vec<Ratio>,
     /// Systems, and why they are absent.
@@ -68,13 +68,12 @@ pub(crate) struct Absent {
 
 impl Findings {
     /// Findings without any figure, of what this machine and these sources are.
-    pub(super) fn new(workspace: &Workspace, plan: &Plan) -> Self {
+    pub(crate) fn new(workspace: &Workspace, how: String) -> Self {
         Self {
             machine: Machine::describe(),
             commit: workspace.commit(),
             at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            rounds: plan.rounds,
-            seconds: plan.seconds,
+            how,
             figures: Vec::new(),
             ratios: Vec::new(),
             absent: Vec::new(),
@@ -100,11 +99,11 @@ impl Findings {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text)
-            .with_context(|| format!("{} holds no findings of `cargo xtask bench engine`", path.display()))
+            .with_context(|| format!("{} holds no findings of `cargo xtask bench`", path.display()))
     }
 
     /// Keeps them below the target directory.
-    pub(super) fn keep(&self, workspace: &Workspace, name: &str) -> Result<()> {
+    pub(crate) fn keep(&self, workspace: &Workspace, name: &str) -> Result<()> {
         let path = Self::path(workspace, name);
         let dir = path.parent().context("a file is in a directory")?;
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -136,9 +135,13 @@ impl Findings {
     }
 }
 
+pub(super) fn how(plan: &Plan) -> String {
+    format!("{} rounds, samples of {} s", plan.rounds, number(plan.seconds))
+}
+
 /// Keeps what was found so far as `bench/engine.json` below the target directory.
 pub(super) fn keep(workspace: &Workspace, plan: &Plan, samples: &Samples) -> Result<Findings> {
-    let mut findings = Findings::new(workspace, plan).with_notes(samples, System::name);
+    let mut findings = Findings::new(workspace, how(plan)).with_notes(samples, System::name);
     findings.figures = figures(samples);
     findings.ratios = ratio::all(samples);
     if plan.systems.is_empty() {

@@ -11,7 +11,8 @@ use crate::bench_report::table::{OURS, Row, Table};
 pub(super) fn markdown(runs: &[Findings], table: &Table<'_>) -> String {
     let mut text = String::from(
         "# Measured\n\nWritten by `cargo xtask bench report`. Medians, with min–max over the rounds; systems take \
-         turns within a run. A ratio above 1 means that the engine is ahead, whatever the unit.\n",
+         turns within a run. What a component takes by itself is criterion's median, with the least and the most of its \
+         samples. A ratio above 1 means that the engine is ahead, whatever the unit.\n",
     );
     for run in runs {
         text += &described(run);
@@ -33,10 +34,9 @@ pub(super) fn markdown(runs: &[Findings], table: &Table<'_>) -> String {
 fn described(run: &Findings) -> String {
     let Machine { processor, processors, memory_gib, kernel, congestion_control, programs } = &run.machine;
     format!(
-        "\n{} rounds, samples of {} s, {}, commit {}: {processors} processors ({processor}), {memory_gib:.0} GiB, \
+        "\n{}, {}, commit {}: {processors} processors ({processor}), {memory_gib:.0} GiB, \
          Linux {kernel}, {congestion_control}; {}.\n",
-        run.rounds,
-        number(run.seconds),
+        run.how,
         run.at,
         run.commit,
         programs.join(", "),

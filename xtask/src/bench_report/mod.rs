@@ -1,4 +1,4 @@
-//! `bench report`: what one or several runs of `bench engine` found, as one document.
+//! `bench report`: what one or several runs of `bench` found, as one document.
 //!
 //! Findings are read from the files the runs kept, put together (`table`), held against what should hold
 //! (`bounds`), drawn (`plot`) and written down (`document`): `report.md`, an SVG a section, and `report.json`,
@@ -20,8 +20,8 @@ use crate::bench_report::sections::SECTIONS;
 use crate::bench_report::table::Table;
 use crate::workspace::Workspace;
 
-/// What the runs are called whose findings make a report, where none are given.
-const RUNS: [&str; 2] = ["engine", "engine-tls"];
+/// What the runs of `bench engine` are called; those of a crate's benches are called like the crate.
+const WHOLE: [&str; 2] = ["engine", "engine-tls"];
 
 /// Writes the report of `files`, or of what the last runs kept, into `into`, or below the target directory.
 ///
@@ -29,12 +29,16 @@ const RUNS: [&str; 2] = ["engine", "engine-tls"];
 /// When there are no findings, one cannot be read, or the report cannot be written.
 pub(crate) fn write(workspace: &Workspace, files: &[PathBuf], into: Option<&Path>) -> Result<()> {
     let kept: Vec<PathBuf> = if files.is_empty() {
-        RUNS.map(|name| Findings::path(workspace, name)).into_iter().filter(|path| path.is_file()).collect()
+        let crates = workspace.crates.iter().map(|member| member.name.as_str());
+        let paths = WHOLE.into_iter().chain(crates).map(|name| Findings::path(workspace, name));
+        paths.filter(|path| path.is_file()).collect()
     } else {
         files.to_vec()
     };
     if kept.is_empty() {
-        bail!("there is nothing to report: run `cargo xtask bench engine` first, or name a file of findings");
+        bail!(
+            "there is nothing to report: run `cargo xtask bench` or `cargo xtask bench engine` first, or name a file of findings"
+        );
     }
     let runs = kept.iter().map(|path| Findings::read(path)).collect::<Result<Vec<_>>>()?;
     let into = into.map_or_else(|| workspace.target.join("bench"), Path::to_owned);

@@ -62,6 +62,14 @@ pub(super) const SECTIONS: &[Section] = &[
     Section { name: "churn", title: "After very many connections", ids: &["churn"] },
     Section { name: "flood", title: "Beside floods", ids: &["flood"] },
     Section { name: "guests", title: "Many guests", ids: &["guests", "neighbour"] },
+    Section { name: "names", title: "Components: names", ids: &["parse", "sniff", "quic_initial"] },
+    Section { name: "decisions", title: "Components: decisions", ids: &["compile", "decide", "decide_name"] },
+    Section { name: "certificates", title: "Components: certificates", ids: &["mint", "leaf_cache"] },
+    Section {
+        name: "secrets",
+        title: "Components: secrets",
+        ids: &["detect", "rewrite_body", "scrub", "substitute_header"],
+    },
 ];
 
 #[cfg(test)]
@@ -80,6 +88,7 @@ mod tests {
             ("tls/flood/100000/rate", &["tls-flood"]),
             ("flood/syn/p99", &["flood"]),
             ("tls/bulk/up_secrets", &["tls-bulk"]),
+            ("rewrite_body/no_hit/10secrets", &["secrets"]),
             ("tcpdump/1", &[]),
         ];
         for (id, expected) in CASES {

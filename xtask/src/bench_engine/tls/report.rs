@@ -14,7 +14,8 @@ const SECRETS: &str = "secrets";
 
 /// Keeps what was found so far as `bench/engine-tls.json` below the target directory.
 pub(super) fn keep(workspace: &Workspace, plan: &Plan, samples: &Samples<System>) -> Result<Findings> {
-    let mut findings = Findings::new(workspace, plan).with_notes(samples, |system| system.name().to_owned());
+    let mut findings =
+        Findings::new(workspace, report::how(plan)).with_notes(samples, |system| system.name().to_owned());
     findings.figures = figures(samples);
     findings.ratios = ratios(samples);
     findings.keep(workspace, "engine-tls")?;
