@@ -16,9 +16,15 @@ fn rewrite_body(criterion: &mut Criterion) {
     let host = sets::HOST.parse().expect("a name");
     let to = sets::destination(&host);
     let clean = sets::repeat(b"{\"key\": \"some value\", ", BODY_BYTES);
+    let escapes = sets::repeat(b"{\"name\": \"an entry\", \"text\": \"It goes on.\\n\"},", BODY_BYTES);
     let generated = [1u8, 10, 100].map(|count| (format!("{count}secrets"), sets::secrets(count)));
     for (name, set) in generated.into_iter().chain([("10user_secrets".to_owned(), sets::user_secrets(10))]) {
-        for (case, body) in [("no_hit", clean.clone()), ("hit_every_4KiB", with_hits(&set, &clean))] {
+        let cases = [
+            ("no_hit", clean.clone()),
+            ("no_hit_with_escapes", escapes.clone()),
+            ("hit_every_4KiB", with_hits(&set, &clean)),
+        ];
+        for (case, body) in cases {
             let mut group = criterion.benchmark_group(format!("rewrite_body/{case}/{name}"));
             group.throughput(Throughput::Bytes(body.len() as u64));
             group.bench_function("streamed", |bencher| {

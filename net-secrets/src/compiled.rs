@@ -1,6 +1,7 @@
 use aho_corasick::automaton::{Automaton as _, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
+use memchr::memmem;
 
 use crate::finder::Finder;
 use crate::forms::forms;
@@ -30,6 +31,10 @@ pub(crate) struct Compiled {
     in_forms: [bool; 256],
     /// Whether the byte, behind a backslash, stands for one that no pattern of `detect` has.
     plain_escapes: [bool; 256],
+    /// Whether they all do, and no pattern has a backslash: only an escape by number can hide a form then.
+    are_short_escapes_plain: bool,
+    /// Finds an escape by number.
+    unicode_escape: memmem::Finder<'static>,
     /// Every form of every placeholder, the parts before the core included.
     pub(crate) detect_forms: Patterns,
     /// The text of each pattern of `detect`.
@@ -89,6 +94,8 @@ impl Compiled {
         for (kind, is_plain) in (0..=u8::MAX).zip(&mut plain_escapes) {
             *is_plain = json::character(kind).is_some_and(|byte| !in_forms[usize::from(byte)]);
         }
+        let are_short_escapes_plain =
+            (0..=u8::MAX).filter_map(json::character).all(|byte| !in_forms[usize::from(byte)]);
         whole.extend(patterns);
         Ok(Self {
             has_passthrough: bindings.iter().any(|binding| !binding.passthrough.is_empty()),
@@ -100,15 +107,40 @@ impl Compiled {
             detect_longest,
             in_forms,
             plain_escapes,
+            are_short_escapes_plain,
+            unicode_escape: memmem::Finder::new(b"\\u"),
             detect_forms: Patterns::new(whole),
             detect_owner,
             bindings,
         })
     }
 
+    /// Where the last escape of JSON ends in `bytes`, which do not begin within one; `None` where one stands for a byte
+    /// that is in a form, begins an escape of another kind, or goes on behind them.
+    pub(crate) fn behind_plain_escapes(&self, bytes: &[u8]) -> Option<usize> {
+        if self.are_short_escapes_plain && self.unicode_escape.find(bytes).is_none() {
+            // All of the others are two bytes, or a backslash that is in no form either: only the last is of interest.
+            let Some(last) = memchr::memrchr(b'\\', bytes) else { return Some(0) };
+            let run = bytes[..last].iter().rev().take_while(|byte| **byte == b'\\').count();
+            if run % 2 == 1 {
+                return Some(last + 1);
+            }
+            let kind = bytes.get(last + 1)?;
+            return Some(last + 1 + usize::from(json::character(*kind).is_some()));
+        }
+        let mut behind = 0;
+        for at in memchr::memchr_iter(b'\\', bytes) {
+            // The second backslash of an escape is none of its own.
+            if at >= behind {
+                behind = at + self.plain_escape(&bytes[at..])?;
+            }
+        }
+        Some(behind)
+    }
+
     /// The length of the escape of JSON that `text` begins with, if it stands for a byte that is in no form, nor begins
     /// an escape of another kind.
-    pub(crate) fn plain_escape(&self, text: &[u8]) -> Option<usize> {
+    fn plain_escape(&self, text: &[u8]) -> Option<usize> {
         if text.get(1).is_some_and(|kind| self.plain_escapes[usize::from(*kind)]) {
             return Some(2);
         }

@@ -183,19 +183,14 @@ impl Decoded<JsonDecoder> {
         if !is_alike || block.has_percent || !block.has_backslash {
             return false;
         }
-        let mut behind = 0;
-        for at in memchr::memchr_iter(JsonDecoder::SIGN, block.bytes) {
-            // The second backslash of an escape is none of its own.
-            if at >= behind {
-                let Some(used) = compiled.plain_escape(&block.bytes[at..]) else { return false };
-                behind = at + used;
-            }
-        }
-        let rest = &block.bytes[behind..];
-        // Nothing reaches over the last of them, nor is longer than the longest form.
-        let end = &rest[rest.len().saturating_sub(compiled.detect_longest)..];
+        let Some(behind) = compiled.behind_plain_escapes(block.bytes) else { return false };
         self.scanner = Scanner { state: compiled.detect_start };
-        self.scanner.feed(compiled, end, 0, hits);
+        if block.behind.is_within(compiled) {
+            let rest = &block.bytes[behind..];
+            // Nothing reaches over the last of them, nor is longer than the longest form.
+            let end = &rest[rest.len().saturating_sub(compiled.detect_longest)..];
+            self.scanner.feed(compiled, end, 0, hits);
+        }
         true
     }
 }

@@ -56,6 +56,7 @@ mod percent;
 mod place;
 mod placeholder;
 mod prefilter;
+mod sample;
 mod scrub;
 mod scrubber;
 mod set;

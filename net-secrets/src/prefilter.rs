@@ -1,6 +1,7 @@
 use aho_corasick::packed::{Config, MatchKind, Searcher};
 
 use crate::MARKER;
+use crate::sample::Sample;
 use crate::skip::Skip;
 
 /// Beginnings of this length tell patterns from text; a marker in each makes one of many.
@@ -8,10 +9,14 @@ const NEEDLE_BYTES: usize = MARKER.len();
 /// As many are looked for at once without loss.
 const MAX_NEEDLES: usize = 16;
 
+/// What a searcher is given at once, at least: it is slow with less.
+const PACKED_BYTES: usize = 128;
+
 /// Finds where a pattern may begin, many bytes at a time: the first bytes of all patterns are looked
 /// for at once where they are few, else parts of them that tell how far to skip.
 pub(crate) enum Prefilter {
-    Packed(Searcher),
+    /// Where a sample does not tell that there are none, if the patterns are long enough for one.
+    Packed(Box<Searcher>, Option<Sample>),
     Skip(Skip),
 }
 
@@ -22,15 +27,15 @@ impl Prefilter {
             patterns.clone().filter_map(|pattern| pattern.get(..NEEDLE_BYTES)).collect();
         needles.sort_unstable();
         needles.dedup();
+        let patterns: Vec<&[u8]> = patterns.collect();
         if needles.len() <= MAX_NEEDLES {
             let mut builder = Config::new().match_kind(MatchKind::LeftmostFirst).builder();
             builder.extend(needles);
             if let Some(searcher) = builder.build() {
-                return Self::Packed(searcher);
+                return Self::Packed(Box::new(searcher), Sample::new(&patterns));
             }
         }
         // Placeholders are no secret: any key will do.
-        let patterns: Vec<&[u8]> = patterns.collect();
         let shortest = patterns.iter().map(|pattern| pattern.len()).min().unwrap_or(0);
         Self::Skip(Skip::new(patterns.len(), shortest, 0, |pattern, at| patterns[pattern][at]))
     }
@@ -38,7 +43,7 @@ impl Prefilter {
     /// How much of a pattern's beginning must be there for it to be found.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Packed(_) => NEEDLE_BYTES,
+            Self::Packed(..) => NEEDLE_BYTES,
             Self::Skip(skip) => skip.window_bytes(),
         }
     }
@@ -50,12 +55,34 @@ impl Prefilter {
             return None;
         }
         match self {
-            Self::Packed(searcher) => {
-                searcher.find_in(text, (from..text.len()).into()).map(|found| found.start())
+            Self::Packed(searcher, None) => packed(searcher, text, from, text.len()),
+            Self::Packed(searcher, Some(sample)) => {
+                let mut at = from;
+                loop {
+                    match sample.find(text, at) {
+                        Ok((first, behind)) => {
+                            let end = text.len().min(behind.max(first + PACKED_BYTES) + NEEDLE_BYTES);
+                            if let Some(found) = packed(searcher, text, first, end) {
+                                return Some(found);
+                            }
+                            // A needle that begins before it would have been there as a whole.
+                            at = behind.max((end + 1).saturating_sub(NEEDLE_BYTES));
+                        }
+                        Err(first) => {
+                            let least = text.len().saturating_sub(PACKED_BYTES).max(from);
+                            return packed(searcher, text, first.min(least), text.len());
+                        }
+                    }
+                }
             }
             Self::Skip(skip) => skip.find(text, from),
         }
     }
+}
+
+/// The first needle in a part of a text.
+fn packed(searcher: &Searcher, text: &[u8], from: usize, to: usize) -> Option<usize> {
+    searcher.find_in(text, (from..to).into()).map(|found| found.start())
 }
 
 #[cfg(test)]
@@ -69,13 +96,26 @@ mod tests {
 
     #[test]
     fn many_marked_patterns_are_one_needle() {
-        let marked = numbered(MARKER, 1_000);
-        let marked = Prefilter::new(marked.iter().map(Vec::as_slice));
-        assert!(matches!(marked, Prefilter::Packed(_)));
-        let text = [b"x".repeat(100), MARKER.into(), b"x".repeat(100)].concat();
-        assert_eq!(marked.find(&text, 0), Some(100));
-        assert_eq!(marked.find(&text, 101), None);
-        assert_eq!(marked.find(&MARKER.as_bytes()[1..], 0), None);
+        for (count, after) in [(1_000, ""), (1_000, "0123456789"), (100_000, "0123456789")] {
+            let marked: Vec<_> =
+                numbered(MARKER, count).iter().map(|one| [one, after.as_bytes()].concat()).collect();
+            let prefilter = Prefilter::new(marked.iter().map(Vec::as_slice));
+            let is_sampled = !after.is_empty() && count < 10_000;
+            assert!(
+                matches!(&prefilter, Prefilter::Packed(_, sample) if sample.is_some() == is_sampled),
+                "{count}{after}"
+            );
+            for before in 0..300 {
+                let text = [b"x".repeat(before), marked[before].clone(), b"x".repeat(300 - before)].concat();
+                assert_eq!(prefilter.find(&text, 0), Some(before), "{count}{after}");
+                assert_eq!(prefilter.find(&text, before), Some(before), "{count}{after}");
+                assert_eq!(prefilter.find(&text, before + 1), None, "{count}{after}");
+                // Of one that is cut off, the first bytes do.
+                let cut = before + NEEDLE_BYTES;
+                assert_eq!(prefilter.find(&text[..cut], 0), Some(before), "{count}{after}");
+            }
+            assert_eq!(prefilter.find(&MARKER.as_bytes()[1..], 0), None);
+        }
     }
 
     #[test]
