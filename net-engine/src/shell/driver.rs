@@ -225,8 +225,12 @@ impl Driver {
                     return Ok(Batch::Asked(asked));
                 }
                 Ok::<_, io::Error>(Batch::Full)
-            })?;
-            match batch {
+            });
+            // What waits to leave together, before anything else.
+            udp.end_turn(|flow, payload, why| {
+                stack.with(|gateway| gateway.push_undelivered(flow, payload, why.into()));
+            });
+            match batch? {
                 Batch::Drained => return Ok(Progress { frames, is_done: true }),
                 Batch::Full => break,
                 Batch::Asked(Asked::GivenUp { id }) => {

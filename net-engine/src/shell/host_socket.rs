@@ -7,7 +7,7 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc::{
     IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, IPPROTO_IP, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
-    SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, c_int, sock_extended_err, sockaddr_in6,
+    SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, SOL_UDP, UDP_SEGMENT, c_int, sock_extended_err, sockaddr_in6,
 };
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
@@ -52,6 +52,16 @@ pub(super) enum SendError {
     Lost,
     /// It cannot get there.
     Undelivered(Undelivery),
+}
+
+/// What became of datagrams that the kernel was handed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joined {
+    Sent,
+    /// The host has no room for them.
+    Lost,
+    /// They go one by one, if at all: each is longer than a packet on its way, say, or an earlier one was refused.
+    Refused,
 }
 
 /// A datagram that left and was not delivered, as an ICMP error to this host says.
@@ -148,10 +158,7 @@ impl HostSocket {
         let socket = self.descriptor.as_raw_fd();
         let flags = MsgFlags::MSG_NOSIGNAL;
         let hops = passage.chosen_hops().map(c_int::from);
-        let limit = hops.as_ref().map(|hops| match is_v4 {
-            true => ControlMessage::Ipv4Ttl(hops),
-            false => ControlMessage::Ipv6HopLimit(hops),
-        });
+        let limit = limit(hops.as_ref(), is_v4);
         let mut outcome = Err(SendError::Lost);
         for _ in 0..MAX_ATTEMPTS {
             let sent = match &limit {
@@ -178,6 +185,38 @@ impl HostSocket {
             }
         }
         outcome
+    }
+
+    /// Whether the kernel cuts datagrams apart that it is handed together: an older one would send them as one.
+    pub(super) fn cuts_datagrams(&self) -> bool {
+        sys::option(self.descriptor.as_fd(), SOL_UDP, UDP_SEGMENT).is_ok()
+    }
+
+    /// Hands the kernel datagrams of `piece_bytes` each, the last of which may be shorter, by one system call; it takes
+    /// 64 of them. Never waits.
+    pub(super) fn send_joined(
+        &self,
+        payloads: &[u8],
+        piece_bytes: usize,
+        to: SocketAddr,
+        passage: Passage,
+    ) -> Joined {
+        let Ok(size) = u16::try_from(piece_bytes) else { return Joined::Refused };
+        let is_v4 = to.ip().to_canonical().is_ipv4();
+        self.let_cut(is_v4, passage.may_be_cut);
+        let hops = passage.chosen_hops().map(c_int::from);
+        let cut = ControlMessage::UdpGsoSegments(&size);
+        let control: &[_] = match limit(hops.as_ref(), is_v4) {
+            None => &[cut],
+            Some(limit) => &[cut, limit],
+        };
+        let (pieces, flags) = ([IoSlice::new(payloads)], MsgFlags::MSG_NOSIGNAL);
+        let address = SockaddrStorage::from(to);
+        match sendmsg(self.descriptor.as_raw_fd(), &pieces, control, flags, Some(&address)) {
+            Ok(_) => Joined::Sent,
+            Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => Joined::Lost,
+            Err(_) => Joined::Refused,
+        }
     }
 
     /// Says whether what is sent from now on may be cut, where that was not said already.
@@ -246,6 +285,13 @@ impl HostSocket {
         let error = message.cmsgs()?.find_map(error_of);
         Ok(to.zip(error).map(|(to, error)| Undelivered { to, len: message.bytes, error }))
     }
+}
+
+fn limit(hops: Option<&c_int>, is_v4: bool) -> Option<ControlMessage<'_>> {
+    hops.map(|hops| match is_v4 {
+        true => ControlMessage::Ipv4Ttl(hops),
+        false => ControlMessage::Ipv6HopLimit(hops),
+    })
 }
 
 /// An address and port without the scope, which is this host's business.
@@ -459,6 +505,19 @@ mod tests {
                 ] {
                     socket.send(b"x", to, Passage { hops, may_be_cut }).unwrap();
                     assert_eq!(passes(&seen), [(seen_hops, is_v6 || !may_be_cut, false); 2], "{hops}");
+                }
+                // Together they leave as each would, where one fits the link.
+                for (may_be_cut, bytes, expected) in [
+                    (true, 100, Joined::Sent),
+                    (false, 100, Joined::Sent),
+                    (true, 1_500, Joined::Refused),
+                    (false, 1_500, Joined::Refused),
+                ] {
+                    let passage = Passage { hops: 3, may_be_cut };
+                    assert_eq!(socket.send_joined(&vec![0; 2 * bytes], bytes, to, passage), expected);
+                    if expected == Joined::Sent {
+                        assert_eq!(passes(&seen), [(3, is_v6 || !may_be_cut, false); 2]);
+                    }
                 }
                 // Beyond the link's size.
                 let large = [0; 1_500];

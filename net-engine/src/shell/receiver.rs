@@ -52,6 +52,10 @@ impl Receiver {
         Self { socket, task }
     }
 
+    pub(super) fn socket(&self) -> &Rc<HostSocket> {
+        &self.socket
+    }
+
     pub(super) fn send(&self, payload: &[u8], to: SocketAddr, passage: Passage) -> Result<(), SendError> {
         self.socket.send(payload, to, passage)
     }

@@ -73,6 +73,31 @@ fn a_port_of_the_guest_is_one_port_of_the_host_and_hears_only_whom_it_has_sent_t
 }
 
 #[test]
+fn a_burst_arrives_as_it_was_sent() {
+    run(async {
+        let ((first, to_first), (second, to_second)) = (server().await, server().await);
+        let redirects = vec![((HOST_A.1, 7), to_first), ((HOST_B.1, 7), to_second)];
+        let world = World::new(Setup { allow: &["public:7"], redirects, ..Setup::default() }).await;
+        let guest = world.guest.datagrams();
+        let bytes = |nth: u8| vec![nth; if nth % 10 == 9 { 80 } else { 100 }];
+        for nth in 0..100 {
+            guest.send(at(HOST_A, 7), &bytes(nth));
+            if nth % 8 == 7 {
+                guest.send(at(HOST_B, 7), &bytes(nth));
+            }
+        }
+        for nth in 0..100 {
+            assert_eq!(heard(&first).await.0, bytes(nth));
+            if nth % 8 == 7 {
+                assert_eq!(heard(&second).await.0, bytes(nth));
+            }
+        }
+        let counted = world.handle.counters().await.unwrap().udp;
+        assert_eq!((counted.sent, counted.lost), (112, 0));
+    });
+}
+
+#[test]
 fn the_gateway_s_address_is_the_host_s_loopback() {
     run(async {
         let world = World::new(Setup { allow: &["host"], ..Setup::default() }).await;

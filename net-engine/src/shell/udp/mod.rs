@@ -5,6 +5,7 @@
 //! are read before anything of them leaves (`quic_gate`); [`Terms`] says what becomes of them.
 
 mod batch;
+mod outbox;
 mod published;
 mod quic_gate;
 mod receiver;
@@ -23,6 +24,7 @@ use crate::core::{
 use crate::guest::{
     Context, Datagram, DialError, Event, LeakPlace, Quic, Terms, VirtualFlow, answers_for_names, now,
 };
+use outbox::{Failure, Outbox};
 use published::Published;
 use quic_gate::{ConnectionId, Held, QuicGates, Seen};
 
@@ -44,6 +46,8 @@ struct State {
     gates: QuicGates,
     published: Published,
     inbox: Inbox,
+    /// Empty between turns of the link.
+    outbox: Outbox,
     /// Of flows that begin.
     bucket: TokenBucket,
     counters: UdpCounters,
@@ -83,6 +87,7 @@ impl Udp {
             gates: QuicGates::new(limits),
             published: Published::new(limits),
             inbox: Inbox::new(),
+            outbox: Outbox::default(),
             bucket: TokenBucket::new(limits.new_udp_flows_per_second, limits.new_udp_flow_burst),
             counters: UdpCounters::default(),
             refused: 0,
@@ -168,7 +173,8 @@ impl Udp {
         ended
     }
 
-    /// Takes a datagram of the guest, carried as it asks to be. Whatever becomes of it has become of it on return.
+    /// Takes a datagram of the guest, carried as it asks to be. Whatever becomes of it has become of it on return, or
+    /// does at the [end of the turn](Self::end_turn), until when it may wait for others like it.
     ///
     /// # Errors
     /// What the guest is told instead of its delivery. A datagram that is lost for lack of room is none.
@@ -180,6 +186,9 @@ impl Udp {
         now: Instant,
     ) -> Result<(), Undelivery> {
         let context = &*self.context;
+        if self.state().join(context, flow, payload, passage) {
+            return Ok(());
+        }
         if let Some(answered) = self.state().answer(flow, payload, passage, now) {
             return answered;
         }
@@ -202,9 +211,30 @@ impl Udp {
             None => state.begin(self, flow, payload, passage, now),
         }
     }
+
+    /// Sends what waits for others like it, when the link has no more for now; `tell` is called with what of it did not
+    /// leave.
+    pub(crate) fn end_turn(&self, mut tell: impl FnMut(&Flow, &[u8], Undelivery)) {
+        let failures = {
+            let State { outbox, counters, .. } = &mut *self.state();
+            outbox.flush(counters);
+            outbox.end_turn()
+        };
+        for Failure { flow, payload, why } in failures {
+            tell(&flow, &payload, why);
+        }
+    }
 }
 
 impl State {
+    /// Has the datagram of a flow go with those of it that wait; whether it does. All that was known of the flow in
+    /// this turn goes for it too, but for what it says.
+    fn join(&mut self, context: &Context, flow: &Flow, payload: &[u8], passage: Passage) -> bool {
+        self.outbox.is_plain(flow)
+            && context.secrets().check(payload).is_ok()
+            && self.outbox.join(flow, payload, passage)
+    }
+
     /// Takes the datagram of a flow that is not carried yet.
     fn begin(
         &mut self,
@@ -396,8 +426,22 @@ impl State {
             return Ok(());
         }
         let dialled = outbound.dialled;
+        if self.outbox.join(flow, payload, passage) {
+            return Ok(());
+        }
+        // They leave in the order they came.
+        self.outbox.flush(&mut self.counters);
+        let Peer { is_watched, is_quic, shaped, .. } = outbound.peer;
+        // Its time was noted, and the rest is the same for all of its datagrams.
+        let is_plain = !*is_watched && !*is_quic && shaped.is_none();
         let sent = match outbound.mapping.towards(dialled, |is_v6| receiver::open(udp, flow.guest, is_v6)) {
-            Ok(socket) => socket.send(payload, dialled, passage),
+            Ok(receiver) => {
+                let (socket, way) = (receiver.socket(), (dialled, passage));
+                if self.outbox.begin(socket, flow, payload, way, is_plain) {
+                    return Ok(());
+                }
+                receiver.send(payload, dialled, passage)
+            }
             Err(error) => {
                 let error = DialError::from(error);
                 context.report_dial_failure(flow, error);
