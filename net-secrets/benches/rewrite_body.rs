@@ -34,7 +34,7 @@ fn rewrite_body(criterion: &mut Criterion) {
                     pieces.map(|piece| rewriter.feed(piece).expect("a bound body").len()).sum::<usize>()
                 });
             });
-            group.bench_function("peer:naive", |bencher| {
+            group.bench_function("streamed/peer:naive", |bencher| {
                 bencher.iter(|| {
                     let pieces = sets::chunks(std::hint::black_box(&body), CHUNK_BYTES);
                     pieces.map(|piece| naive(&set, &piece).len()).sum::<usize>()

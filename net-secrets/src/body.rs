@@ -163,7 +163,7 @@ impl BodyRewriter {
                 Outcome::Replace(binding) => {
                     self.has_changed = true;
                     let value = binding.value.expose();
-                    reserve(out, value.len() * 6);
+                    reserve(out, value.len() * self.content.escape().most_bytes());
                     let written = self.content.escape().write(value, out);
                     written.map_err(|_| compiled.violation(number, ViolationKind::Value))?;
                 }

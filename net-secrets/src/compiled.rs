@@ -216,9 +216,13 @@ impl Compiled {
 
     /// Searches a whole text.
     pub(crate) fn scan(&self, text: &[u8], hits: &mut Hits<'_>) {
-        // Most texts have neither a form's beginning nor an escape that could hide one.
-        if self.detect_prefilter.find(text, 0).is_some() || memchr::memchr2(b'%', b'\\', text).is_some() {
+        if self.may_hold(text) {
             Levels::new(self).feed(self, text, 0, hits);
         }
+    }
+
+    /// Whether a whole text has a form's beginning, or an escape that could hide one. Most have neither.
+    pub(crate) fn may_hold(&self, text: &[u8]) -> bool {
+        self.detect_prefilter.find(text, 0).is_some() || memchr::memchr2(b'%', b'\\', text).is_some()
     }
 }

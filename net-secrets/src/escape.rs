@@ -25,6 +25,16 @@ pub(crate) enum Escape<'e> {
 pub(crate) struct Unfit;
 
 impl Escape<'_> {
+    /// How many bytes are written for one of a value, at most.
+    pub(crate) fn most_bytes(self) -> usize {
+        match self {
+            Self::Header | Self::BasicUser | Self::BasicPassword => 1,
+            Self::Body(BodyKind::Text | BodyKind::Multipart { .. } | BodyKind::Binary) => 1,
+            Self::Percent | Self::Path | Self::Body(BodyKind::Form) => 3,
+            Self::Body(BodyKind::Json | BodyKind::Xml) => 6,
+        }
+    }
+
     /// Writes `value` to the end of `out`, which is of no use after an error.
     pub(crate) fn write(self, value: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
         match self {
@@ -143,6 +153,9 @@ mod tests {
             (Escape::Body(&BodyKind::Json), "a\"b\\c\n\r\t\x01é", Some("a\\\"b\\\\c\\n\\r\\t\\u0001é")),
             (Escape::Body(&BodyKind::Xml), "<a href='x'>&\"", Some("&lt;a href=&#39;x&#39;&gt;&amp;&quot;")),
             (Escape::Body(&BodyKind::Xml), "a\x01", None),
+            (Escape::Body(&BodyKind::Xml), "\"\"", Some("&quot;&quot;")),
+            (Escape::Body(&BodyKind::Json), "\x01\x1f", Some("\\u0001\\u001f")),
+            (Escape::Percent, "%&", Some("%25%26")),
             (Escape::Body(&BodyKind::Text), "a\r\nb", Some("a\r\nb")),
             (Escape::Body(&multipart), "a\r\n--xyz--\r\n", None),
             (Escape::Body(&multipart), "a\n--xy", None),
@@ -154,6 +167,8 @@ mod tests {
         for (escape, value, expected) in cases {
             let mut out = b"> ".to_vec();
             let written = escape.write(value.as_bytes(), &mut out).ok().map(|()| out);
+            let most = "> ".len() + value.len() * escape.most_bytes();
+            assert!(written.as_ref().is_none_or(|written| written.len() <= most), "{value:?} in {escape:?}");
             let expected = expected.map(|text| format!("> {text}").into_bytes());
             assert_eq!(written, expected, "{value:?} in {escape:?}");
         }

@@ -11,6 +11,8 @@ const MAX_NEEDLES: usize = 16;
 
 /// What a searcher is given at once, at least: it is slow with less.
 const PACKED_BYTES: usize = 128;
+/// A text that is no longer, as most headers are, is not worth a sample; what tests and fuzzes make is short.
+const SHORT_BYTES: usize = if cfg!(any(test, fuzzing)) { 0 } else { 2 * PACKED_BYTES };
 
 /// Finds where a pattern may begin, many bytes at a time: the first bytes of all patterns are looked
 /// for at once where they are few, else parts of them that tell how far to skip.
@@ -55,8 +57,7 @@ impl Prefilter {
             return None;
         }
         match self {
-            Self::Packed(searcher, None) => packed(searcher, text, from, text.len()),
-            Self::Packed(searcher, Some(sample)) => {
+            Self::Packed(searcher, Some(sample)) if text.len() - from > SHORT_BYTES => {
                 let mut at = from;
                 loop {
                     match sample.find(text, at) {
@@ -75,6 +76,7 @@ impl Prefilter {
                     }
                 }
             }
+            Self::Packed(searcher, _) => packed(searcher, text, from, text.len()),
             Self::Skip(skip) => skip.find(text, from),
         }
     }

@@ -3,10 +3,11 @@ const MAX_WINDOW_BYTES: usize = 32;
 const MIN_WINDOW_BYTES: usize = 24;
 /// What is hashed at once.
 const BLOCK_BYTES: usize = 4;
-/// One of so many blocks that no text has is taken for one.
-const SPARSE: usize = 32;
+/// One of so many blocks that no text has is taken for one, where the table may be as large, and at least.
+const SPARSE: usize = 128;
+const LEAST_SPARSE: usize = 16;
 /// The table of as many bits stays in a core's cache.
-const MAX_TABLE_BITS: u32 = 20;
+const MAX_TABLE_BITS: u32 = 22;
 const MIN_TABLE_BITS: u32 = 14;
 
 /// Tells where none of some texts begins, from one block of four bytes in each stretch as long as their beginnings:
@@ -26,10 +27,11 @@ impl Sample {
         let shortest = texts.iter().map(|text| text.len()).min()?;
         let window_bytes = shortest.min(MAX_WINDOW_BYTES);
         let blocks = texts.len() * (window_bytes + 1).saturating_sub(BLOCK_BYTES);
-        let table_bits = (blocks * SPARSE).next_power_of_two().trailing_zeros().max(MIN_TABLE_BITS);
-        if window_bytes < MIN_WINDOW_BYTES || table_bits > MAX_TABLE_BITS {
+        if window_bytes < MIN_WINDOW_BYTES || blocks > (1 << MAX_TABLE_BITS) / LEAST_SPARSE {
             return None;
         }
+        let table_bits = (blocks * SPARSE).next_power_of_two().trailing_zeros();
+        let table_bits = table_bits.clamp(MIN_TABLE_BITS, MAX_TABLE_BITS);
         let mut table = vec![0; 1 << (table_bits - u64::BITS.trailing_zeros())].into_boxed_slice();
         for block in texts.iter().flat_map(|text| text[..window_bytes].windows(BLOCK_BYTES)) {
             if let Some(block) = block.first_chunk() {
@@ -122,7 +124,7 @@ mod tests {
         let found =
             std::iter::successors(sample.find(&bytes, 0).ok(), |(_, at)| sample.find(&bytes, *at).ok());
         assert!(found.count() < bytes.len() / 29 / 8);
-        let too_many: Vec<_> = (0..9000).map(text).collect();
+        let too_many: Vec<_> = (0..10_000).map(text).collect();
         assert!(Sample::new(&too_many.iter().map(Vec::as_slice).collect::<Vec<_>>()).is_none());
         assert!(Sample::new(&[b"too short"]).is_none());
     }

@@ -25,25 +25,33 @@ impl<'u> UnitRewriter<'u> {
     /// where it has none.
     pub(crate) fn rewrite(&mut self, place: Place<'_>, escape: Escape<'_>, text: &[u8]) -> Option<Wiped> {
         let compiled = self.compiled;
-        // A placeholder as it is has its core in it, which is one of the forms.
-        let mut hits = Hits::new(compiled, &[]);
-        compiled.scan(text, &mut hits);
-        hits.worst()?;
-        let mut result = Zeroizing::new(Vec::with_capacity(text.len()));
-        // The text without the placeholders that stand as they are: what is left must hold no other.
-        let mut left = Vec::with_capacity(text.len());
-        let mut done = 0;
+        if !compiled.may_hold(text) {
+            return None;
+        }
+        let (mut result, mut done): (Option<Wiped>, _) = (None, 0);
+        let passing = std::mem::take(&mut self.passing);
+        // What is left without the placeholders that stand as they are must hold no other.
+        let mut hits = Hits::new(compiled, &passing);
         while let Some(found) = compiled.raw.find(text, done, done, text.len()) {
-            result.extend_from_slice(&text[done..found.start()]);
-            left.extend_from_slice(&text[done..found.start()]);
-            left.push(0);
+            let before = &text[done..found.start()];
+            if compiled.may_hold(before) {
+                // What begins in it does not go on behind what stood there.
+                compiled.scan(&[before, &[0]].concat(), &mut hits);
+            }
             let number = found.pattern().as_usize();
-            match compiled.resolve(number, self.to, place) {
-                Ok(Outcome::Replace(binding)) => {
-                    let value = binding.value.expose();
-                    // An escape makes six bytes of one at most; the rest of the text comes behind.
-                    reserve(&mut result, value.len() * 6 + text.len());
-                    if escape.write(value, &mut result).is_err() {
+            let outcome = compiled.resolve(number, self.to, place);
+            let value = match outcome {
+                Ok(Outcome::Replace(binding)) => binding.value.expose(),
+                Ok(Outcome::Pass) | Err(_) => &[],
+            };
+            let more = value.len() * escape.most_bytes() + text.len() - done;
+            // No more than is needed: all of it is wiped, byte by byte.
+            let result = result.get_or_insert_with(|| Zeroizing::new(Vec::with_capacity(more)));
+            reserve(result, more);
+            result.extend_from_slice(before);
+            match outcome {
+                Ok(Outcome::Replace(_)) => {
+                    if escape.write(value, result).is_err() {
                         self.note(compiled.violation(number, ViolationKind::Value));
                     }
                 }
@@ -52,16 +60,15 @@ impl<'u> UnitRewriter<'u> {
             }
             done = found.end();
         }
-        left.extend_from_slice(&text[done..]);
-        let passing = std::mem::take(&mut self.passing);
-        let mut hits = Hits::new(compiled, &passing);
-        compiled.scan(&left, &mut hits);
+        compiled.scan(&text[done..], &mut hits);
         if let Err(violation) = compiled.verdict(&hits, Some(self.to)) {
             self.note(violation);
         }
         self.passing = passing;
-        result.extend_from_slice(&text[done..]);
-        (done > 0).then_some(result)
+        if let Some(result) = &mut result {
+            result.extend_from_slice(&text[done..]);
+        }
+        result
     }
 
     fn note(&mut self, violation: Violation) {
