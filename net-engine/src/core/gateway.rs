@@ -237,6 +237,11 @@ impl Gateway {
         [(Kind::Syn, refused), (Kind::Fragment, self.fragments.take_yielded())]
     }
 
+    /// Has flows of the guest begin at their rate alone from now on: a burst is for who bursts.
+    pub(crate) fn forgo_burst(&mut self, now: Instant) {
+        self.new_flows.forgo(now);
+    }
+
     /// Whether a frame may be handled: there is room for what it may be answered with.
     pub fn has_room(&self) -> bool {
         !self.wire.queue.is_full()
