@@ -192,7 +192,7 @@ impl Default for Limits {
             max_udp_mappings: 1_024,
             max_udp_peers: 4_096,
             new_udp_flows_per_second: 1_024,
-            new_udp_flow_burst: 4_096,
+            new_udp_flow_burst: 1_024,
             udp_idle_timeout: Duration::from_secs(120),
             udp_exchange_timeout: Duration::from_secs(30),
             max_echo_identifiers: 64,
