@@ -19,7 +19,7 @@ pub struct Limits {
     /// TCP flows that the guest may begin a second, whatever becomes of them; one more is refused before it is
     /// decided, so that a scan of ports is no faster. Published ports are not counted.
     pub new_flows_per_second: u32,
-    /// As many begin at once.
+    /// As many begin at once; none do while the link leaves SYNs of a flood away.
     pub new_flow_burst: u32,
     /// SYNs that wait for a decision or a dial; and likewise connections by published ports that the guest has not
     /// answered, of which each port has an equal share.
@@ -192,7 +192,7 @@ impl Default for Limits {
             max_udp_mappings: 1_024,
             max_udp_peers: 4_096,
             new_udp_flows_per_second: 1_024,
-            new_udp_flow_burst: 4_096,
+            new_udp_flow_burst: 1_024,
             udp_idle_timeout: Duration::from_secs(120),
             udp_exchange_timeout: Duration::from_secs(30),
             max_echo_identifiers: 64,

@@ -47,6 +47,12 @@ impl TokenBucket {
         self.full_at = Some(full_at);
         true
     }
+
+    /// Lets go of what has come together: from `now` on there is the rate alone, until nobody takes for a while.
+    pub fn forgo(&mut self, now: Instant) {
+        // Where no clock counts that far it stays as it is.
+        self.full_at = now.checked_add(self.depth).or(self.full_at);
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +78,26 @@ mod tests {
         assert_eq!(taken(&mut bucket, now + Duration::from_secs(3_600)), 3);
         // A clock that goes back gives nothing.
         assert_eq!(taken(&mut bucket, now), 0);
+    }
+
+    #[test]
+    fn what_was_let_go_of_comes_back_at_the_rate() {
+        let (mut bucket, now) = (TokenBucket::new(10, 3), start());
+        bucket.forgo(now);
+        assert!(
+            !bucket.has(now + Duration::from_millis(99)) && bucket.take(now + Duration::from_millis(100))
+        );
+        assert!(!bucket.has(now + Duration::from_millis(100)));
+        // Whole again after as long as the burst takes.
+        let taken = |bucket: &mut TokenBucket, now| (0..10).filter(|_| bucket.take(now)).count();
+        bucket.forgo(now + Duration::from_secs(1));
+        assert_eq!(taken(&mut bucket, now + Duration::from_millis(1_300)), 3);
+        // Rates that never give anything, or hardly ever, still do not.
+        for (per_second, burst) in [(0, 5), (5, 0), (0, u32::MAX)] {
+            let mut bucket = TokenBucket::new(per_second, burst);
+            bucket.forgo(now);
+            assert!(!bucket.take(now + Duration::from_secs(9)), "{per_second} {burst}");
+        }
     }
 
     #[test]

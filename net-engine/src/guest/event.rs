@@ -278,19 +278,23 @@ impl EventQueue {
             if let Event::LimitReached { limit } = &event
                 && !waiting.is_news(limit, now)
             {
-                return;
+                return false;
             }
             if waiting.events.len() >= capacity {
                 waiting.events.pop_front();
                 waiting.lost += 1;
             }
             waiting.events.push_back(event);
+            true
         });
     }
 
     /// Says that nothing follows.
     pub(crate) fn close(&self) {
-        self.change(|waiting, _| waiting.closed = true);
+        self.change(|waiting, _| {
+            waiting.closed = true;
+            true
+        });
     }
 
     /// The next event; `None` once the queue is closed and empty.
@@ -315,15 +319,21 @@ impl EventQueue {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).lost
     }
 
-    fn change(&self, change: impl FnOnce(&mut Waiting, usize)) {
-        change(&mut self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner), self.0.capacity);
-        // One reader at a time: the permit is kept for it when it is between two looks.
-        self.0.changed.notify_one();
+    /// Changes what waits, and wakes the reader where `change` says that there is something for it.
+    fn change(&self, change: impl FnOnce(&mut Waiting, usize) -> bool) {
+        let is_news =
+            change(&mut self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner), self.0.capacity);
+        if is_news {
+            // One reader at a time: the permit is kept for it when it is between two looks.
+            self.0.changed.notify_one();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -338,6 +348,16 @@ mod tests {
             seen.push(limit);
         }
         assert_eq!((seen, queue.lost()), (vec!["b", "c"], 1));
+    }
+
+    #[test]
+    fn a_limit_that_is_no_news_wakes_nobody() {
+        let queue = EventQueue::new(9);
+        for (limit, expected) in [("a", true), ("a", false), ("b", true), ("a", false)] {
+            queue.push(Event::LimitReached { limit });
+            let woken = queue.0.changed.notified().now_or_never();
+            assert_eq!(woken.is_some(), expected, "{limit}");
+        }
     }
 
     #[test]

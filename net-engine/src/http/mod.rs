@@ -4,6 +4,7 @@
 //! pass through substitution, bodies through it or the detector, responses through the scrubber. Bodies are streamed, small ones of a stated length excepted, and nothing of a refused
 //! request goes on.
 
+mod admitted;
 mod authority;
 mod body;
 mod bridge;
@@ -42,5 +43,5 @@ mod websocket;
 mod worst;
 
 pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, deny_tls, nothing_at_stake};
-pub(crate) use tunnel::{Duplex, carry};
+pub(crate) use tunnel::{Duplex, carry_while_guest};
 pub(crate) use upstream::Dialler;

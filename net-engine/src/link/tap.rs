@@ -8,7 +8,8 @@ use nix::libc;
 
 use super::thinning::program;
 use super::vnet_fd::VnetFd;
-use super::{FrameMeta, Link, LinkCapabilities, Received, Thinning, sys};
+use super::{FrameMeta, Link, LinkCapabilities, Received, Thinning};
+use crate::sys;
 
 /// A TAP interface with virtio-net headers and offloads.
 pub struct TapLink {

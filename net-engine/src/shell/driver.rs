@@ -257,6 +257,10 @@ impl Driver {
             self.thinner.note_refused(kind, count, now);
         }
         if let Some(thinning) = self.thinner.poll(now) {
+            if thinning.syns > 0 {
+                // What a burst lets begin now is drawn from a flood, and open flows wait behind it for seconds.
+                stack.with(|gateway| gateway.forgo_burst(now));
+            }
             self.thin(thinning, now);
         }
     }
@@ -795,6 +799,30 @@ mod tests {
                 flood.abort();
             });
         }
+    }
+
+    #[test]
+    fn a_flood_of_syns_has_no_burst() {
+        let mut config = GuestConfig { policy: Policy::new(Vec::new()), ..GuestConfig::default() };
+        // One that nobody comes to the end of.
+        (config.limits.new_flow_burst, config.limits.new_flows_per_second) = (u32::MAX, 1);
+        let (driver, _) = driver_of(config, FrameMeta::default(), |nth, buffer| {
+            let port = u16::try_from(1_024 + nth % 60_000).ok()?;
+            Some(segment(buffer, port, false))
+        });
+        let stack = driver.context.stack.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let flood = tokio::task::spawn_local(driver.run());
+            // Too many wait at once, and then there is the rate alone.
+            let by_rate = tokio::time::timeout(Duration::from_secs(20), async {
+                while stack.with(|gateway| gateway.counters()).flows_over_rate == 0 {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            });
+            by_rate.await.expect("it is found out");
+            flood.abort();
+        });
     }
 
     /// Where a guest sends to, and what has it arrive at a server here.
