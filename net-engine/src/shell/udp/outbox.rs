@@ -154,7 +154,7 @@ mod tests {
     use super::super::super::host_socket::Kind;
     use super::*;
     use crate::core::Unreachable;
-    use crate::link::sys;
+    use crate::sys;
 
     const PLAIN: Passage = Passage { hops: 63, may_be_cut: true };
     const OTHERWISE: Passage = Passage { hops: 63, may_be_cut: false };
