@@ -44,6 +44,7 @@ pub mod link;
 mod locked_value;
 mod proxy;
 mod shell;
+mod sys;
 mod tls;
 mod wiping_allocator;
 

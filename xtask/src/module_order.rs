@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 /// The lowest first; modules of one line do not know each other. What is not in the table is above all.
 const ORDER: &[&[&str]] = &[
+    &["sys"],
     &["buffer_pool", "link", "proxy"],
     &["core"],
     &["guest"],

@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 use zeroize::Zeroizing;
 
 use super::sources::{self, MAX_VALUE_BYTES};
-use crate::link::sys;
+use crate::sys;
 
 /// What a source has shown.
 pub(super) enum Renewal {

@@ -19,7 +19,7 @@ use super::config::Config;
 use super::sandbox::Cover;
 use super::{plan, shaping};
 use crate::Guest;
-use crate::link::sys;
+use crate::sys;
 
 /// A larger file is a mistake.
 const MAX_FILE_BYTES: u64 = 16 << 20;

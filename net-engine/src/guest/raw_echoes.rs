@@ -3,7 +3,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt};
 
-use crate::link::sys;
+use crate::sys;
 
 /// Raw sockets by which a guest asks for echoes where the host lets nobody open sockets for that
 /// (`net.ipv4.ping_group_range`): for an engine that gives up CAP_NET_RAW before a guest needs one. One that keeps it

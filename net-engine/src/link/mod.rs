@@ -10,7 +10,6 @@ mod frame_meta;
 mod own_network;
 mod packet;
 mod pair;
-pub(crate) mod sys;
 mod tap;
 mod thinning;
 mod virtio_header;

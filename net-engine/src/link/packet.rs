@@ -8,7 +8,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::thinning::program;
 use super::vnet_fd::VnetFd;
-use super::{FrameMeta, Link, LinkCapabilities, Received, Thinning, sys};
+use super::{FrameMeta, Link, LinkCapabilities, Received, Thinning};
+use crate::sys;
 
 /// Room for what the guest sends while the engine is busy; the kernel counts whole super-segments.
 const RECEIVE_BUFFER_BYTES: libc::c_int = 16 << 20;

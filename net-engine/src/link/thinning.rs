@@ -137,7 +137,7 @@ mod tests {
     use std::os::unix::net::UnixDatagram;
 
     use super::*;
-    use crate::link::sys;
+    use crate::sys;
 
     /// How many of so many frames pass: the kernel runs the program, over a socket that takes filters alike.
     fn passing(thinning: &Thinning, frame: &[u8], count: usize) -> usize {

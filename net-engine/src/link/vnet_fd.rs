@@ -10,7 +10,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Sleep, sleep};
 
 use super::virtio_header::{self, HEADER_BYTES};
-use super::{FrameMeta, Received, sys};
+use super::{FrameMeta, Received};
+use crate::sys;
 
 /// How long a kernel without room for a frame is left alone: it announces no change.
 const NO_ROOM: Duration = Duration::from_millis(1);

@@ -20,7 +20,7 @@ use super::inbox::Inbox;
 use super::mtus::Mtus;
 use crate::core::{IcmpError, Passage, Undelivery, Unreachable};
 use crate::guest::now;
-use crate::link::sys;
+use crate::sys;
 
 /// Errors of earlier datagrams that may stand in the way of one: each is taken by the attempt it fails.
 const MAX_ATTEMPTS: usize = 3;

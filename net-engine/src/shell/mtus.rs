@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc::{IP_MTU, IPPROTO_IP, IPPROTO_IPV6, IPV6_MTU};
 
-use crate::link::sys;
+use crate::sys;
 
 /// How long an answer holds: a route may change.
 const HOLDS: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The system calls of links that have no safe wrapper, and what else needs one for a descriptor.
+//! System calls on descriptors that have no safe wrapper: those of links, and what else sets or asks a socket.
 #![allow(unsafe_code, reason = "ioctl and setsockopt take raw structures; each block says why it is sound")]
 
 use std::io;
@@ -33,11 +33,11 @@ const TAP_FLAGS: libc::c_int = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_
 const _: () = assert!(TAP_FLAGS & libc::IFF_NOFILTER != 0);
 
 /// Binds a tun descriptor to a TAP interface named `name`, with virtio-net headers.
-pub(super) fn attach_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+pub(crate) fn attach_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     attach_tap_as(tun, name, TAP_FLAGS)
 }
 
-fn attach_tap_as(tun: BorrowedFd<'_>, name: &str, flags: libc::c_int) -> io::Result<()> {
+pub(crate) fn attach_tap_as(tun: BorrowedFd<'_>, name: &str, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: an all-zero `ifreq` is a valid one.
     let mut request: libc::ifreq = unsafe { zeroed() };
     copy_name(&mut request.ifr_name, name)?;
@@ -48,7 +48,7 @@ fn attach_tap_as(tun: BorrowedFd<'_>, name: &str, flags: libc::c_int) -> io::Res
 }
 
 /// Lets the guest's kernel send partial checksums and TCP super-segments.
-pub(super) fn offer_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn offer_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the descriptor is open and the argument is a plain integer.
     unsafe { set_offload(tun.as_raw_fd(), OFFLOADS) }?;
     Ok(())
@@ -56,20 +56,20 @@ pub(super) fn offer_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Lets the guest's kernel send datagrams that share a frame too. Whether it does, for then it also cuts those it is
 /// sent: a kernel that does not know them takes no such frame.
-pub(super) fn offer_datagram_offloads(tun: BorrowedFd<'_>) -> bool {
+pub(crate) fn offer_datagram_offloads(tun: BorrowedFd<'_>) -> bool {
     // SAFETY: the descriptor is open and the argument is a plain integer.
     unsafe { set_offload(tun.as_raw_fd(), OFFLOADS | TUN_F_USO4 | TUN_F_USO6) }.is_ok()
 }
 
 /// Has the guest's kernel send complete frames that fit the MTU.
-pub(super) fn withdraw_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn withdraw_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the descriptor is open and the argument is a plain integer.
     unsafe { set_offload(tun.as_raw_fd(), 0) }?;
     Ok(())
 }
 
 /// Registers a descriptor with the reactor of this thread.
-pub(super) fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` names the same open descriptor for its whole life, which the returned
     // value takes over.
     unsafe { AsyncFd::register(descriptor) }.map_err(|error| io::Error::other(error.to_string()))
@@ -130,7 +130,7 @@ pub(crate) fn pass_echo_replies(socket: BorrowedFd<'_>, is_v6: bool) -> io::Resu
 ///
 /// The interface keeps where the program was, and reads there again for the next descriptor that is bound to it
 /// without `IFF_NOFILTER`: have it detached before it is let go, or an interface that stays points nowhere.
-pub(super) fn attach_tap_filter(tun: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+pub(crate) fn attach_tap_filter(tun: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
     let program = described(program)?;
     // SAFETY: the descriptor is open, and the kernel copies the program it is pointed to, which outlives the call
     // and is not written to. The pointer that the interface keeps is read as memory of whoever binds a descriptor to
@@ -146,7 +146,7 @@ pub(super) fn attach_tap_filter(tun: BorrowedFd<'_>, program: &[libc::sock_filte
 }
 
 /// The same for a socket.
-pub(super) fn attach_socket_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+pub(crate) fn attach_socket_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
     let program = described(program)?;
     if program.len == 0 {
         return set_option(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0);
@@ -184,7 +184,7 @@ pub(crate) fn option(
 }
 
 /// Binds a packet socket to one interface, all protocols.
-pub(super) fn bind_to_interface(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+pub(crate) fn bind_to_interface(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     // SAFETY: an all-zero `sockaddr_ll` is a valid one.
     let mut address: libc::sockaddr_ll = unsafe { zeroed() };
     address.sll_family = u16::try_from(libc::AF_PACKET).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -205,42 +205,4 @@ fn copy_name(slot: &mut [libc::c_char; libc::IFNAMSIZ], name: &str) -> io::Resul
         *slot = libc::c_char::from_ne_bytes([byte]);
     }
     Ok(())
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
-mod tests {
-    use std::os::fd::AsFd as _;
-
-    use super::*;
-    use crate::link::{Link as _, TapLink, Thinning, test_in_own_network};
-
-    /// The name of the test below, run in a network of its own.
-    const IN_A_NETWORK: &str = "link::sys::tests::in_a_network_of_its_own";
-
-    #[test]
-    fn a_tap_interface_that_stays_has_no_filter_of_a_link_that_ended() {
-        let stays = "ip tuntap add dev tap0 mode tap vnet_hdr";
-        test_in_own_network(IN_A_NETWORK, stays, stays);
-    }
-
-    #[test]
-    #[ignore = "the test above runs it in a network of its own"]
-    fn in_a_network_of_its_own() {
-        // One that everything passes, and that is still there when the interface looks for it again.
-        let keep = libc::sock_filter { code: 6, jt: 0, jf: 0, k: u32::MAX };
-        let program: &[libc::sock_filter] = Box::leak(Box::new([keep]));
-        let descriptor = TapLink::open("tap0").unwrap();
-        let same = descriptor.try_clone().unwrap();
-        let mut link = TapLink::from_descriptor(descriptor, 1_500);
-        link.thin(&Thinning { syns: 1, ..Thinning::default() });
-        attach_tap_filter(same.as_fd(), program).unwrap();
-        drop(link);
-        drop(same);
-        // Bound without the flag it takes a filter over, and is then no queue of the interface: the next one would
-        // be the first.
-        let next = std::fs::File::options().read(true).write(true).open("/dev/net/tun").unwrap();
-        attach_tap_as(next.as_fd(), "tap0", libc::IFF_TAP | libc::IFF_VNET_HDR).unwrap();
-        assert_eq!(TapLink::open("tap0").unwrap_err().kind(), io::ErrorKind::ResourceBusy);
-    }
 }
