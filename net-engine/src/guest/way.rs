@@ -25,30 +25,25 @@ pub(super) struct Taken {
     pub(super) way: Way,
 }
 
-/// Whom a flow may be for: the name that it shows or that its address stands for, else those of its address.
-struct Names {
-    all: Vec<HostName>,
-}
-
 impl Context {
     /// Whether all flows go directly: most guests have no proxies, and no flow pays for those of others.
     fn knows_no_proxies(&self) -> bool {
         self.proxies.is_empty() && !self.has_chosen_proxies.get()
     }
 
-    fn names_of(&self, flow: &Flow, shown: Option<&HostName>) -> Names {
+    /// Whom a flow may be for: the name that it shows or that its address stands for, else those of its address.
+    fn names_of(&self, flow: &Flow, shown: Option<&HostName>) -> Vec<HostName> {
         if let Some(name) = self.virtual_name(flow).or_else(|| shown.cloned()) {
-            return Names { all: vec![name] };
+            return vec![name];
         }
         let address = self.reached(flow).ip();
         let now = Instant::now();
         // All of them, which are bounded: the one that goes by a proxy may be any.
-        let all = self.with_policy(|_, pins, _| pins.names_of(address, now).cloned().collect());
-        Names { all }
+        self.with_policy(|_, pins, _| pins.names_of(address, now).cloned().collect())
     }
 
     /// The routes that a flow by this rule may take, one for each of its names.
-    fn routes(&self, flow: &Flow, rule: Option<RuleId>, names: &Names) -> Vec<Route> {
+    fn routes(&self, flow: &Flow, rule: Option<RuleId>, names: &[HostName]) -> Vec<Route> {
         let reached = self.reached(flow);
         // What the owner leads elsewhere, and the gateway, are never another's to reach.
         if self.leads_elsewhere(flow) {
@@ -59,10 +54,10 @@ impl Context {
             let chosen = rule.and_then(|rule| policy.rule(rule)).and_then(|rule| rule.chosen_proxy());
             let route =
                 |name| self.proxies.route(chosen, Towards { name, address: reached.ip(), port }, hosts);
-            if names.all.is_empty() {
+            if names.is_empty() {
                 return vec![route(None)];
             }
-            names.all.iter().map(|name| route(Some(name))).collect()
+            names.iter().map(|name| route(Some(name))).collect()
         })
     }
 
@@ -103,7 +98,7 @@ impl Context {
         let indirect = routes.iter().find(|route| **route != Route::Direct);
         let route = indirect.cloned().unwrap_or(Route::Direct);
         let tells_names = matches!(&route, Route::Via(proxy) if proxy.tells_names());
-        let name = match &*names.all {
+        let name = match &*names {
             [name] if tells_names && self.rests_on_name_alone(flow, rule) => Some(name.clone()),
             _ => None,
         };
@@ -143,7 +138,7 @@ impl Context {
             return false;
         }
         let (rule, names) = (self.rule_of(flow, None), self.names_of(flow, None));
-        if names.all.len() < 2 {
+        if names.len() < 2 {
             return false;
         }
         let routes = self.routes(flow, rule, &names);
