@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
-use net_core::{Flow, Limits, Protocol, TimerQueue, TokenBucket};
+use net_core::{Flow, Limits, Protocol, TimerQueue};
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::tcp::{Socket, State};
@@ -16,6 +16,7 @@ use super::flow_table::{FlowId, FlowTable};
 use super::fragments::Fragments;
 use super::ingress::IpPacket;
 use super::ndp::Asked;
+use super::refusals::Refusals;
 use super::router::Advertiser;
 use super::tcp_flow::{HeldSyn, OpenFlow, Refusal, TcpFlow, TcpState, seq_of};
 use super::tombstone::{TimeWait, Tombstones};
@@ -142,15 +143,7 @@ pub struct Gateway {
     pub(super) dirty: VecDeque<FlowId>,
     /// SYNs that wait, refused ones that were not answered yet included.
     pub(super) held_syns: usize,
-    /// Of flows that begin.
-    new_flows: TokenBucket,
-    /// Of answers to segments of no flow.
-    resets: TokenBucket,
-    pub(super) icmp_errors: TokenBucket,
-    /// The bound that has refused a flow since this was last asked.
-    reached: Option<&'static str>,
-    /// SYNs that were refused since this was last asked.
-    refused_syns: u64,
+    pub(super) refusals: Refusals,
     /// The time as whoever calls has said it last.
     pub(super) latest: Instant,
     pub(super) fragments: Fragments,
@@ -187,11 +180,7 @@ impl Gateway {
             timers: TimerQueue::new(),
             dirty: VecDeque::new(),
             held_syns: 0,
-            new_flows: TokenBucket::new(limits.new_flows_per_second, limits.new_flow_burst),
-            resets: TokenBucket::new(limits.resets_per_second, limits.resets_per_second),
-            icmp_errors: TokenBucket::new(limits.icmp_errors_per_second, limits.icmp_errors_per_second),
-            reached: None,
-            refused_syns: 0,
+            refusals: Refusals::new(&limits),
             latest: now,
             fragments: Fragments::new(&limits),
             fragmenter: udp::Fragmenter::new(),
@@ -228,18 +217,17 @@ impl Gateway {
 
     /// The field of [`Limits`] that has refused a flow since this was last asked.
     pub fn take_reached(&mut self) -> Option<&'static str> {
-        self.reached.take()
+        self.refusals.take_reached()
     }
 
     /// Frames that were refused for the bounds of their kind since this was last asked.
     pub(crate) fn take_refused(&mut self) -> [(Kind, u64); 2] {
-        let refused = std::mem::take(&mut self.refused_syns);
-        [(Kind::Syn, refused), (Kind::Fragment, self.fragments.take_yielded())]
+        [(Kind::Syn, self.refusals.take_syns()), (Kind::Fragment, self.fragments.take_yielded())]
     }
 
     /// Has flows of the guest begin at their rate alone from now on: a burst is for who bursts.
     pub(crate) fn forgo_burst(&mut self, now: Instant) {
-        self.new_flows.forgo(now);
+        self.refusals.forgo_burst(now);
     }
 
     /// Whether a frame may be handled: there is room for what it may be answered with.
@@ -399,7 +387,7 @@ impl Gateway {
             TimeWait::Unknown => {}
         }
         if !is_opening(&segment) {
-            if self.resets.take(now) {
+            if self.refusals.may_reset(now) {
                 self.feed_nobody(packet.bytes, now);
                 return Ok(Ingress::Handled);
             }
@@ -407,43 +395,32 @@ impl Gateway {
             return Err(DropReason::Limit);
         }
         // By the header alone: nothing is copied, kept or decided for a flow too many.
-        if let Some(limit) = self.is_flow_too_many(now) {
+        if let Err(limit) = self.refusals.admit(self.held_syns, now) {
             return Err(self.refuse_flow_too_many(packet.bytes, limit, now));
         }
         // Before anything is dialled for it.
         if !is_acceptable(packet, &segment) {
             return Err(DropReason::Malformed);
         }
-        // There is one: it was just looked for.
-        let _ = self.new_flows.take(now);
+        self.refusals.note_begun(now);
         let syn = HeldSyn::new(packet.bytes, packet.header_bytes, self.wire.link.offload);
         let id = self.flows.insert(TcpFlow { tuple, state: TcpState::Held(syn) });
         self.held_syns += 1;
         Ok(Ingress::Syn { id, flow: tuple })
     }
 
-    /// The field of [`Limits`] by which no other flow may begin now.
-    fn is_flow_too_many(&self, now: Instant) -> Option<&'static str> {
-        if self.held_syns >= self.limits.max_held_syns {
-            return Some("max_held_syns");
-        }
-        (!self.new_flows.has(now)).then_some("new_flows_per_second")
-    }
-
     /// Refuses the flow that `syn` would open, as if nobody listened; in silence where that was said often
     /// enough.
     #[cold]
     fn refuse_flow_too_many(&mut self, syn: &[u8], limit: &'static str, now: Instant) -> DropReason {
-        if self.resets.take(now) {
+        if self.refusals.may_reset(now) {
             self.feed_nobody(syn, now);
         } else {
             self.wire.counters.resets_withheld += 1;
         }
         let counters = &mut self.wire.counters;
         counters.flows_refused += 1;
-        counters.flows_over_rate += u64::from(limit == "new_flows_per_second");
-        self.reached = Some(limit);
-        self.refused_syns += 1;
+        counters.flows_over_rate += u64::from(self.refusals.note_refused(limit));
         DropReason::Limit
     }
 

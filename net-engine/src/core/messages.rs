@@ -89,7 +89,7 @@ impl Gateway {
         if let Some(from) = from
             && !self.wire.queue.is_full()
         {
-            if self.icmp_errors.take(self.latest) {
+            if self.refusals.may_tell(self.latest) {
                 icmp::push_error(&mut self.wire, from, packet, error.why);
             } else {
                 self.wire.counters.icmp_errors_withheld += 1;

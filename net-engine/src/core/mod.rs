@@ -34,6 +34,7 @@ mod passage;
 mod port_table;
 mod reassembled;
 mod recency;
+mod refusals;
 mod router;
 mod shaper;
 mod shapers;
