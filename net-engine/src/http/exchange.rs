@@ -8,18 +8,17 @@ use http::uri::{self, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
-use net_core::{HostName, Limits};
+use net_core::HostName;
 use net_policy::{Decision, DenyReason, RequestLine};
 use net_secrets::{Destination, SecretSet, Violation};
-use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::admitted::{Admitted, Rest, Rewriting};
 use super::authority::{Authority, Host};
-use super::body::{BodyError, Filtered};
+use super::body::Filtered;
 use super::coding::{ContentCoding, Decoder};
 use super::guest_body::GuestBody;
 use super::headers;
-use super::held::HeldBody;
 use super::incoming::Incoming;
 use super::interim::Interims;
 use super::refusal::{Form, Refusal};
@@ -30,7 +29,7 @@ use super::target::{escaped, with_path, with_target};
 use super::websocket::{self, WebSocket};
 use super::worst::Worst;
 use crate::core::FlowId;
-use crate::guest::{BoundRule, Context, Denial, HeldBytes, HttpVersion, LeakPlace, ShownName, StreamInfo};
+use crate::guest::{BoundRule, Context, Denial, HttpVersion, LeakPlace, ShownName, StreamInfo};
 
 /// The requests of one stream: what they share is checked against every one of them.
 pub(super) struct Exchange {
@@ -60,54 +59,6 @@ enum State {
     Ended,
     /// In another protocol.
     Switched,
-}
-
-/// A body towards upstream: as it comes, or read whole before.
-pub(super) type UpstreamBody = HeldBody<RequestFilter>;
-
-/// A request that may go on, and what its response must pass.
-pub(super) struct Admitted {
-    request: Request<Filtered<RequestFilter>>,
-    /// What the body's filter found, for the answer to the guest.
-    found: Arc<OnceLock<String>>,
-    /// Where values may be put into the body.
-    rewriting: Option<Rewriting>,
-    rest: Rest,
-}
-
-/// What becomes of a body that values may be put into.
-struct Rewriting {
-    /// Whether one was.
-    has_changed: Rc<Cell<bool>>,
-    /// Whether it went on without the coding it came in.
-    is_decoded: bool,
-}
-
-/// What [`Exchange::finish`] needs to know of a request.
-pub(super) struct Rest {
-    scrubber: Option<ResponseFilter>,
-    method: Method,
-    /// Where the session is not for one name already.
-    shown: Option<ShownName>,
-    /// The request, where requests are decided one by one.
-    decided: Option<RequestLine>,
-    /// The protocol the guest offers to switch to.
-    upgrade: Option<HeaderValue>,
-    /// What that is to pass, beside secrets.
-    websocket: Option<WebSocket>,
-    interims: Interims,
-}
-
-impl Rest {
-    /// Makes an interim response the guest's; `None` where it is not passed on.
-    pub(super) fn interim(&mut self, head: Response<()>) -> Option<Response<()>> {
-        self.interims.pass(head, self.scrubber.as_mut().map(ResponseFilter::current))
-    }
-
-    /// The name the request shows, where the session is not for one.
-    pub(super) fn shown(&self) -> Option<&HostName> {
-        self.shown.as_ref().map(ShownName::name)
-    }
 }
 
 impl Exchange {
@@ -539,48 +490,6 @@ impl Exchange {
         let mut response = refusal.response(form);
         self.mark_end(response.headers_mut());
         response
-    }
-}
-
-impl Admitted {
-    /// The request, what its body may be found to hold, and what [`Exchange::finish`] needs for its
-    /// response.
-    ///
-    /// A body of a stated length is read whole first, as far as `limits` and the room in `held`
-    /// permit.
-    ///
-    /// # Errors
-    /// What a body that was read whole was found to hold, or that it could not be read.
-    pub(super) async fn settle(
-        self,
-        limits: &Limits,
-        held: &HeldBytes,
-    ) -> Result<(Request<UpstreamBody>, Arc<OnceLock<String>>, Rest), BodyError> {
-        let Self { request, found, rewriting, rest } = self;
-        let (mut parts, body) = request.into_parts();
-        let stated = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let to_hold =
-            stated.filter(|bytes| body.has_filter() && (1..=limits.max_held_body_bytes).contains(bytes));
-        // A body that values are put into may grow.
-        let room = |bytes| if rewriting.is_some() { limits.max_held_body_bytes } else { bytes };
-        let body = match to_hold.and_then(|bytes| Some((bytes, held.take(room(bytes))?))) {
-            Some((bytes, taken)) => {
-                let mut body = HeldBody::new(body, bytes, taken);
-                // What has not come in time is searched as it passes.
-                timeout(limits.held_body_timeout, body.fill(room(bytes))).await.unwrap_or(Ok(()))?;
-                body
-            }
-            None => HeldBody::streamed(body),
-        };
-        if let Some(Rewriting { has_changed, is_decoded }) = rewriting {
-            // Written again by hyper where it is known, else the body goes in chunks or frames.
-            parts.headers.remove(CONTENT_LENGTH);
-            let changes = is_decoded || body.whole().is_none() || has_changed.get();
-            if changes {
-                headers::renew_digests(&mut parts.headers, body.whole())?;
-            }
-        }
-        Ok((Request::from_parts(parts, body), found, rest))
     }
 }
 

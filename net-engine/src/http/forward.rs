@@ -5,8 +5,9 @@ use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode, Version};
 use tokio::time::timeout;
 
+use super::admitted::UpstreamBody;
 use super::body::BodyError;
-use super::exchange::{Exchange, UpstreamBody};
+use super::exchange::Exchange;
 use super::guest_body::GuestBody;
 use super::headers;
 use super::http2_answer::Http2Answer;

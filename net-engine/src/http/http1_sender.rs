@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 
-use super::exchange::UpstreamBody;
+use super::admitted::UpstreamBody;
 use super::headers;
 use super::held::HeldBody;
 use super::send_error::SendError;

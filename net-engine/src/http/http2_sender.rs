@@ -9,16 +9,13 @@ use http::{Request, Response};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::exchange::UpstreamBody;
+use super::admitted::UpstreamBody;
 use super::headers;
 use super::http2_body::Http2Body;
 use super::http2_upload::Upload;
 use super::send_error::SendError;
-use super::sender::{Inform, header_bytes, window_bytes};
+use super::sender::{HTTP2_SEND_BYTES, Inform, header_bytes, window_bytes};
 use crate::guest::{Context, InterceptError};
-
-/// What waits in a stream for upstream's connection to take it: as little as towards a guest.
-const SEND_BYTES: usize = 64 << 10;
 
 /// Sends requests over a connection of HTTP/2, at one time as many as upstream permits.
 #[derive(Clone)]
@@ -39,7 +36,7 @@ impl Http2Sender {
             .max_header_list_size(u32::try_from(header_bytes(context)).unwrap_or(u32::MAX))
             .initial_window_size(window_bytes(limits.http2_stream_window_bytes))
             .initial_connection_window_size(window_bytes(limits.http2_window_bytes))
-            .max_send_buffer_size(SEND_BYTES)
+            .max_send_buffer_size(HTTP2_SEND_BYTES)
             .handshake(stream);
         let (requests, connection) = handshake.await.map_err(|_| InterceptError::UpstreamHttp)?;
         Ok((Self(requests), connection))

@@ -6,7 +6,7 @@ use h2::client::SendRequest;
 use h2::{Reason, SendStream};
 use tokio::task::{AbortHandle, spawn_local};
 
-use super::exchange::UpstreamBody;
+use super::admitted::UpstreamBody;
 use super::http2_send::{Cut, send_body};
 
 /// A request's body on its way upstream, beside the response. When this is dropped, so is what has not gone, and

@@ -4,6 +4,7 @@
 //! pass through substitution, bodies through it or the detector, responses through the scrubber. Bodies are streamed, small ones of a stated length excepted, and nothing of a refused
 //! request goes on.
 
+mod admitted;
 mod authority;
 mod body;
 mod bridge;

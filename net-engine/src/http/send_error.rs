@@ -1,7 +1,7 @@
 use h2::Reason;
 use http::Request;
 
-use super::exchange::UpstreamBody;
+use super::admitted::UpstreamBody;
 
 /// Why a request got no response.
 pub(super) enum SendError {

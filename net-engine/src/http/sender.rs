@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use super::exchange::UpstreamBody;
+use super::admitted::UpstreamBody;
 use super::http1_sender::{Http1Sender, drive};
 use super::http2_sender::Http2Sender;
 use super::incoming::Incoming;
@@ -20,6 +20,10 @@ use crate::guest::{Context, HttpVersion, InterceptError};
 
 /// hyper does not start with less.
 const MIN_BUFFER_BYTES: usize = 8 << 10;
+
+/// What waits in a stream of HTTP/2 for its connection to take it, whatever windows the other side states and does not
+/// read: a few frames.
+pub(super) const HTTP2_SEND_BYTES: usize = 64 << 10;
 
 /// Where interim responses go, if the guest can have them.
 pub(super) type Inform<'i> = Option<&'i mut dyn FnMut(Response<()>)>;

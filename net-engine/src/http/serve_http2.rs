@@ -22,12 +22,8 @@ use super::http2_answer::Http2Answer;
 use super::http2_body::Http2Body;
 use super::http2_send::{Cut, passed_on, send_body};
 use super::incoming::Incoming;
-use super::sender::{header_bytes, window_bytes};
+use super::sender::{HTTP2_SEND_BYTES, header_bytes, window_bytes};
 use super::serve::Stream;
-
-/// What waits in a stream for the guest's connection to take it, whatever windows it states and does not read: a
-/// few frames.
-const SEND_BYTES: usize = 64 << 10;
 
 /// Streams that the guest has reset and that nobody has looked at, those that we have reset for what it did
 /// wrong: one that causes more of them is told to calm down, and its connection ends.
@@ -45,7 +41,7 @@ where
         .max_concurrent_streams(limits.max_http2_streams)
         .initial_window_size(window_bytes(limits.http2_stream_window_bytes))
         .initial_connection_window_size(window_bytes(limits.http2_window_bytes))
-        .max_send_buffer_size(SEND_BYTES)
+        .max_send_buffer_size(HTTP2_SEND_BYTES)
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
         .max_local_error_reset_streams(Some(MAX_WRONG_STREAMS))
         .handshake::<_, Bytes>(guest)

@@ -8,7 +8,8 @@ use http::{Request, Response};
 use net_core::HostName;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use super::exchange::{Exchange, UpstreamBody};
+use super::admitted::UpstreamBody;
+use super::exchange::Exchange;
 use super::incoming::Incoming;
 use super::send_error::SendError;
 use super::sender::{Inform, Sender};
