@@ -13,7 +13,7 @@ use super::opening::Opening;
 use super::sender::Sender;
 use super::serve::{Served, serve};
 use super::sides::Sides;
-use super::tunnel::{Duplex, carry, pass_on_end};
+use super::tunnel::{Duplex, carry_while_guest, pass_on_end};
 use super::upstream::{Dialler, Upstream};
 use crate::core::FlowId;
 use crate::guest::{
@@ -118,13 +118,9 @@ where
     G: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let carried = tokio::select! {
-        // What a read has found is not lost over what ends the stream besides.
-        biased;
-        carried = carry(&mut guest, &mut upstream, &context.limits) => carried,
-        () = context.stack.guest_reset(id) => return,
-    };
-    pass_on_end(&context.stack, id, &mut guest, carried, &context.limits).await;
+    if let Some(carried) = carry_while_guest(context, id, &mut guest, &mut upstream).await {
+        pass_on_end(&context.stack, id, &mut guest, carried, &context.limits).await;
+    }
 }
 
 /// Tells a guest by HTTP why its stream of TLS is denied: nothing was dialled for it. A guest that asks nothing
@@ -187,13 +183,8 @@ pub(crate) async fn bridge_opaque(
     prefix: Bytes,
 ) -> Result<(), InterceptError> {
     let mut guest = Guarded::new(Prefixed::new(prefix, guest), context.secrets().detector());
-    let carried = tokio::select! {
-        // What a read has found is not lost over what ends the stream besides.
-        biased;
-        carried = carry(&mut guest, &mut upstream, &context.limits) => carried.is_ok(),
-        () = context.stack.guest_reset(id) => false,
-    };
-    if !carried {
+    let carried = carry_while_guest(context, id, &mut guest, &mut upstream).await;
+    if carried.is_none_or(|carried| carried.is_err()) {
         // An error on either side resets both.
         upstream.reset_on_drop();
     }

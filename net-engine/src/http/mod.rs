@@ -43,5 +43,5 @@ mod websocket;
 mod worst;
 
 pub(crate) use bridge::{bridge_opaque, bridge_plain, bridge_tls, deny_tls, nothing_at_stake};
-pub(crate) use tunnel::{Duplex, carry};
+pub(crate) use tunnel::{Duplex, carry_while_guest};
 pub(crate) use upstream::Dialler;

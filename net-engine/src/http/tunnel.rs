@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::tunnel_buffer::TunnelBuffer;
 use crate::core::FlowId;
-use crate::guest::{Activity, FAREWELL, Stack};
+use crate::guest::{Activity, Context as GuestContext, FAREWELL, Stack};
 
 /// What moves one way before other tasks of the thread get their turn.
 const BUDGET_BYTES: usize = 1 << 20;
@@ -50,7 +50,7 @@ pub(super) async fn tunnel(
 /// # Errors
 /// One side failed, or nothing moved for [`Limits::tcp_idle_timeout`], with one half closed for
 /// [`Limits::drain_timeout`].
-pub(crate) async fn carry<G: Duplex, U: Duplex>(
+pub(super) async fn carry<G: Duplex, U: Duplex>(
     guest: &mut G,
     upstream: &mut U,
     limits: &Limits,
@@ -66,6 +66,21 @@ pub(crate) async fn carry<G: Duplex, U: Duplex>(
     tokio::select! {
         carried = both => carried,
         () = activity.quiet_between_halves(limits) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// The same for the flow `id`, and no longer than its guest is there; `None` where it has gone.
+pub(crate) async fn carry_while_guest<G: Duplex, U: Duplex>(
+    context: &GuestContext,
+    id: FlowId,
+    guest: &mut G,
+    upstream: &mut U,
+) -> Option<io::Result<()>> {
+    tokio::select! {
+        // What a read has found is not lost over what ends the stream besides.
+        biased;
+        carried = carry(guest, upstream, &context.limits) => Some(carried),
+        () = context.stack.guest_reset(id) => None,
     }
 }
 

@@ -27,7 +27,7 @@ use crate::guest::{
     Context, Event, GuestStream, InboundError, Listener, ProxyProtocol, Publication, PublicationId, Stage,
     now,
 };
-use crate::http::carry;
+use crate::http::carry_while_guest;
 
 /// How long a host without descriptors is left alone.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -350,12 +350,8 @@ async fn carry_inbound(
             drop(unfinished.0.take());
         }
         Peer::Unix(mut stream) => {
-            let carried = tokio::select! {
-                biased;
-                carried = carry(&mut guest, &mut stream, &context.limits) => carried.is_ok(),
-                () = context.stack.guest_reset(id) => false,
-            };
-            if !carried {
+            let carried = carry_while_guest(context, id, &mut guest, &mut stream).await;
+            if carried.is_none_or(|carried| carried.is_err()) {
                 guest.abort();
             }
         }

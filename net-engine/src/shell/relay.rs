@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::core::FlowId;
 use crate::guest::{Context as GuestContext, GuestStream};
-use crate::http::carry;
+use crate::http::carry_while_guest;
 use crate::proxy::UpstreamStream;
 
 /// Bytes a relay moves before other tasks of the thread get their turn.
@@ -63,12 +63,8 @@ pub(crate) async fn relay_upstream(
         relay(&guest, socket, &context.limits).await;
         return;
     }
-    let carried = tokio::select! {
-        biased;
-        carried = carry(&mut guest, &mut upstream, &context.limits) => carried.is_ok(),
-        () = context.stack.guest_reset(id) => false,
-    };
-    if !carried {
+    let carried = carry_while_guest(context, id, &mut guest, &mut upstream).await;
+    if carried.is_none_or(|carried| carried.is_err()) {
         upstream.reset_on_drop();
         guest.abort();
     }
