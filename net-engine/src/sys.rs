@@ -37,7 +37,7 @@ pub(crate) fn attach_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     attach_tap_as(tun, name, TAP_FLAGS)
 }
 
-fn attach_tap_as(tun: BorrowedFd<'_>, name: &str, flags: libc::c_int) -> io::Result<()> {
+pub(crate) fn attach_tap_as(tun: BorrowedFd<'_>, name: &str, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: an all-zero `ifreq` is a valid one.
     let mut request: libc::ifreq = unsafe { zeroed() };
     copy_name(&mut request.ifr_name, name)?;
@@ -205,42 +205,4 @@ fn copy_name(slot: &mut [libc::c_char; libc::IFNAMSIZ], name: &str) -> io::Resul
         *slot = libc::c_char::from_ne_bytes([byte]);
     }
     Ok(())
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
-mod tests {
-    use std::os::fd::AsFd as _;
-
-    use super::*;
-    use crate::link::{Link as _, TapLink, Thinning, test_in_own_network};
-
-    /// The name of the test below, run in a network of its own.
-    const IN_A_NETWORK: &str = "sys::tests::in_a_network_of_its_own";
-
-    #[test]
-    fn a_tap_interface_that_stays_has_no_filter_of_a_link_that_ended() {
-        let stays = "ip tuntap add dev tap0 mode tap vnet_hdr";
-        test_in_own_network(IN_A_NETWORK, stays, stays);
-    }
-
-    #[test]
-    #[ignore = "the test above runs it in a network of its own"]
-    fn in_a_network_of_its_own() {
-        // One that everything passes, and that is still there when the interface looks for it again.
-        let keep = libc::sock_filter { code: 6, jt: 0, jf: 0, k: u32::MAX };
-        let program: &[libc::sock_filter] = Box::leak(Box::new([keep]));
-        let descriptor = TapLink::open("tap0").unwrap();
-        let same = descriptor.try_clone().unwrap();
-        let mut link = TapLink::from_descriptor(descriptor, 1_500);
-        link.thin(&Thinning { syns: 1, ..Thinning::default() });
-        attach_tap_filter(same.as_fd(), program).unwrap();
-        drop(link);
-        drop(same);
-        // Bound without the flag it takes a filter over, and is then no queue of the interface: the next one would
-        // be the first.
-        let next = std::fs::File::options().read(true).write(true).open("/dev/net/tun").unwrap();
-        attach_tap_as(next.as_fd(), "tap0", libc::IFF_TAP | libc::IFF_VNET_HDR).unwrap();
-        assert_eq!(TapLink::open("tap0").unwrap_err().kind(), io::ErrorKind::ResourceBusy);
-    }
 }

@@ -18,8 +18,9 @@ use crate::world::{SERVERS, Setup, World};
 
 #[test]
 fn memory_is_what_it_should_be() {
-    // One after the other: both look at all of the process.
+    // One after the other: each looks at all of the process.
     rings_hold_what_is_counted();
+    flows_hold_no_more_than_the_limits_say();
     a_hundred_thousand_connections_leave_nothing();
 }
 
@@ -91,6 +92,59 @@ fn rings_hold_what_is_counted() {
     assert_eq!(world.gateway.counters().ring_bytes, 0);
     let kept = resident_bytes().saturating_sub(before);
     assert!(kept <= guests, "{kept} bytes are kept of {grown}");
+}
+
+/// Nobody reads, at either end of many flows: what the process holds more then is bounded by the limits alone.
+fn flows_hold_no_more_than_the_limits_say() {
+    const FLOWS: u16 = 128;
+    /// What `Limits::max_ring_bytes` says that a flow holds beyond it at most.
+    const BEYOND: usize = 84 << 10;
+    /// For everything but rings, a few KiB a flow.
+    const ELSE: usize = 2 << 20;
+    let limits = Limits {
+        tcp_rx_buffer_bytes: 256 << 10,
+        tcp_tx_buffer_bytes: 512 << 10,
+        max_ring_bytes: 4 << 20,
+        ..Limits::default()
+    };
+    let most = limits.max_ring_bytes + usize::from(FLOWS) * BEYOND;
+    let mut world = World::new(Setup { offload: true, limits, ..Setup::default() });
+    let flows: Vec<_> = (0..FLOWS).map(|port| world.established((SERVERS[0], 443), 20_000 + port)).collect();
+    let bytes = vec![7; 512 << 10];
+    let mut before = 0;
+    // Once for the guest's own buffers, which are in this process too and keep their pages.
+    for is_measured in [false, true] {
+        let mut ways: Vec<_> = flows.iter().map(|at| (*at, 0, 0)).collect();
+        for _ in 0..30 {
+            for (at, up, down) in &mut ways {
+                let socket = world.guest.socket(at.guest);
+                if socket.can_send() {
+                    *up += socket.send_slice(&bytes).unwrap();
+                }
+                *down += world.fill(at.flow, &bytes);
+            }
+            world.run_for(Duration::from_millis(5));
+        }
+        if is_measured {
+            let counted = usize::try_from(world.gateway.counters().ring_bytes).unwrap();
+            let grown = resident_bytes().saturating_sub(before);
+            assert!(counted > 4 << 20 && counted <= most, "{counted} counted of {most}");
+            assert!(grown <= most + ELSE, "{grown} bytes of {most}");
+            return;
+        }
+        for (at, up, down) in ways {
+            let (mut up_got, mut down_got) = (0, 0);
+            let all = world.run_until(Duration::from_secs(600), |world| {
+                up_got += world.drain(at.flow).0.len();
+                down_got += world.drain_guest(at.guest).len();
+                (up_got, down_got) == (up, down)
+            });
+            assert!(all, "{up_got} of {up} up, {down_got} of {down} down");
+        }
+        world.run_for(Duration::from_secs(3));
+        assert_eq!(world.gateway.counters().ring_bytes, 0);
+        before = resident_bytes();
+    }
 }
 
 fn resident_bytes() -> usize {
