@@ -115,18 +115,31 @@ impl Compiled {
         })
     }
 
-    /// Where the last escape of JSON ends in `bytes`, which do not begin within one; `None` where one stands for a byte
-    /// that is in a form, begins an escape of another kind, or goes on behind them.
-    pub(crate) fn behind_plain_escapes(&self, bytes: &[u8]) -> Option<usize> {
+    /// Where the last whole escape of JSON ends in `bytes`, which begin behind the backslash of one if so told; `None`
+    /// where one stands for a byte that is in a form, begins an escape of another kind, or goes on behind them but for
+    /// a backslash at the end.
+    pub(crate) fn behind_plain_escapes(&self, bytes: &[u8], is_within: bool) -> Option<usize> {
+        let is_character = |at: usize| bytes.get(at).is_some_and(|kind| json::character(*kind).is_some());
         if self.are_short_escapes_plain && self.unicode_escape.find(bytes).is_none() {
+            if is_within && bytes.first() == Some(&b'u') {
+                return None;
+            }
             // All of the others are two bytes, or a backslash that is in no form either: only the last is of interest.
-            let Some(last) = memchr::memrchr(b'\\', bytes) else { return Some(0) };
-            let run = bytes[..last].iter().rev().take_while(|byte| **byte == b'\\').count();
+            let first = usize::from(is_within && is_character(0));
+            let Some(last) = memchr::memrchr(b'\\', &bytes[first..]).map(|at| first + at) else {
+                return Some(first);
+            };
+            let run = bytes[first..last].iter().rev().take_while(|byte| **byte == b'\\').count();
             if run % 2 == 1 {
                 return Some(last + 1);
             }
-            let kind = bytes.get(last + 1)?;
-            return Some(last + 1 + usize::from(json::character(*kind).is_some()));
+            if last + 1 == bytes.len() {
+                return self.behind_plain_escapes(&bytes[..last], is_within);
+            }
+            return Some(last + 1 + usize::from(is_character(last + 1)));
+        }
+        if is_within {
+            return None;
         }
         let mut behind = 0;
         for at in memchr::memchr_iter(b'\\', bytes) {

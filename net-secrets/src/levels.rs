@@ -179,14 +179,22 @@ impl Decoded<JsonDecoder> {
     /// bytes that are in no form, as those of line breaks and quotes do, what is between them was seen as it is.
     /// Levels above see nothing new either, as nothing is percent-encoded. `false` where nothing was done.
     fn pass(&mut self, compiled: &Compiled, block: Shown<'_>, hits: &mut Hits<'_>) -> bool {
-        let is_alike = self.decoder == JsonDecoder::default() && self.scanner == block.before;
-        if !is_alike || block.has_percent || !block.has_backslash {
+        let is_within = self.decoder == JsonDecoder::Backslash;
+        // What a plain escape ends is not gone on with behind it, whatever it was.
+        let is_alike = is_within || self.decoder == JsonDecoder::default() && self.scanner == block.before;
+        if !is_alike || block.has_percent || !(is_within || block.has_backslash) {
             return false;
         }
-        let Some(behind) = compiled.behind_plain_escapes(block.bytes) else { return false };
+        let Some(behind) = compiled.behind_plain_escapes(block.bytes, is_within) else { return false };
+        let rest = &block.bytes[behind..];
+        // A backslash that is no escape's yet shows nothing.
+        let (rest, is_open) = match rest {
+            [rest @ .., b'\\'] => (rest, true),
+            _ => (rest, false),
+        };
+        self.decoder = if is_open { JsonDecoder::Backslash } else { JsonDecoder::Plain };
         self.scanner = Scanner { state: compiled.detect_start };
-        if block.behind.is_within(compiled) {
-            let rest = &block.bytes[behind..];
+        if is_open || block.behind.is_within(compiled) {
             // Nothing reaches over the last of them, nor is longer than the longest form.
             let end = &rest[rest.len().saturating_sub(compiled.detect_longest)..];
             self.scanner.feed(compiled, end, 0, hits);

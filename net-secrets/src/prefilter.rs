@@ -107,8 +107,8 @@ mod tests {
                 matches!(&prefilter, Prefilter::Packed(_, sample) if sample.is_some() == is_sampled),
                 "{count}{after}"
             );
-            for before in 0..300 {
-                let text = [b"x".repeat(before), marked[before].clone(), b"x".repeat(300 - before)].concat();
+            for (before, pattern) in marked.iter().take(300).enumerate() {
+                let text = [b"x".repeat(before), pattern.clone(), b"x".repeat(300 - before)].concat();
                 assert_eq!(prefilter.find(&text, 0), Some(before), "{count}{after}");
                 assert_eq!(prefilter.find(&text, before), Some(before), "{count}{after}");
                 assert_eq!(prefilter.find(&text, before + 1), None, "{count}{after}");

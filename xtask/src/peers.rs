@@ -9,7 +9,7 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// The crates of ours beside which benches of a peer are put, and that peer's package.
-pub(crate) const BESIDE: &[(&str, &str)] = &[("net-tls", "authority")];
+pub(crate) const BESIDE: &[(&str, &str)] = &[("net-secrets", "secrets"), ("net-tls", "authority")];
 
 /// Builds one of them, in the versions of its lockfile; where it is.
 pub(crate) fn build(workspace: &Workspace, package: &str) -> Result<PathBuf> {
