@@ -227,7 +227,7 @@ impl Driver {
                 Ok::<_, io::Error>(Batch::Full)
             });
             // What waits to leave together, before anything else.
-            udp.end_turn(|flow, payload, why| {
+            udp.end_turn(matches!(batch, Ok(Batch::Full)), |flow, payload, why| {
                 stack.with(|gateway| gateway.push_undelivered(flow, payload, why.into()));
             });
             match batch? {

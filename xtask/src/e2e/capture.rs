@@ -34,10 +34,11 @@ const FAULTS: &str = "!(eth.src == 02:6e:65:00:00:02 && tcp.checksum == 0xffff) 
     tcp.checksum.status == \"Bad\" || udp.checksum.status == \"Bad\" || icmp.checksum.status == \"Bad\" || \
     icmpv6.checksum.status == \"Bad\")";
 
-/// Runs beside the engine, in the command's namespace: `$1` is where the row's files are.
+/// Runs beside the engine, in the command's namespace. What does not begin is waited for as long as the command waits.
 const SCRIPT: &str = "for off in tx tso gso gro; do ethtool -K eth0 $off off; done > /dev/null 2>&1
     dumpcap -q -s 0 -B 16 -i eth0 -a filesize:MOST -w HERE.pcapng 2> HERE.dumpcap & \
-    until grep -q ^File: HERE.dumpcap; do sleep 0.02; done; touch HERE.live; wait; touch HERE.captured";
+    for i in $(seq 100); do grep -q ^File: HERE.dumpcap && touch HERE.live && break; sleep 0.05; done
+    wait; touch HERE.captured";
 
 /// What was captured of one row.
 pub(crate) struct Judged {

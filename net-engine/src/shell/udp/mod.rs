@@ -212,13 +212,13 @@ impl Udp {
         }
     }
 
-    /// Sends what waits for others like it, when the link has no more for now; `tell` is called with what of it did not
-    /// leave.
-    pub(crate) fn end_turn(&self, mut tell: impl FnMut(&Flow, &[u8], Undelivery)) {
+    /// Sends what waits for others like it; `has_more` says whether the link has more than was taken. `tell` is called
+    /// with what did not leave.
+    pub(crate) fn end_turn(&self, has_more: bool, mut tell: impl FnMut(&Flow, &[u8], Undelivery)) {
         let failures = {
             let State { outbox, counters, .. } = &mut *self.state();
             outbox.flush(counters);
-            outbox.end_turn()
+            outbox.end_turn(has_more)
         };
         for Failure { flow, payload, why } in failures {
             tell(&flow, &payload, why);

@@ -20,14 +20,15 @@ const MAX_FAILURES: usize = 32;
 /// The datagrams of one flow that follow each other in one turn of the link: the kernel is handed all at once, and cuts
 /// them apart again (udp(7), `UDP_SEGMENT`).
 ///
-/// The first datagram of a turn waits for no other, so that one which comes alone is not late. What waits is gone by
-/// the end of the turn: [`flush`](Self::flush). Memory is bounded by [`MAX_JOINED_BYTES`].
+/// The first datagram of a turn waits for no other, so that one which comes alone is not late, unless the link had more
+/// at the end of the last turn than was taken. What waits is gone by the end of the turn: [`flush`](Self::flush). Memory is bounded by [`MAX_JOINED_BYTES`].
 #[derive(Default)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     waiting: Option<Waiting>,
-    /// Whether this turn has sent something.
-    has_begun: bool,
+    /// Whether others are to be expected behind the next datagram: this turn has sent something, or the last one left
+    /// something.
+    may_wait: bool,
     /// Whether the kernel cuts what it is handed, as far as it was asked.
     is_cut: Option<bool>,
     failures: Vec<Failure>,
@@ -76,7 +77,7 @@ impl Outbox {
         true
     }
 
-    /// Has a datagram be the first of those that wait, where it is none of a turn and nothing waits; `is_plain` as for
+    /// Has a datagram be the first of those that wait, where others are to be expected and nothing waits; `is_plain` as for
     /// [`is_plain`](Self::is_plain).
     pub(super) fn begin(
         &mut self,
@@ -86,10 +87,10 @@ impl Outbox {
         (to, passage): (SocketAddr, Passage),
         is_plain: bool,
     ) -> bool {
-        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        let may_wait = std::mem::replace(&mut self.may_wait, true);
         // Two have to have room.
         let fits = payload.len() <= MAX_JOINED_BYTES / 2 && !payload.is_empty();
-        if is_first || !fits || self.waiting.is_some() || !self.is_cut(socket) {
+        if !may_wait || !fits || self.waiting.is_some() || !self.is_cut(socket) {
             return false;
         }
         self.bytes.extend_from_slice(payload);
@@ -134,9 +135,9 @@ impl Outbox {
         self.bytes.clear();
     }
 
-    /// Ends the turn, when nothing waits any more; what did not leave in it.
-    pub(super) fn end_turn(&mut self) -> Vec<Failure> {
-        self.has_begun = false;
+    /// Ends the turn, when nothing waits any more; what did not leave in it. `has_more` says whether the link has more.
+    pub(super) fn end_turn(&mut self, has_more: bool) -> Vec<Failure> {
+        self.may_wait = has_more;
         // Mostly of none, which allocates nothing.
         std::mem::take(&mut self.failures)
     }
@@ -168,32 +169,36 @@ mod tests {
         (server, address)
     }
 
-    /// Carries datagrams as one turn of the link does; what became of all, and what did not leave.
-    fn turn(datagrams: &[Sent]) -> (UdpCounters, Vec<Failure>) {
+    /// Carries datagrams as turns of the link do, each of which but the last leaves something; what became of all, and
+    /// what did not leave.
+    fn turns(all: &[&[Sent]]) -> (UdpCounters, Vec<Failure>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let socket = Rc::new(HostSocket::open(Kind::Datagrams, false).expect("a socket"));
             let mut outbox = Outbox::default();
             let mut counters = UdpCounters::default();
-            for (to, payload, passage) in datagrams {
-                let guest = SocketAddr::from(([10, 0, 0, 2], 9_000));
-                let flow = Flow { protocol: Protocol::Udp, guest, upstream: *to };
-                if outbox.join(&flow, payload, *passage) {
-                    continue;
+            let mut failures = Vec::new();
+            for (nth, datagrams) in all.iter().enumerate() {
+                for (to, payload, passage) in *datagrams {
+                    let guest = SocketAddr::from(([10, 0, 0, 2], 9_000));
+                    let flow = Flow { protocol: Protocol::Udp, guest, upstream: *to };
+                    if outbox.join(&flow, payload, *passage) {
+                        continue;
+                    }
+                    outbox.flush(&mut counters);
+                    assert!(!outbox.is_plain(&flow));
+                    if outbox.begin(&socket, &flow, payload, (*to, *passage), true) {
+                        assert!(outbox.is_plain(&flow));
+                    } else {
+                        socket.send(payload, *to, *passage).expect("it leaves at once");
+                        counters.sent += 1;
+                    }
                 }
                 outbox.flush(&mut counters);
-                assert!(!outbox.is_plain(&flow));
-                if outbox.begin(&socket, &flow, payload, (*to, *passage), true) {
-                    assert!(outbox.is_plain(&flow));
-                } else {
-                    socket.send(payload, *to, *passage).expect("it leaves at once");
-                    counters.sent += 1;
-                }
+                assert!(outbox.waiting.is_none() && outbox.bytes.is_empty());
+                failures.extend(outbox.end_turn(nth + 1 < all.len()));
+                assert!(outbox.failures.is_empty());
             }
-            outbox.flush(&mut counters);
-            assert!(outbox.waiting.is_none() && outbox.bytes.is_empty());
-            let failures = outbox.end_turn();
-            assert!(outbox.end_turn().is_empty());
             (counters, failures)
         })
     }
@@ -229,7 +234,7 @@ mod tests {
                     (to, vec![u8::try_from(index).expect("few"); *bytes], *passage)
                 })
                 .collect();
-            let (counters, failures) = turn(&datagrams);
+            let (counters, failures) = turns(&[&datagrams]);
             assert_eq!(
                 (counters.sent, counters.lost),
                 (case.len().try_into().expect("few"), 0),
@@ -247,17 +252,19 @@ mod tests {
 
     #[test]
     fn the_first_waits_for_nobody_and_those_behind_it_leave_together() {
-        // Datagrams, their bytes, and those that reach a socket which takes them together.
-        let cases: &[(usize, usize, &[usize])] = &[
-            (1, 100, &[100]),
-            (10, 100, &[100, 900]),
-            (70, 100, &[100, 6_400, 500]),
-            (20, 1_400, &[1_400, 17 * 1_400, 2 * 1_400]),
+        // Turns, datagrams of each, their bytes, and those that reach a socket which takes them together.
+        let cases: &[(usize, usize, usize, &[usize])] = &[
+            (1, 1, 100, &[100]),
+            (1, 10, 100, &[100, 900]),
+            (1, 70, 100, &[100, 6_400, 500]),
+            (1, 20, 1_400, &[1_400, 17 * 1_400, 2 * 1_400]),
+            (3, 10, 100, &[100, 900, 1_000, 1_000]),
         ];
-        for (count, bytes, expected) in cases {
+        for (all, count, bytes, expected) in cases {
             let (server, to) = server();
             sys::set_option(server.as_fd(), SOL_UDP, UDP_GRO, 1).expect("linux has it since 5.0");
-            let _ = turn(&vec![(to, vec![7; *bytes], PLAIN); *count]);
+            let datagrams = vec![(to, vec![7; *bytes], PLAIN); *count];
+            let _ = turns(&vec![&*datagrams; *all]);
             let mut buffer = vec![0; 64 << 10];
             for expected in *expected {
                 assert_eq!(server.recv(&mut buffer).expect("it arrives"), *expected, "{count} of {bytes}");
@@ -272,7 +279,7 @@ mod tests {
         for (count, told) in [(1, 1), (3, 3), (MAX_FAILURES + 9, MAX_FAILURES)] {
             let mut datagrams = vec![(to, b"first".to_vec(), PLAIN)];
             datagrams.resize(1 + count, (broadcast, b"x".to_vec(), PLAIN));
-            let (counters, failures) = turn(&datagrams);
+            let (counters, failures) = turns(&[&datagrams]);
             assert_eq!((counters.sent, counters.lost), (1, 0));
             assert_eq!(failures.len(), told);
             for Failure { flow, payload, why } in failures {

@@ -126,26 +126,14 @@ impl Published {
         })
     }
 
-    /// Answers a peer; `None` where the guest's datagram is for none.
-    pub(super) fn handle_egress(
-        &mut self,
-        flow: &Flow,
-        payload: &[u8],
-        passage: Passage,
-        now: Instant,
-    ) -> Option<Result<(), SendError>> {
+    /// The socket by which a peer is answered, and where it is; `None` where the guest's datagram is for none.
+    fn handle_egress(&mut self, flow: &Flow, now: Instant) -> Option<(&Receiver, SocketAddr)> {
         let ends = (flow.guest, flow.upstream);
         let peer = self.by_ends.get(&ends)?;
         let (address, publication) = (peer.address, peer.publication);
         self.touch(ends, now);
         let port = self.ports.get(&publication)?;
-        let sent = port.receiver.send(payload, address, passage);
-        Some(sent.map_err(|error| match error {
-            SendError::Undelivered(why) => {
-                SendError::Undelivered(why.seen_as(address.ip(), flow.upstream.ip()))
-            }
-            SendError::Lost => SendError::Lost,
-        }))
+        Some((&port.receiver, address))
     }
 
     /// Whom a datagram to a published port is from, as the guest sees it; `None` where it is not let in.
@@ -279,11 +267,20 @@ impl State {
         passage: Passage,
         now: Instant,
     ) -> Option<Result<(), Undelivery>> {
-        let sent = self.published.handle_egress(flow, payload, passage, now)?;
-        match sent {
+        let (receiver, address) = self.published.handle_egress(flow, now)?;
+        if self.outbox.join(flow, payload, passage) {
+            return Some(Ok(()));
+        }
+        self.outbox.flush(&mut self.counters);
+        if self.outbox.begin(receiver.socket(), flow, payload, (address, passage), false) {
+            return Some(Ok(()));
+        }
+        match receiver.send(payload, address, passage) {
             Ok(()) => self.counters.sent += 1,
             Err(SendError::Lost) => self.counters.lost += 1,
-            Err(SendError::Undelivered(why)) => return Some(Err(why)),
+            Err(SendError::Undelivered(why)) => {
+                return Some(Err(why.seen_as(address.ip(), flow.upstream.ip())));
+            }
         }
         Some(Ok(()))
     }

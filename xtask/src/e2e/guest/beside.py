@@ -75,6 +75,9 @@ def enter(process):
     files = [(os.open(f"/proc/{process}/ns/{name}", os.O_RDONLY), kind) for name, kind in kinds]
     for file, kind in files:
         succeed(LIBC.setns(file, kind))
+    # The group of this process may be none there, where the engine has another: dumpcap wants to become its own.
+    with open("/proc/self/gid_map") as groups:
+        os.setgid(int(groups.read().split()[0]))
     succeed(LIBC.unshare(CLONE_NEWNS))
     succeed(LIBC.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
 
