@@ -40,7 +40,7 @@ pub struct Limits {
     /// KiB of the guest's bytes and 16 KiB of upstream's, so that this and 84 KiB a flow are the most there
     /// ever is; what is more waits outside. A flow that is quiet for a second holds nothing.
     pub max_ring_bytes: usize,
-    /// Frames that wait for the link; when they are out, sockets wait, nothing is dropped.
+    /// Frames that wait for the link, 512 KiB of them at most; when they are out, sockets wait, nothing is dropped.
     pub max_queued_frames: usize,
     /// Frames taken from the link before timers and relays get their turn.
     pub max_frames_per_wakeup: usize,

@@ -16,7 +16,8 @@ use super::tcp_flow::{Refusal, TcpFlow, TcpState};
 const MIN_TIMER: Duration = Duration::from_millis(1);
 
 impl Gateway {
-    /// Bounds the frames that wait by bytes too, which on a slow link are time; at least one frame waits.
+    /// Bounds the frames that wait by fewer bytes than the queue does, which on a slow link are time; at least one
+    /// frame waits.
     pub fn set_max_queued_bytes(&mut self, bytes: usize) {
         self.wire.queue.set_max_bytes(bytes);
     }
@@ -41,8 +42,8 @@ impl Gateway {
 
     /// Lets every flow that has something to send fill the queue; whether some still have more.
     ///
-    /// Bounded by the queue: each pass sends at most [`Limits::max_queued_frames`] frames. A flow that
-    /// filled it comes after the others next time.
+    /// Bounded by the queue: each pass sends at most [`Limits::max_queued_frames`] frames, and few large ones. A
+    /// flow that filled it comes after the others next time.
     ///
     /// [`Limits::max_queued_frames`]: net_core::Limits::max_queued_frames
     pub fn poll_flows(&mut self, now: Instant) -> bool {

@@ -41,7 +41,7 @@ pub(crate) fn packets(meta: &FrameMeta, len: usize) -> usize {
 #[derive(Debug)]
 pub(crate) struct FrameQueue {
     capacity: usize,
-    /// What may wait besides the frame that is beyond it: no bound but on links that are slow.
+    /// What may wait besides the frame that is beyond it: at most [`MAX_BYTES`], less on links that are slow.
     max_bytes: usize,
     bytes: usize,
     waiting: VecDeque<QueuedFrame>,
@@ -63,6 +63,10 @@ pub(crate) struct Datagrams {
     pub(crate) count: usize,
 }
 
+/// What may wait of bytes. The link copies a frame right after it was written here: a queue of 32 frames of 64 KiB
+/// would be as large as the second cache of most processors, and be read from behind it.
+const MAX_BYTES: usize = 512 << 10;
+
 /// What datagrams that come together may fill beyond the point where no more are asked for.
 const BATCH_FRAMES: usize = 256;
 
@@ -73,13 +77,13 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 impl FrameQueue {
     pub(crate) fn new(capacity: usize, now: Instant) -> Self {
         let (waiting, spare) = (VecDeque::new(), Vec::new());
-        let (capacity, max_bytes) = (capacity.max(1), usize::MAX);
+        let (capacity, max_bytes) = (capacity.max(1), MAX_BYTES);
         Self { capacity, max_bytes, bytes: 0, waiting, tail: None, spare, untouched: 0, trimmed: now }
     }
 
-    /// Bounds what waits by bytes too: on a slow link that is time.
+    /// Bounds what waits by fewer bytes: on a slow link that is time.
     pub(crate) fn set_max_bytes(&mut self, max_bytes: usize) {
-        self.max_bytes = max_bytes.max(1);
+        self.max_bytes = max_bytes.clamp(1, MAX_BYTES);
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -166,6 +170,31 @@ impl FrameQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_frames_are_bounded_by_number_and_large_ones_by_bytes() {
+        const CAPACITY: usize = 32;
+        #[allow(clippy::disallowed_methods, reason = "virtual time starts from some instant")]
+        let now = Instant::now();
+        let fills = |frame_bytes: usize, slow: Option<usize>| {
+            let mut queue = FrameQueue::new(CAPACITY, now);
+            if let Some(max_bytes) = slow {
+                queue.set_max_bytes(max_bytes);
+            }
+            let mut frames = 0;
+            while !queue.is_full() {
+                queue.push(frame_bytes, |_| (FrameMeta::default(), ()));
+                frames += 1;
+            }
+            frames
+        };
+        assert_eq!(fills(1_514, None), CAPACITY);
+        assert_eq!(fills(64 << 10, None), MAX_BYTES / (64 << 10));
+        // A link that is told to be fast, or to have no bound, holds no more.
+        assert_eq!(fills(64 << 10, Some(usize::MAX)), MAX_BYTES / (64 << 10));
+        assert_eq!(fills(64 << 10, Some(100_000)), 2);
+        assert_eq!(fills(64 << 10, Some(0)), 1);
+    }
 
     #[test]
     fn buffers_are_kept_while_bursts_need_them() {
