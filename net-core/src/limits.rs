@@ -19,7 +19,7 @@ pub struct Limits {
     /// TCP flows that the guest may begin a second, whatever becomes of them; one more is refused before it is
     /// decided, so that a scan of ports is no faster. Published ports are not counted.
     pub new_flows_per_second: u32,
-    /// As many begin at once; none do while the link leaves SYNs of a flood away.
+    /// As many begin at once, but not beside a flood of SYNs: then there is the rate alone.
     pub new_flow_burst: u32,
     /// SYNs that wait for a decision or a dial; and likewise connections by published ports that the guest has not
     /// answered, of which each port has an equal share.
@@ -40,7 +40,8 @@ pub struct Limits {
     /// KiB of the guest's bytes and 16 KiB of upstream's, so that this and 84 KiB a flow are the most there
     /// ever is; what is more waits outside. A flow that is quiet for a second holds nothing.
     pub max_ring_bytes: usize,
-    /// Frames that wait for the link, 512 KiB of them at most; when they are out, sockets wait, nothing is dropped.
+    /// Frames that wait for the link, and no more once they hold 512 KiB; when they are out, sockets wait, nothing is
+    /// dropped.
     pub max_queued_frames: usize,
     /// Frames taken from the link before timers and relays get their turn.
     pub max_frames_per_wakeup: usize,

@@ -48,10 +48,12 @@ impl TokenBucket {
         true
     }
 
-    /// Lets go of what has come together: from `now` on there is the rate alone, until nobody takes for a while.
+    /// Lets go of what has come together but for one token: from `now` on there is the rate alone, until nobody takes
+    /// for a while. What is on its way is kept, so that the rate is had however often this is done.
     pub fn forgo(&mut self, now: Instant) {
+        let at_least = self.depth.saturating_sub(self.interval);
         // Where no clock counts that far it stays as it is.
-        self.full_at = now.checked_add(self.depth).or(self.full_at);
+        self.full_at = self.full_at.max(now.checked_add(at_least));
     }
 }
 
@@ -83,15 +85,24 @@ mod tests {
     #[test]
     fn what_was_let_go_of_comes_back_at_the_rate() {
         let (mut bucket, now) = (TokenBucket::new(10, 3), start());
+        let taken = |bucket: &mut TokenBucket, now| (0..10).filter(|_| bucket.take(now)).count();
         bucket.forgo(now);
+        assert_eq!(taken(&mut bucket, now), 1);
         assert!(
             !bucket.has(now + Duration::from_millis(99)) && bucket.take(now + Duration::from_millis(100))
         );
         assert!(!bucket.has(now + Duration::from_millis(100)));
-        // Whole again after as long as the burst takes.
-        let taken = |bucket: &mut TokenBucket, now| (0..10).filter(|_| bucket.take(now)).count();
+        // Whole again after as long as the rest of the burst takes.
         bucket.forgo(now + Duration::from_secs(1));
-        assert_eq!(taken(&mut bucket, now + Duration::from_millis(1_300)), 3);
+        assert_eq!(taken(&mut bucket, now + Duration::from_millis(1_200)), 3);
+        // However often it is done: ten a second.
+        let later = now + Duration::from_secs(60);
+        let often = (0..1_000).map(|nth| later + nth * Duration::from_millis(10));
+        let count = often.map(|at| {
+            bucket.forgo(at);
+            taken(&mut bucket, at)
+        });
+        assert_eq!(count.sum::<usize>(), 100);
         // Rates that never give anything, or hardly ever, still do not.
         for (per_second, burst) in [(0, 5), (5, 0), (0, u32::MAX)] {
             let mut bucket = TokenBucket::new(per_second, burst);

@@ -167,7 +167,10 @@ impl BodyRewriter {
                     let written = self.content.escape().write(value, out);
                     written.map_err(|_| compiled.violation(number, ViolationKind::Value))?;
                 }
-                Outcome::Pass => out.extend_from_slice(&bytes[found.range()]),
+                Outcome::Pass => {
+                    reserve(out, found.range().len());
+                    out.extend_from_slice(&bytes[found.range()]);
+                }
             }
             done = found.end();
             clean = compiled.clean_bytes(bytes, done);

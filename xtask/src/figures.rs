@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::bench_engine::{self, Findings, Ratio};
+use crate::bench_engine::{self, Absent, Findings, Ratio};
 use crate::workspace::Workspace;
 
 /// The peer that is a physical limit rather than a competitor.
@@ -126,9 +126,10 @@ pub(crate) fn lines(figures: &[Figure]) -> Vec<String> {
     lines
 }
 
-/// The same as findings of the crate that was benched.
-pub(crate) fn findings(workspace: &Workspace, figures: &[Figure]) -> Findings {
+/// The same as findings of the crate that was benched, beside whom it was not.
+pub(crate) fn findings(workspace: &Workspace, figures: &[Figure], absent: Vec<Absent>) -> Findings {
     let mut findings = Findings::new(workspace, "criterion's samples".to_owned());
+    findings.absent = absent;
     findings.ratios = ratios(figures);
     findings.figures = figures.iter().map(Figure::as_finding).collect();
     findings

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
-use crate::bench_engine::{self, Axis, Plan, System, TlsSystem};
+use crate::bench_engine::{self, Absent, Axis, Plan, System, TlsSystem};
 use crate::workspace::Workspace;
 use crate::{bench_report, figures, peers, process};
 
@@ -130,9 +130,9 @@ impl Bench {
             bail!("there is no bench in {}", self.name.as_deref().unwrap_or("any crate"));
         }
         let dir = workspace.target.join("criterion");
-        let (mut found, mut absent) = (Vec::new(), Vec::new());
+        let (mut found, mut absent_peers) = (Vec::new(), Vec::new());
         for member in members {
-            let began = SystemTime::now();
+            let (began, mut absent) = (SystemTime::now(), Vec::new());
             let mut cargo = workspace.cargo();
             cargo.args(["bench", "-p", &member.name, "--all-features", "--benches", "--"]);
             cargo.args(&self.filter).env("CRITERION_HOME", &dir);
@@ -140,17 +140,18 @@ impl Bench {
             for (_, peer) in peers::BESIDE.iter().filter(|(name, _)| *name == member.name) {
                 // It is built from a registry that need not be within reach.
                 if let Err(error) = peers::bench(workspace, peer, self.filter.as_deref(), &dir) {
-                    absent.push(format!("absent {peer}: {error:#}"));
+                    absent.push(Absent { system: (*peer).to_owned(), why: format!("{error:#}") });
                 }
             }
             let figures = figures::read(&dir, began)?;
             if self.filter.is_none() {
-                figures::findings(workspace, &figures).keep(workspace, &member.name)?;
+                figures::findings(workspace, &figures, absent.clone()).keep(workspace, &member.name)?;
             }
             found.extend(figures);
+            absent_peers.extend(absent);
         }
-        for line in absent {
-            println!("{line}");
+        for Absent { system, why } in absent_peers {
+            println!("absent {system}: {why}");
         }
         for line in figures::lines(&found) {
             println!("{line}");

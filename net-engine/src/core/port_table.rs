@@ -97,6 +97,8 @@ pub(crate) struct Outbound<'t, M, P> {
     pub(crate) peer: &'t mut P,
     /// Where the host sends it.
     pub(crate) dialled: SocketAddr,
+    /// Whether the guest has sent once so far, to where a question and its answer may be all.
+    pub(crate) is_exchange: bool,
 }
 
 impl<M, P> PortTable<M, P> {
@@ -328,7 +330,8 @@ impl<M, P> PortTable<M, P> {
     fn outbound(&mut self, slot: usize) -> Option<Outbound<'_, M, P>> {
         let peer = self.peers.get_mut(slot)?;
         let mapping = self.mappings.get_mut(peer.mapping)?;
-        Some(Outbound { mapping: &mut mapping.state, peer: &mut peer.state, dialled: peer.dialled })
+        let (dialled, is_exchange) = (peer.dialled, peer.is_exchange);
+        Some(Outbound { mapping: &mut mapping.state, peer: &mut peer.state, dialled, is_exchange })
     }
 
     fn end_peer(&mut self, slot: usize, limit: Option<&'static str>) {

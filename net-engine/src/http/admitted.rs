@@ -31,8 +31,7 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
-    /// The request, what its body may be found to hold, and what [`Exchange::finish`](super::exchange::Exchange::finish) needs for its
-    /// response.
+    /// The request, what its body may be found to hold, and what `Exchange::finish` needs for its response.
     ///
     /// A body of a stated length is read whole first, as far as `limits` and the room in `held`
     /// permit.

@@ -158,7 +158,7 @@ impl HostSocket {
         let socket = self.descriptor.as_raw_fd();
         let flags = MsgFlags::MSG_NOSIGNAL;
         let hops = passage.chosen_hops().map(c_int::from);
-        let limit = limit(hops.as_ref(), is_v4);
+        let limit = hop_limit(hops.as_ref(), is_v4);
         let mut outcome = Err(SendError::Lost);
         for _ in 0..MAX_ATTEMPTS {
             let sent = match &limit {
@@ -206,7 +206,7 @@ impl HostSocket {
         self.let_cut(is_v4, passage.may_be_cut);
         let hops = passage.chosen_hops().map(c_int::from);
         let cut = ControlMessage::UdpGsoSegments(&size);
-        let control: &[_] = match limit(hops.as_ref(), is_v4) {
+        let control: &[_] = match hop_limit(hops.as_ref(), is_v4) {
             None => &[cut],
             Some(limit) => &[cut, limit],
         };
@@ -287,7 +287,8 @@ impl HostSocket {
     }
 }
 
-fn limit(hops: Option<&c_int>, is_v4: bool) -> Option<ControlMessage<'_>> {
+/// The message that sets a datagram's TTL or hop limit.
+fn hop_limit(hops: Option<&c_int>, is_v4: bool) -> Option<ControlMessage<'_>> {
     hops.map(|hops| match is_v4 {
         true => ControlMessage::Ipv4Ttl(hops),
         false => ControlMessage::Ipv6HopLimit(hops),

@@ -218,6 +218,52 @@ fn nothing_of_a_datagram_with_a_placeholder_leaves() {
 }
 
 #[test]
+fn nothing_of_a_datagram_with_a_placeholder_leaves_among_others() {
+    run(async {
+        let (server, address) = server().await;
+        let redirects = vec![((HOST_A.1, 7), address)];
+        let setup = Setup { allow: &["public"], redirects, with_secret: true, ..Setup::default() };
+        let world = World::new(setup).await;
+        let guest = world.guest.datagrams();
+        // Opened before, so that those of a burst wait for each other.
+        for _ in 0..2 {
+            guest.send(at(HOST_A, 7), b"first");
+            assert_eq!(heard(&server).await.0, b"first");
+        }
+        let placeholder = format!("before {} behind", placeholder());
+        // Those behind a longer one wait with it, but for what they hold.
+        let long = "2".repeat(placeholder.len() + 1);
+        let burst = ["one", &long, &placeholder, "three"];
+        for payload in burst {
+            guest.send(at(HOST_A, 7), payload.as_bytes());
+        }
+        assert_eq!(told(&guest).await, PROHIBITED);
+        let event = world.event().await;
+        assert!(matches!(event, Event::Violation { .. }), "{event}");
+        for payload in [burst[0], burst[1], burst[3]] {
+            assert_eq!(heard(&server).await.0, payload.as_bytes());
+        }
+    });
+}
+
+#[test]
+fn what_does_not_leave_with_others_is_told_of_each() {
+    run(async {
+        // It takes nothing from a socket that did not ask for broadcasts.
+        let redirects = vec![((HOST_A.1, 7), SocketAddr::from((Ipv4Addr::BROADCAST, 7)))];
+        let world = World::new(Setup { allow: &["public"], redirects, ..Setup::default() }).await;
+        let guest = world.guest.datagrams();
+        for _ in 0..4 {
+            guest.send(at(HOST_A, 7), b"one of a burst");
+        }
+        for _ in 0..4 {
+            assert_eq!(told(&guest).await, PROHIBITED);
+        }
+        assert_eq!(world.handle.counters().await.unwrap().udp.sent, 0);
+    });
+}
+
+#[test]
 fn a_flood_from_new_ports_is_dropped_and_a_port_that_sends_already_goes_on() {
     run(async {
         let (server, address) = server().await;

@@ -98,8 +98,12 @@ impl Findings {
 
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("{} holds no findings of `cargo xtask bench`", path.display()))
+        serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} holds no findings of `cargo xtask bench`, or those of another version",
+                path.display()
+            )
+        })
     }
 
     /// Keeps them below the target directory.

@@ -34,7 +34,8 @@ const FAULTS: &str = "!(eth.src == 02:6e:65:00:00:02 && tcp.checksum == 0xffff) 
     tcp.checksum.status == \"Bad\" || udp.checksum.status == \"Bad\" || icmp.checksum.status == \"Bad\" || \
     icmpv6.checksum.status == \"Bad\")";
 
-/// Runs beside the engine, in the command's namespace. What does not begin is waited for as long as the command waits.
+/// Runs beside the engine, in the command's namespace. A capture that has not begun after five seconds is none, and
+/// nobody waits for it.
 const SCRIPT: &str = "for off in tx tso gso gro; do ethtool -K eth0 $off off; done > /dev/null 2>&1
     dumpcap -q -s 0 -B 16 -i eth0 -a filesize:MOST -w HERE.pcapng 2> HERE.dumpcap & \
     for i in $(seq 100); do grep -q ^File: HERE.dumpcap && touch HERE.live && break; sleep 0.05; done

@@ -386,6 +386,8 @@ impl State {
     /// Opens a peer that is allowed, for `name` or for its address; the terms are those without a name.
     fn open(&mut self, udp: &Rc<Udp>, flow: &Flow, name: Option<&HostName>, terms: &Terms, now: Instant) {
         let context = &*udp.context;
+        // It may end another, of which nothing is to wait then.
+        self.outbox.flush(&mut self.counters);
         let held_pins = terms.rests_on_pins().then(|| flow.upstream.ip());
         if let Some(address) = held_pins {
             context.with_policy(|_, pins, _| pins.hold(address));
@@ -432,8 +434,8 @@ impl State {
         // They leave in the order they came.
         self.outbox.flush(&mut self.counters);
         let Peer { is_watched, is_quic, shaped, .. } = outbound.peer;
-        // Its time was noted, and the rest is the same for all of its datagrams.
-        let is_plain = !*is_watched && !*is_quic && shaped.is_none();
+        // Its time was noted, and the rest is the same for all of its datagrams; but the second makes a question a flow.
+        let is_plain = !*is_watched && !*is_quic && shaped.is_none() && !outbound.is_exchange;
         let sent = match outbound.mapping.towards(dialled, |is_v6| receiver::open(udp, flow.guest, is_v6)) {
             Ok(receiver) => {
                 let (socket, way) = (receiver.socket(), (dialled, passage));

@@ -14,14 +14,15 @@ const MAX_JOINED: usize = 64;
 /// And their bytes: whoever receives them is handed all at once, and has room for others besides.
 const MAX_JOINED_BYTES: usize = 24 << 10;
 
-/// Datagrams whose fate is told afterwards; of more in one turn nobody would be told anyway, for ICMP errors have a rate.
+/// Datagrams that are kept for the guest to be told of; more of one turn are lost without a word.
 const MAX_FAILURES: usize = 32;
 
 /// The datagrams of one flow that follow each other in one turn of the link: the kernel is handed all at once, and cuts
 /// them apart again (udp(7), `UDP_SEGMENT`).
 ///
-/// The first datagram of a turn waits for no other, so that one which comes alone is not late, unless the link had more
-/// at the end of the last turn than was taken. What waits is gone by the end of the turn: [`flush`](Self::flush). Memory is bounded by [`MAX_JOINED_BYTES`].
+/// The first datagram of a turn waits for no other, so that one which comes alone is not late, unless the link may have
+/// had more at the end of the last turn than was taken. What waits is gone by the end of the turn:
+/// [`flush`](Self::flush). Memory is bounded by [`MAX_JOINED_BYTES`], and for [`MAX_FAILURES`] by half of that each.
 #[derive(Default)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
@@ -77,8 +78,8 @@ impl Outbox {
         true
     }
 
-    /// Has a datagram be the first of those that wait, where others are to be expected and nothing waits; `is_plain` as for
-    /// [`is_plain`](Self::is_plain).
+    /// Has a datagram be the first of those that wait, where others are to be expected and nothing waits; `is_plain` as
+    /// for [`is_plain`](Self::is_plain).
     pub(super) fn begin(
         &mut self,
         socket: &Rc<HostSocket>,
@@ -110,10 +111,11 @@ impl Outbox {
             return;
         };
         let pieces = u64::try_from(count).unwrap_or(u64::MAX);
-        let joined = match count {
-            // What is alone needs no cutting.
-            1 => Joined::Refused,
-            _ => socket.send_joined(&self.bytes, piece_bytes, to, passage),
+        let is_alone = count == 1;
+        let joined = if is_alone {
+            Joined::Refused
+        } else {
+            socket.send_joined(&self.bytes, piece_bytes, to, passage)
         };
         match joined {
             Joined::Sent => counters.sent += pieces,
@@ -127,7 +129,7 @@ impl Outbox {
                             let why = why.seen_as(to.ip(), flow.upstream.ip());
                             self.failures.push(Failure { flow, payload: piece.to_vec(), why });
                         }
-                        Err(SendError::Undelivered(_)) => {}
+                        Err(SendError::Undelivered(_)) => counters.lost += 1,
                     }
                 }
             }
@@ -280,7 +282,7 @@ mod tests {
             let mut datagrams = vec![(to, b"first".to_vec(), PLAIN)];
             datagrams.resize(1 + count, (broadcast, b"x".to_vec(), PLAIN));
             let (counters, failures) = turns(&[&datagrams]);
-            assert_eq!((counters.sent, counters.lost), (1, 0));
+            assert_eq!((counters.sent, counters.lost), (1, (count - told).try_into().expect("few")));
             assert_eq!(failures.len(), told);
             for Failure { flow, payload, why } in failures {
                 assert_eq!((flow.upstream, &*payload), (broadcast, &b"x"[..]));
