@@ -958,6 +958,28 @@ fn a_floor_of_requests_narrows() {
 }
 
 #[test]
+fn a_floor_that_needs_a_name_is_asked_for_each() {
+    let world = World::new(&[("a.example", "1.1.1.1"), ("b.example", "1.1.1.1")]);
+    let query = world.query([1, 1, 1, 1].into(), 443, None);
+    let own = Policy::new(vec![requests("allow *.example", &["GET", "PUT"], &[])]);
+    let floor = Policy::new(vec![rule("allow a.example"), requests("allow b.example", &["GET"], &[])]);
+    assert_eq!(word(floor.decide(&query)), "name");
+    // Whichever name it is, requests decide, and those of a name only as the floor lets them.
+    let floored = own.clone().with_floor(&floor).expect("one floor");
+    assert_eq!(word(floored.decide(&query)), "per request");
+    for (host, method, expected) in
+        [("a.example", "PUT", "allow"), ("b.example", "PUT", "request"), ("b.example", "GET", "allow")]
+    {
+        let host = name(host);
+        let named = Query { name: Some(&host), ..query };
+        assert_eq!(word(floored.decide_request(&named, &RequestLine::new(method, "/"))), expected);
+    }
+    // Where the floor denies one of the names, that matters before any request.
+    let floor = policy(&["allow a.example"]);
+    assert_eq!(word(own.with_floor(&floor).expect("one floor").decide(&query)), "name");
+}
+
+#[test]
 fn a_condition_that_is_not_on_a_name_is_refused_and_opens_nothing() {
     let condition = || HttpCondition::parse(&["GET"], &[]).expect("a condition");
     let error = rule("allow public").for_requests(condition()).expect_err("not a name");
