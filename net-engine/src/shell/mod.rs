@@ -4,9 +4,11 @@
 //! gateway and starts a session per flow; a session decides, dials and relays.
 #![allow(clippy::disallowed_methods, reason = "the shell owns the clock")]
 
+mod dns_query;
 mod dns_session;
 mod driver;
 mod first_flight;
+mod flood_watch;
 mod host_socket;
 mod inbox;
 mod mtus;
