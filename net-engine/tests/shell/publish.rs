@@ -382,6 +382,50 @@ fn datagrams_reach_the_guest_and_its_answers_whoever_sent_them() {
 }
 
 #[test]
+fn each_answer_leaves_from_the_port_that_was_asked() {
+    run(async {
+        let world = World::new(Setup::default()).await;
+        let guest = world.guest.datagrams();
+        for loopback in LOOPBACKS {
+            let (mut ports, mut askers) = (Vec::new(), Vec::new());
+            for _ in 0..2 {
+                let (asker, _) = publish_udp(&world, loopback, guest.port()).await;
+                ports.push(asker.peer_addr().unwrap());
+                askers.push(asker);
+            }
+            // One who asks at both, by one socket, beside one at each.
+            let both = UdpSocket::bind(SocketAddr::new(loopback, 0)).await.unwrap();
+            let mut seen = Vec::new();
+            for port in &ports {
+                both.send_to(b"asked", port).await.unwrap();
+                seen.push(timeout(PATIENCE, guest.receive()).await.expect("a datagram").1);
+            }
+            for asker in &askers {
+                asker.send(b"asked").await.unwrap();
+                seen.push(timeout(PATIENCE, guest.receive()).await.expect("a datagram").1);
+            }
+            // In turn, so that those which may leave together are not of one port.
+            const ROUNDS: u8 = 5;
+            for round in 0..ROUNDS {
+                for (nth, peer) in (0..).zip(&seen) {
+                    guest.send(*peer, &[nth, round]);
+                }
+            }
+            let mut buffer = [0; 8];
+            for round in 0..ROUNDS {
+                for (nth, port) in (0..).zip(&ports) {
+                    // A socket that is connected hears nobody else.
+                    assert_eq!(heard(&askers[usize::from(nth)]).await, [nth + 2, round]);
+                    let (count, from) =
+                        timeout(PATIENCE, both.recv_from(&mut buffer)).await.expect("an answer").unwrap();
+                    assert_eq!((&buffer[..count], from), (&[nth, round][..], *port));
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn two_peers_that_look_alike_are_told_apart_by_their_ports() {
     run(async {
         let world = World::new(Setup::default()).await;

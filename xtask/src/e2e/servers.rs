@@ -38,6 +38,7 @@ impl Servers {
             ("http3-server.py", include_str!("upstream/http3.py")),
             ("http3.py", include_str!("guest/http3.py")),
             ("ask-datagram.py", include_str!("upstream/ask_datagram.py")),
+            ("ask-two-ports.py", include_str!("upstream/ask_two_ports.py")),
             ("hold-connections.py", include_str!("upstream/hold_connections.py")),
             ("guest.py", include_str!("guest/guest.py")),
             ("attempt.py", include_str!("guest/attempt.py")),

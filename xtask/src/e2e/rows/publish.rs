@@ -33,6 +33,19 @@ while len(heard) < 2:
     heard.add(bytes[:4])
 ' && for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; cat {dir}/started/{id}.heard";
 
+/// Answers four datagrams at port 8080 once it has all, the last one first; then waits for what the other side has heard.
+const ANSWER_TOGETHER: &str = "python3 -c '
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((\"\", 8080))
+heard = {}
+while len(heard) < 4:
+    bytes, peer = server.recvfrom(100)
+    heard.setdefault(bytes, peer)
+for bytes, peer in reversed(heard.items()):
+    server.sendto(bytes, peer)
+' && for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; cat {dir}/started/{id}.heard";
+
 /// Runs the engine beside whoever connects, again and again until it is heard.
 macro_rules! beside {
     ($connect:literal) => {
@@ -117,6 +130,16 @@ pub(crate) const ROWS: &[Row] = &[
     .wrapped(beside!(
         "python3 {dir}/ask-datagram.py 127.0.0.1 18086 four 20; python3 {dir}/ask-datagram.py ::1 18086 six. 9000"
     )),
+    row(
+        "answers_leave_from_the_published_port_of_udp_that_was_asked",
+        &["--publish", "18093:8080/udp", "--publish", "18094:8080/udp"],
+        ANSWER_TOGETHER,
+        &[
+            Exit(0),
+            Out("both at 18093 from 18093\nboth at 18094 from 18094\nfirst at 18093 from 18093\nsecond at 18094 from 18094\n"),
+        ],
+    )
+    .wrapped(beside!("python3 {dir}/ask-two-ports.py 127.0.0.1 18093 18094")),
     // Where the command is root's it may become nobody else: servers are told not to try.
     row(
         "published_port_of_udp_serves_names",
