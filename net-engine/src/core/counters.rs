@@ -60,6 +60,8 @@ pub struct Counters {
     /// Errors of ICMP that were not sent
     /// ([`Limits::icmp_errors_per_second`](net_core::Limits::icmp_errors_per_second)).
     pub icmp_errors_withheld: u64,
+    /// Errors of ICMP that found no room on their way to the link.
+    pub icmp_errors_lost: u64,
     /// TCP flows that hold buffers now.
     pub flows_open: u64,
     /// Bytes of memory that the rings of those flows may hold now, in whole pages.

@@ -74,6 +74,7 @@ impl Gateway {
     ///
     /// Nothing is sent while the queue is full, nor above
     /// [`Limits::icmp_errors_per_second`](net_core::Limits::icmp_errors_per_second): an error is advice, not data.
+    /// Either is counted.
     pub fn push_unreachable(&mut self, packet: &[u8], why: impl Into<IcmpError>) {
         self.push_error(packet, why.into());
     }
@@ -86,14 +87,13 @@ impl Gateway {
             self.addresses.ipv4.map(|pair| IpAddr::V4(pair.gateway))
         };
         let from = error.from.filter(|from| from.is_ipv6() == is_v6).or(gateway);
-        if let Some(from) = from
-            && !self.wire.queue.is_full()
-        {
-            if self.refusals.may_tell(self.latest) {
-                icmp::push_error(&mut self.wire, from, packet, error.why);
-            } else {
-                self.wire.counters.icmp_errors_withheld += 1;
-            }
+        let Some(from) = from else { return };
+        if self.wire.queue.is_full() {
+            self.wire.counters.icmp_errors_lost += 1;
+        } else if self.refusals.may_tell(self.latest) {
+            icmp::push_error(&mut self.wire, from, packet, error.why);
+        } else {
+            self.wire.counters.icmp_errors_withheld += 1;
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use net_core::{Flow, Protocol};
 use net_engine::core::{AcceptError, Refusal, Unreachable};
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::TcpControl;
@@ -165,6 +166,40 @@ fn errors_of_icmp_have_a_rate() {
             world.run_for(Duration::from_secs(1));
         }
         assert_eq!(world.gateway.counters().icmp_errors_withheld, 2_000 - 40, "{server}");
+    }
+}
+
+#[test]
+fn errors_of_icmp_that_find_no_room_are_counted() {
+    for server in SERVERS {
+        let mut world = World::new(Setup::default());
+        let addresses = *world.gateway.addresses();
+        let upstream = SocketAddr::new(server, 9);
+        let frame = datagram(&addresses, upstream, b"data");
+        let guest = if server.is_ipv4() {
+            addresses.ipv4.unwrap().guest.into()
+        } else {
+            addresses.ipv6.unwrap().guest.into()
+        };
+        let flow = Flow { protocol: Protocol::Udp, guest: SocketAddr::new(guest, 9_000), upstream };
+        let mut queued = 0;
+        while world.gateway.has_room() {
+            world.gateway.push_unreachable(&frame[14..], Unreachable::Port);
+            queued += 1;
+            assert!(queued <= 10_000, "the queue has no bound");
+        }
+        assert_eq!(world.gateway.counters().icmp_errors_lost, 0, "{server}");
+        // Of each of those that have left together, and of one whose packet is still there.
+        for _ in 0..5 {
+            world.gateway.push_undelivered(&flow, b"data", Unreachable::Port.into());
+        }
+        world.gateway.push_unreachable(&frame[14..], Unreachable::Port);
+        let counted = world.gateway.counters();
+        assert_eq!((counted.icmp_errors_lost, counted.icmp_errors_withheld), (6, 0), "{server}");
+        assert_eq!(world.answers(&[]).len(), queued, "{server}");
+        world.gateway.push_undelivered(&flow, b"data", Unreachable::Port.into());
+        assert_eq!(world.answers(&[]).len(), 1, "{server}");
+        assert_eq!(world.gateway.counters().icmp_errors_lost, 6, "{server}");
     }
 }
 
