@@ -2,11 +2,13 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use net_policy::Policy;
+use nix::libc::{SOL_UDP, UDP_GRO};
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
 use tokio::task::LocalSet;
 
@@ -17,6 +19,7 @@ use crate::link::{
     Checksum, FrameMeta, LinkCapabilities, MAX_SPARED_PORTS, Received, Segmentation, SegmentationKind,
     Thinning,
 };
+use crate::sys;
 
 /// The frames of a guest, the `nth` by `write`, as long as it gives their length; how many were taken and
 /// sent, and how the link is to be thinned.
@@ -446,6 +449,61 @@ fn frames_that_hold_many_datagrams_count_as_what_they_hold() {
         assert_eq!(counters.sent + counters.lost, if is_allowed { sent } else { 0 });
         assert_eq!(driver.udp.decided(), if is_allowed { 1 } else { sent });
     }
+}
+
+/// What the guest answers somebody who has sent to a published port, as much of it as the link has at once.
+#[test]
+fn answers_from_a_published_port_leave_together() {
+    const ANSWERS: usize = 10;
+    const BYTES: usize = 100;
+    let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    peer.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+    sys::set_option(peer.as_fd(), SOL_UDP, UDP_GRO, 1).expect("linux has it since 5.0");
+    let gateway = GuestAddresses::default().ipv4.expect("an address").gateway;
+    let shown = SocketAddr::new(gateway.into(), peer.local_addr().expect("it is bound").port());
+    let answers = Arc::new(AtomicBool::new(false));
+    let is_asked = Arc::clone(&answers);
+    // The guest itself may send nothing.
+    let (mut driver, Counts { taken, sent, .. }) = driver(move |nth, buffer| {
+        if nth == ANSWERS || !is_asked.load(Ordering::Relaxed) {
+            return None;
+        }
+        datagram(buffer, 9_000, shown);
+        let end = 42 + BYTES;
+        buffer[42..end].fill(u8::try_from(nth).expect("few"));
+        let mut packet = Ipv4Packet::new_unchecked(&mut buffer[14..end]);
+        packet.set_total_len(u16::try_from(end - 14).expect("it fits"));
+        packet.fill_checksum();
+        let length = u16::try_from(8 + BYTES).expect("it fits");
+        buffer[38..40].copy_from_slice(&length.to_be_bytes());
+        Some(end)
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, async {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        socket.set_nonblocking(true).expect("a socket");
+        let published = socket.local_addr().expect("it is bound");
+        driver.udp.publish(PublicationId(1), socket, 9_000).expect("it is served");
+        peer.send_to(b"asked", published).expect("it is served");
+        let heard = tokio::time::timeout(Duration::from_secs(20), async {
+            let mut timer = pin!(sleep(Duration::ZERO));
+            while sent.load(Ordering::Relaxed) == 0 {
+                poll_fn(|task| Poll::Ready(driver.poll(task, timer.as_mut()).is_pending())).await;
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        heard.await.expect("the guest hears it");
+        answers.store(true, Ordering::Relaxed);
+        most_until(&mut driver, &taken, ANSWERS).await;
+        let mut buffer = vec![0; 64 << 10];
+        // The first waits for nobody.
+        let (first, others) = (vec![0; BYTES], (1..10).flat_map(|nth| [nth; BYTES]).collect::<Vec<u8>>());
+        for expected in [first, others] {
+            let (count, from) = peer.recv_from(&mut buffer).expect("it arrives");
+            assert_eq!((&buffer[..count], from), (&*expected, published));
+        }
+        assert_eq!(driver.udp.counters().sent, 10);
+    });
 }
 
 /// Polls a driver until it has taken so many frames; the most of them in one turn.
