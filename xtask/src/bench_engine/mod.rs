@@ -16,6 +16,7 @@ mod ratio;
 mod report;
 mod running;
 mod samples;
+mod sampling;
 mod schedule;
 mod session;
 mod system;

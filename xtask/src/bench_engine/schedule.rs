@@ -8,7 +8,7 @@ use crate::bench_engine::guests;
 use crate::bench_engine::network::Network;
 use crate::bench_engine::report;
 use crate::bench_engine::samples::Samples;
-use crate::bench_engine::session::Session;
+use crate::bench_engine::sampling::Session;
 use crate::bench_engine::system::{Maker, System};
 use crate::bench_engine::tls::{self, System as TlsSystem};
 use crate::workspace::Workspace;

@@ -7,9 +7,10 @@ use anyhow::{Result, bail};
 use crate::bench_engine::axis::Axis;
 use crate::bench_engine::launch::Launch;
 use crate::bench_engine::network::Network;
-use crate::bench_engine::quiet::{self, Awake};
+use crate::bench_engine::quiet::Awake;
 use crate::bench_engine::running::Running;
 use crate::bench_engine::samples::{Measure, Samples, Unit};
+use crate::bench_engine::sampling::Session;
 use crate::bench_engine::system::{Maker, System};
 use crate::bench_engine::usage::Usage;
 use crate::load::{self, Answer, Flood, Order, Pace, Way};
@@ -32,19 +33,7 @@ const FINS: [(u64, usize); 3] = [(20, 200), (100, 100), (1_000, 20)];
 const FLOOD_SAMPLES: f64 = 5.0;
 const CHURN: (usize, usize) = (1_000_000, 8);
 
-/// A running system and where its samples go.
-pub(crate) struct Session<'s> {
-    network: &'s Network,
-    system: System,
-    running: Running,
-    samples: &'s mut Samples,
-    /// For people: the round and the system.
-    label: String,
-    /// How long a sample of throughput takes.
-    seconds: f64,
-}
-
-impl<'s> Session<'s> {
+impl<'s> Session<'s, System> {
     /// Starts the system, by `launch`.
     pub(crate) fn start(
         network: &'s Network,
@@ -424,36 +413,12 @@ impl<'s> Session<'s> {
         self.running.usage()?.ok_or_else(|| anyhow::anyhow!("{} is no process", self.system.name()))
     }
 
-    fn attempt(&mut self, what: &str, sample: impl FnOnce(&mut Self) -> Result<()>) {
-        if let Err(error) = sample(self) {
-            self.remark(what, &error);
-        }
-    }
-
-    fn remark(&mut self, what: &str, error: &anyhow::Error) {
-        let remark = format!("{} {what}: {error:#}; {}", self.label, self.running.said());
-        eprintln!("{remark}");
-        self.samples.remarks.push(remark);
-    }
-
-    fn wait_for_quiet(&mut self) -> Result<()> {
-        if !quiet::wait()? {
-            self.samples.disturbed += 1;
-        }
-        Ok(())
-    }
-
     fn compared(&mut self, path: &str, unit: Unit, value: f64) {
         self.add(Measure::PerMtu(path.to_owned()), path, unit, value);
     }
 
     fn own(&mut self, id: String, unit: Unit, value: f64) {
         self.add(Measure::Whole(id.clone()), &id, unit, value);
-    }
-
-    fn add(&mut self, measure: Measure, name: &str, unit: Unit, value: f64) {
-        eprintln!("{}  {name} {value:.3} {}", self.label, unit.label());
-        self.samples.add(measure, self.system, unit, value);
     }
 }
 

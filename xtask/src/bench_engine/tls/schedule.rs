@@ -9,8 +9,8 @@ use crate::bench_engine::mitmproxy;
 use crate::bench_engine::network::Network;
 use crate::bench_engine::running::Running;
 use crate::bench_engine::samples::Samples;
+use crate::bench_engine::sampling::Session;
 use crate::bench_engine::schedule::{self, Plan};
-use crate::bench_engine::tls::session::Session;
 use crate::bench_engine::tls::system::System;
 use crate::bench_engine::tls::{certificates, report};
 use crate::programs;
@@ -113,7 +113,7 @@ impl<'b> Bench<'b> {
         system: System,
         samples: &'s mut Samples<System>,
         label: &str,
-    ) -> Result<Session<'s>> {
+    ) -> Result<Session<'s, System>> {
         eprintln!("{label}  starts");
         let launch = system.launch(self.mitmproxy.as_ref());
         let running = Running::start(&self.network, self.network.serve_tls()?, &launch)?;

@@ -4,9 +4,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::bench_engine::axis::Axis;
 use crate::bench_engine::network::Network;
-use crate::bench_engine::quiet::{self, Awake};
+use crate::bench_engine::quiet::Awake;
 use crate::bench_engine::running::Running;
 use crate::bench_engine::samples::{Measure, Samples, Unit};
+use crate::bench_engine::sampling::Session;
 use crate::bench_engine::tls::system::System;
 use crate::load::{Answer, Order};
 
@@ -19,19 +20,7 @@ const FLOOD_NAMES: usize = 100_000;
 const SECRETS: &str = "up_secrets";
 const CHUNKED_SECRETS: &str = "up_chunked_secrets";
 
-/// A running system and where its samples go.
-pub(super) struct Session<'s> {
-    network: &'s Network,
-    system: System,
-    running: Running,
-    samples: &'s mut Samples<System>,
-    /// For people: the round and the system.
-    label: String,
-    /// How long a sample of throughput takes.
-    seconds: f64,
-}
-
-impl<'s> Session<'s> {
+impl<'s> Session<'s, System> {
     /// Says which one it is, and goes on once its guest has reached a server over TLS.
     pub(super) fn new(
         network: &'s Network,
@@ -110,12 +99,12 @@ impl<'s> Session<'s> {
                 bail!("{answer:?}")
             };
             session.resident(&format!("{path}/memory_after"))?;
-            session.add(&format!("{path}/rate"), Unit::PerS, per_s);
-            session.add(&format!("{path}/carried"), Unit::Count, carried as f64);
-            session.add(&format!("{path}/others_errors"), Unit::Count, errors as f64);
-            session.add(&format!("{path}/others_idle_p99"), Unit::Ms, idle_p99_ms);
-            session.add(&format!("{path}/others_p99"), Unit::Ms, p99_ms);
-            session.add(&format!("{path}/others_p99_over_idle"), Unit::Times, p99_ms / idle_p99_ms);
+            session.whole(&format!("{path}/rate"), Unit::PerS, per_s);
+            session.whole(&format!("{path}/carried"), Unit::Count, carried as f64);
+            session.whole(&format!("{path}/others_errors"), Unit::Count, errors as f64);
+            session.whole(&format!("{path}/others_idle_p99"), Unit::Ms, idle_p99_ms);
+            session.whole(&format!("{path}/others_p99"), Unit::Ms, p99_ms);
+            session.whole(&format!("{path}/others_p99_over_idle"), Unit::Times, p99_ms / idle_p99_ms);
             Ok(())
         });
     }
@@ -128,13 +117,13 @@ impl<'s> Session<'s> {
         let after = self.running.cpu_time()?;
         let Answer::Short { per_s, errors, p99_ms, .. } = answer else { bail!("{answer:?}") };
         let path = format!("{clients}{}", if resumes { "/resumed" } else { "" });
-        self.add(&format!("tls/handshake/{path}"), Unit::PerS, per_s);
-        self.add(&format!("tls/handshake_p99/{path}"), Unit::Ms, p99_ms);
-        self.add(&format!("tls/handshake_errors/{path}"), Unit::Count, errors as f64);
+        self.whole(&format!("tls/handshake/{path}"), Unit::PerS, per_s);
+        self.whole(&format!("tls/handshake_p99/{path}"), Unit::Ms, p99_ms);
+        self.whole(&format!("tls/handshake_errors/{path}"), Unit::Count, errors as f64);
         let used = before.zip(after).map(|(before, after)| after.saturating_sub(before).as_secs_f64());
         if let Some(used) = used.filter(|_| per_s > 0.0) {
             let each = used * 1e6 / (per_s * self.seconds);
-            self.add(&format!("tls/handshake_cpu/{path}"), Unit::Us, each);
+            self.whole(&format!("tls/handshake_cpu/{path}"), Unit::Us, each);
         }
         Ok(())
     }
@@ -147,8 +136,8 @@ impl<'s> Session<'s> {
         drop(awake);
         let answer = answer?;
         let Answer::Rtt { p50_us, p99_us } = answer else { bail!("{answer:?}") };
-        self.add("tls/request/p50", Unit::Us, p50_us);
-        self.add("tls/request/p99", Unit::Us, p99_us);
+        self.whole("tls/request/p50", Unit::Us, p50_us);
+        self.whole("tls/request/p99", Unit::Us, p99_us);
         Ok(())
     }
 
@@ -161,11 +150,11 @@ impl<'s> Session<'s> {
         if broken > 0 {
             self.remark(&order.to_string(), &anyhow::anyhow!("the connection broke"));
         }
-        self.add(&format!("tls/bulk/{way}"), Unit::GbitPerS, gbit_per_s);
+        self.whole(&format!("tls/bulk/{way}"), Unit::GbitPerS, gbit_per_s);
         let used = before.zip(after).map(|(before, after)| after.saturating_sub(before).as_secs_f64());
         if let Some(used) = used.filter(|_| total_bytes > 0) {
             let gib = total_bytes as f64 / f64::from(1 << 30);
-            self.add(&format!("tls/cpu/{way}"), Unit::SPerGib, used / gib);
+            self.whole(&format!("tls/cpu/{way}"), Unit::SPerGib, used / gib);
         }
         Ok(())
     }
@@ -174,8 +163,8 @@ impl<'s> Session<'s> {
         self.wait_for_quiet()?;
         let answer = self.running.ask(Order::Http2 { streams: STREAMS, seconds: self.seconds })?;
         let Answer::Requests { per_s, errors } = answer else { bail!("{answer:?}") };
-        self.add(&format!("tls/h2/{STREAMS}"), Unit::PerS, per_s);
-        self.add(&format!("tls/h2_errors/{STREAMS}"), Unit::Count, errors as f64);
+        self.whole(&format!("tls/h2/{STREAMS}"), Unit::PerS, per_s);
+        self.whole(&format!("tls/h2_errors/{STREAMS}"), Unit::Count, errors as f64);
         Ok(())
     }
 
@@ -185,31 +174,11 @@ impl<'s> Session<'s> {
 
     fn resident(&mut self, path: &str) -> Result<()> {
         let Some(usage) = self.running.usage()? else { return Ok(()) };
-        self.add(path, Unit::Kib, usage.rss_kib);
+        self.whole(path, Unit::Kib, usage.rss_kib);
         Ok(())
     }
 
-    fn attempt(&mut self, what: &str, sample: impl FnOnce(&mut Self) -> Result<()>) {
-        if let Err(error) = sample(self) {
-            self.remark(what, &error);
-        }
-    }
-
-    fn remark(&mut self, what: &str, error: &anyhow::Error) {
-        let remark = format!("{} {what}: {error:#}; {}", self.label, self.running.said());
-        eprintln!("{remark}");
-        self.samples.remarks.push(remark);
-    }
-
-    fn wait_for_quiet(&mut self) -> Result<()> {
-        if !quiet::wait()? {
-            self.samples.disturbed += 1;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, path: &str, unit: Unit, value: f64) {
-        eprintln!("{}  {path} {value:.3} {}", self.label, unit.label());
-        self.samples.add(Measure::Whole(path.to_owned()), self.system, unit, value);
+    fn whole(&mut self, path: &str, unit: Unit, value: f64) {
+        self.add(Measure::Whole(path.to_owned()), path, unit, value);
     }
 }
