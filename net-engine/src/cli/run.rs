@@ -222,6 +222,7 @@ async fn carry(
     let status = loop {
         tokio::select! {
             Some(event) = guest.next_event() => reporter.report(&event),
+            () = reporter.due() => reporter.tell_due(&guest),
             Ok(why) = &mut ended_by, if violation.is_none() => if let Termination::Violation(report) = why {
                 // Process 1 goes with it, and with that whatever runs inside.
                 let _ = kill(sandbox.keeper, Signal::SIGKILL);
@@ -276,6 +277,7 @@ async fn finish(guest: Guest, reporter: &mut Reporter) {
     while let Ok(Some(event)) = tokio::time::timeout(std::time::Duration::ZERO, guest.next_event()).await {
         reporter.report(&event);
     }
+    reporter.finish(&guest);
     guest.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use super::lines::DENIED;
 use crate::e2e::row::Expect::{Err, Exit, Fails, NotUpstream, Out, Upstream};
-use crate::e2e::row::{Row, row};
+use crate::e2e::row::{Only, Row, row};
 
 pub(crate) const ROWS: &[Row] = &[
     row(
@@ -34,6 +34,30 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     )
     .judged(),
+    row(
+        "a_scan_is_told_of_in_few_lines_and_each_of_it_counted",
+        &["--allow", "web.test"],
+        "python3 -c '
+import socket
+for port in range(10000, 13000):
+    with socket.socket() as scanned:
+        scanned.settimeout(0.5)
+        scanned.connect_ex((\"192.31.196.2\", port))
+'",
+        &[Out("few lines\ntold of 3000\n")],
+    )
+    .judged()
+    .only(Only::Once)
+    .wrapped(&[
+        "sh",
+        "-c",
+        // Each line is of one, and of more where it says so; where lines were left out it says how many.
+        "umask 000; e={dir}/started/{id}.told; \"$@\" 2> $e; cat $e >&2; \
+         test $(grep -c 'denied tcp' $e) -lt 1000 && echo few lines; \
+         grep 'denied tcp' $e | sed 's/[()]//g' | awk '{ n += / more were left out$/ ? $4 + 0 : / more$/ ? $(NF - 1) + 1 : 1 } \
+         END { print \"told of\", n }'",
+        "sh",
+    ]),
     row(
         "allow_address_v4",
         &["--allow", "192.31.196.2:80"],
