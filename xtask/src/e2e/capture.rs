@@ -61,8 +61,9 @@ pub(crate) fn require() -> Result<()> {
 pub(crate) fn wrapper(words: &Words<'_>) -> Vec<String> {
     let here = words.fill("{dir}/started/{id}");
     let script = SCRIPT.replace("MOST", &MOST_KIB.to_string()).replace("HERE", &here);
-    let beside = "script=$1; shift; (umask 000; exec python3 {dir}/beside.py $$ {dir}/started/{id}.capture \"$script\" \
-         > {dir}/started/{id}.beside 2>&1) & exec \"$@\"";
+    // A grandchild: what comes after it may wait for whatever child it has.
+    let beside = "script=$1; shift; ((umask 000; exec python3 {dir}/beside.py $$ {dir}/started/{id}.capture \"$script\" \
+         > {dir}/started/{id}.beside 2>&1) &); exec \"$@\"";
     ["sh", "-c", &words.fill(beside), "sh", &script].map(str::to_owned).into()
 }
 

@@ -335,7 +335,9 @@ impl Matrix<'_> {
         let mark = self.scratch.path(&format!("started/{id}.mark"));
         let finished = run::to_the_end(&mut command, &log, DEADLINE, &mark)?;
         let mut failures = judge(row.expect, &words, &finished)?;
-        if is_captured && let Some(judged) = capture::judge(&words)? {
+        let judged = if is_captured { capture::judge(&words)? } else { None };
+        let is_missed = is_captured && judged.is_none();
+        if let Some(judged) = judged {
             failures.extend(judged.findings);
             self.count(|tally| {
                 tally.captured.0 += 1;
@@ -349,6 +351,10 @@ impl Matrix<'_> {
         }
         let figures = finished.stdout.lines().filter(|line| line.starts_with("figure "));
         let mut figures: String = figures.map(|line| format!("\n      {line}")).collect();
+        if is_missed {
+            // The engine has not begun, say, or not for long enough.
+            figures += "\n      was not captured";
+        }
         if let Some(kib) = finished.growth_kib {
             figures += &format!("\n      figure growth/{} {kib} KiB", row.name);
         }

@@ -32,10 +32,6 @@ def children(process):
         return file.read().split()
 
 
-def child(process):
-    return children(process)[-1]
-
-
 def is_engine(process):
     # Its name, not its file: the engine is not dumpable, and of such a process nobody sees more.
     with open(f"/proc/{process}/comm") as name:
@@ -54,15 +50,18 @@ def engine_below(process):
 def command_of(engine):
     """The command's process: below the keeper and process 1, once it is no fork of the engine any more.
 
-    `engine` may be a program that has started the engine.
+    `engine` may be a program that has started the engine. The keeper may not be its only child: what reads secrets again
+    is one too, and so is what a test has left in the background.
     """
     deadline = time.monotonic() + 30
     while True:
         try:
-            command = child(child(child(engine_below(engine))))
-            if not is_engine(command):
-                return command
-        except (OSError, IndexError):
+            for keeper in filter(is_engine, children(engine_below(engine))):
+                for first in filter(is_engine, children(keeper)):
+                    for command in children(first):
+                        if not is_engine(command):
+                            return command
+        except OSError:
             pass
         if time.monotonic() > deadline:
             sys.exit("the engine has started no command")
