@@ -46,7 +46,7 @@ for bytes, peer in reversed(heard.items()):
     server.sendto(bytes, peer)
 ' && for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; cat {dir}/started/{id}.heard";
 
-/// Runs the engine beside whoever connects, again and again until it is heard.
+/// Runs the engine beside whoever connects, again and again until it is heard, or once the command has made `{id}.up`.
 macro_rules! beside {
     ($connect:literal) => {
         &[
@@ -54,6 +54,7 @@ macro_rules! beside {
             "-c",
             concat!(
                 "(umask 000; hear() { for i in $(seq 100); do \"$@\" && return; sleep 0.1; done; }; ",
+                "started() { for i in $(seq 300); do test -e {dir}/started/{id}.up && return; sleep 0.1; done; }; ",
                 $connect,
                 "; touch {dir}/started/{id}.done) > {dir}/started/{id}.heard 2>&1 & exec \"$@\""
             ),
@@ -94,21 +95,21 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "published_port_is_decided_by_the_rules_for_ingress",
         &["--config", "{dir}/no-ingress.toml", "--publish", "18082:8080"],
-        "python3 -m http.server 8080 > /dev/null 2>&1 & for i in $(seq 100); do \
+        "touch {dir}/started/{id}.up; python3 -m http.server 8080 > /dev/null 2>&1 & for i in $(seq 100); do \
          test -e {dir}/started/{id}.done && break; sleep 0.1; done; cat {dir}/started/{id}.heard; kill $!",
         &[Out("curl: ("), NotOut("<title>"), Err(&[DENIED, "127.0.0.1", "to port 8080"])],
     )
     .judged()
-    .wrapped(beside!("sleep 1; curl -sS -m 5 http://127.0.0.1:18082/")),
+    .wrapped(beside!("started; curl -sS -m 5 http://127.0.0.1:18082/")),
     row(
         "published_port_where_nobody_listens_is_reset",
         &["--publish", "18083:8080"],
-        "for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; \
+        "touch {dir}/started/{id}.up; for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done; \
          cat {dir}/started/{id}.heard",
         &[Exit(0), Out("curl: ("), NotOut("timed out"), Err(&["port 8080", "refused"])],
     )
     .judged()
-    .wrapped(beside!("sleep 1; curl -sS -m 5 http://127.0.0.1:18083/")),
+    .wrapped(beside!("started; curl -sS -m 5 http://127.0.0.1:18083/")),
     row(
         "published_port_of_the_system_s_choice_is_told",
         &["--publish", "0:8080"],
@@ -144,13 +145,13 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "published_port_of_udp_serves_names",
         &["--publish", "18087:5300/udp"],
-        "dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --port=5300 --pid-file \
+        "touch {dir}/started/{id}.up; dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --port=5300 --pid-file \
          --user= --group= --address=/published.test/192.0.2.7 & for i in $(seq 100); do test -e {dir}/started/{id}.done && break; \
          sleep 0.1; done; kill $!; cat {dir}/started/{id}.heard",
         &[Out("192.0.2.7")],
     )
     .only(Only::Once)
-    .wrapped(beside!("sleep 1; dig +short +tries=5 +time=2 -p 18087 @127.0.0.1 published.test A")),
+    .wrapped(beside!("started; dig +short +tries=5 +time=2 -p 18087 @127.0.0.1 published.test A")),
     row(
         "published_port_of_udp_serves_http3",
         &["--publish", "18092:8443/udp", "--publish", "[::1]:18092:8443/udp"],
@@ -180,12 +181,12 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "published_port_of_udp_is_decided_by_the_rules_for_ingress",
         &["--config", "{dir}/no-ingress.toml", "--publish", "18088:8080/udp"],
-        "for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done",
+        "touch {dir}/started/{id}.up; for i in $(seq 100); do test -e {dir}/started/{id}.done && break; sleep 0.1; done",
         &[Exit(0), Err(&[DENIED, "127.0.0.1", "to port 8080"])],
     )
     .judged()
     .only(Only::OncePerUser)
-    .wrapped(beside!("sleep 1; python3 {dir}/ask-datagram.py 127.0.0.1 18088 none 20")),
+    .wrapped(beside!("started; python3 {dir}/ask-datagram.py 127.0.0.1 18088 none 20")),
     row(
         "nginx_is_told_who_connects",
         &["--publish", "18091:8080/proxy-v1", "--publish", "[::1]:18091:8080/proxy-v2"],
