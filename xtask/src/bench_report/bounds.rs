@@ -34,6 +34,8 @@ pub(super) struct Bound {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Verdict {
     Unmeasured,
+    /// The other did nothing, so that we are ahead of it without bound.
+    Incomparable,
     /// By the median; `certain` if by the worst and the best sample alike.
     Holds {
         value: f64,
@@ -172,6 +174,9 @@ impl Limit {
 impl Bound {
     pub(super) fn verdict(&self, table: &Table<'_>) -> Verdict {
         let Some((value, ends)) = self.value(table) else { return Verdict::Unmeasured };
+        if !value.is_finite() {
+            return Verdict::Incomparable;
+        }
         let holds = self.limit.admits(value);
         let certain = ends.into_iter().all(|end| self.limit.admits(end) == holds);
         if holds { Verdict::Holds { value, certain } } else { Verdict::Fails { value, certain } }
@@ -235,6 +240,7 @@ impl Bound {
     pub(super) fn line(&self, table: &Table<'_>) -> [String; 4] {
         let (found, verdict) = match self.verdict(table) {
             Verdict::Unmeasured => ("–".to_owned(), "not measured"),
+            Verdict::Incomparable => ("–".to_owned(), "not to be compared: the other did nothing at all"),
             Verdict::Holds { value, certain: true } => (number(value), "holds"),
             Verdict::Holds { value, certain: false } => (number(value), "holds; samples straddle it"),
             Verdict::Fails { value, certain: true } => (number(value), "**does not hold**"),
@@ -258,11 +264,17 @@ mod tests {
             &[
                 ("up", &[9.0, 10.0, 11.0]),
                 ("up/peer:pasta", &[2.0]),
+                ("up/peer:stalled", &[0.0]),
                 ("time", &[40.0, 50.0, 60.0]),
                 ("time/peer:pasta", &[55.0]),
                 ("after", &[4.0]),
             ],
-            &[("up", "pasta", 5.0), ("up", "best_peer", 5.0), ("time", "pasta", 1.1)],
+            &[
+                ("up", "pasta", 5.0),
+                ("up", "best_peer", 5.0),
+                ("time", "pasta", 1.1),
+                ("up", "stalled", f64::INFINITY),
+            ],
         )];
         let table = Table::of(&runs);
         let cases = [
@@ -273,6 +285,7 @@ mod tests {
             // 55 over 60 is 0.92.
             (ahead("time", "pasta", 1.0), Verdict::Holds { value: 1.1, certain: false }),
             (ahead("time", "pasta", 0.9), Verdict::Holds { value: 1.1, certain: true }),
+            (ahead("up", "stalled", 4.0), Verdict::Incomparable),
             (plain("time", Limit::AtMost(45.0)), Verdict::Fails { value: 50.0, certain: false }),
             (times("after", "up", Limit::AtLeast(0.3)), Verdict::Holds { value: 0.4, certain: true }),
             (ahead("up", "slirp4netns", 1.0), Verdict::Unmeasured),

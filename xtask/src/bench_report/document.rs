@@ -62,7 +62,10 @@ fn shown(section: &Section, table: &Table<'_>) -> String {
     let _ = writeln!(text, "|---|---|{}---|", "---|".repeat(systems.len()));
     for row in rows {
         let cells: Vec<_> = systems.iter().map(|system| row.of(system).map_or_else(dash, cell)).collect();
-        let lead = table.ratio(&row.id, "best_peer").map_or_else(dash, |ratio| format!("{ratio:.2}"));
+        let lead = table
+            .ratio(&row.id, "best_peer")
+            .filter(|ratio| ratio.is_finite())
+            .map_or_else(dash, |ratio| format!("{ratio:.2}"));
         let Row { id, .. } = row;
         let _ = writeln!(text, "| `{id}` | {} | {} | {lead} |", row.unit(), cells.join(" | "));
     }
