@@ -238,10 +238,6 @@ pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
 
 /// About three significant digits.
 pub(crate) fn number(value: f64) -> String {
-    if !value.is_finite() {
-        // Beside something that did nothing.
-        return "–".to_owned();
-    }
     let decimals = match value.abs() {
         0.0 => 0,
         size if size >= 100.0 => 0,
